@@ -1,0 +1,115 @@
+# Everything a contributor runs, by name. `make` alone lists it.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BUF := go tool -modfile=tools/buf/go.mod buf
+GOLANGCI := go tool -modfile=tools/lint/go.mod golangci-lint
+
+# Scratch that no commit holds.
+TMP := .tmp
+# Packages with goroutines in them or whose values are read by several: the ones worth the race
+# detector's price. Directories that do not exist yet are left out.
+RACE := $(foreach dir,client events feed leases member raftlog replica server,$(if $(wildcard $(dir)),./$(dir)/...))
+# Hand-written Go: what gofmt looks at.
+GOFILES = $(shell git ls-files --cached --others --exclude-standard '*.go' | grep -Ev '\.pb\.go$$|\.connect\.go$$')
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk 'BEGIN {FS = ":.*## "} {printf "  %-16s %s\n", $$1, $$2}'
+
+##
+## Code from the contract
+##
+
+# Written aside first and swapped in by name, so that a failed run leaves the old code and a renamed
+# proto leaves no stale file behind.
+.PHONY: generate
+generate: ## Generate Go from the protos (messages and Connect)
+	@rm -rf $(TMP)/generated
+	@$(BUF) generate -o $(TMP)/generated
+	@find proto \( -name '*.pb.go' -o -name '*.connect.go' \) -delete
+	@cp -R $(TMP)/generated/proto/. proto/
+
+.PHONY: check-generate
+check-generate: ## Fail if the generated Go is not what the protos say
+	@rm -rf $(TMP)/generated
+	@$(BUF) generate -o $(TMP)/generated
+	@diff -r -x '*.proto' -x '*.binpb' -x doc.go -x '*_test.go' $(TMP)/generated/proto proto \
+		|| { echo 'generated code is stale: run `make generate` and commit the result' >&2; exit 1; }
+
+.PHONY: proto-lint
+proto-lint: ## Check the protos' style, comments and format
+	@$(BUF) lint proto
+	@$(BUF) format -d --exit-code proto
+
+.PHONY: proto-format
+proto-format: ## Format the protos in place
+	@$(BUF) format -w proto
+
+.PHONY: proto-breaking
+proto-breaking: ## Fail if the protos break what the committed baseline promised
+	@$(BUF) breaking proto --against proto/baseline.binpb
+
+.PHONY: proto-baseline
+proto-baseline: ## Make the protos of now the promise (at a release, or before the first)
+	@$(BUF) build proto -o proto/baseline.binpb
+
+.PHONY: vendor-validate
+vendor-validate: ## Print third_party/protovalidate anew from its pinned Go module
+	@cd internal/tools/vendorvalidate && go run .
+
+##
+## Checks
+##
+
+.PHONY: format
+format: ## Format Go and protos in place
+	@gofmt -w $(GOFILES)
+	@$(BUF) format -w proto
+
+.PHONY: check-format
+check-format: ## Fail if a Go file is not formatted
+	@stale="$$(gofmt -l $(GOFILES))"; \
+		if [ -n "$$stale" ]; then printf 'not formatted (run `make format`):\n%s\n' "$$stale" >&2; exit 1; fi
+
+.PHONY: lint
+lint: check-format proto-lint ## Lint Go and protos
+	@$(GOLANGCI) run
+
+.PHONY: vet
+vet: ## Run go vet
+	@go vet ./...
+
+.PHONY: test
+test: ## Run every test
+	@go test ./...
+
+.PHONY: race
+race: ## Run the concurrent packages' tests under the race detector
+	@go test -race $(RACE)
+
+.PHONY: examples-check
+examples-check: ## Load every file of examples/ as `heliosmeta apply --dry-run` would
+	@go test -count=1 ./examples/...
+
+.PHONY: ci
+ci: ## Run everything that .ci/run runs
+	@.ci/run
+
+##
+## Binary
+##
+
+.PHONY: build
+build: ## Build bin/heliosmeta
+	@CGO_ENABLED=0 go build -trimpath -o bin/heliosmeta ./cmd/heliosmeta
+
+.PHONY: install
+install: ## Install heliosmeta into GOBIN
+	@CGO_ENABLED=0 go install -trimpath ./cmd/heliosmeta
+
+.PHONY: clean
+clean: ## Delete what builds and checks left behind
+	@rm -rf bin $(TMP) coverage.out
