@@ -655,272 +655,6 @@ func (x *IdRange) GetLast() uint64 {
 	return 0
 }
 
-// Forwarded is a command on its way from the member that received it to the
-// stream's leader.
-type Forwarded struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The stream.
-	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
-	// The command.
-	Command *ForwardedCommand `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
-	// Who asked.
-	Actor         string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Forwarded) Reset() {
-	*x = Forwarded{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Forwarded) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Forwarded) ProtoMessage() {}
-
-func (x *Forwarded) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Forwarded.ProtoReflect.Descriptor instead.
-func (*Forwarded) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *Forwarded) GetStream() Stream {
-	if x != nil {
-		return x.Stream
-	}
-	return Stream_STREAM_UNSPECIFIED
-}
-
-func (x *Forwarded) GetCommand() *ForwardedCommand {
-	if x != nil {
-		return x.Command
-	}
-	return nil
-}
-
-func (x *Forwarded) GetActor() string {
-	if x != nil {
-		return x.Actor
-	}
-	return ""
-}
-
-// ForwardedCommand is a request message by its full name.
-type ForwardedCommand struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Full name of the request message.
-	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	// The encoded request message.
-	Value         []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ForwardedCommand) Reset() {
-	*x = ForwardedCommand{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ForwardedCommand) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ForwardedCommand) ProtoMessage() {}
-
-func (x *ForwardedCommand) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ForwardedCommand.ProtoReflect.Descriptor instead.
-func (*ForwardedCommand) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *ForwardedCommand) GetType() string {
-	if x != nil {
-		return x.Type
-	}
-	return ""
-}
-
-func (x *ForwardedCommand) GetValue() []byte {
-	if x != nil {
-		return x.Value
-	}
-	return nil
-}
-
-// MemberError is an error on its way between members.
-type MemberError struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Kind of the error.
-	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	// Reason, one of ErrorReason's names.
-	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Text for people.
-	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// Values that the error names.
-	Metadata map[string]string `protobuf:"bytes,4,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// When a retry makes sense, in milliseconds; 0: no hint.
-	RetryAfterMillis uint64 `protobuf:"varint,5,opt,name=retry_after_millis,json=retryAfterMillis,proto3" json:"retry_after_millis,omitempty"`
-	// Fields of the request that are wrong.
-	Fields        []*FieldError `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *MemberError) Reset() {
-	*x = MemberError{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *MemberError) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*MemberError) ProtoMessage() {}
-
-func (x *MemberError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use MemberError.ProtoReflect.Descriptor instead.
-func (*MemberError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *MemberError) GetKind() string {
-	if x != nil {
-		return x.Kind
-	}
-	return ""
-}
-
-func (x *MemberError) GetReason() string {
-	if x != nil {
-		return x.Reason
-	}
-	return ""
-}
-
-func (x *MemberError) GetMessage() string {
-	if x != nil {
-		return x.Message
-	}
-	return ""
-}
-
-func (x *MemberError) GetMetadata() map[string]string {
-	if x != nil {
-		return x.Metadata
-	}
-	return nil
-}
-
-func (x *MemberError) GetRetryAfterMillis() uint64 {
-	if x != nil {
-		return x.RetryAfterMillis
-	}
-	return 0
-}
-
-func (x *MemberError) GetFields() []*FieldError {
-	if x != nil {
-		return x.Fields
-	}
-	return nil
-}
-
-// FieldError says what is wrong with one field of a request.
-type FieldError struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Path of the field.
-	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
-	// What is wrong, with which value, and what to do.
-	Description   string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *FieldError) Reset() {
-	*x = FieldError{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *FieldError) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*FieldError) ProtoMessage() {}
-
-func (x *FieldError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use FieldError.ProtoReflect.Descriptor instead.
-func (*FieldError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *FieldError) GetField() string {
-	if x != nil {
-		return x.Field
-	}
-	return ""
-}
-
-func (x *FieldError) GetDescription() string {
-	if x != nil {
-		return x.Description
-	}
-	return ""
-}
-
 var File_heliosdb_metadata_v1_log_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_log_proto_rawDesc = "" +
@@ -965,28 +699,7 @@ const file_heliosdb_metadata_v1_log_proto_rawDesc = "" +
 	"\x06ranges\x18\x02 \x03(\v2\x1d.heliosdb.metadata.v1.IdRangeR\x06ranges\"3\n" +
 	"\aIdRange\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04last\x18\x02 \x01(\x04R\x04last\"\x99\x01\n" +
-	"\tForwarded\x124\n" +
-	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12@\n" +
-	"\acommand\x18\x02 \x01(\v2&.heliosdb.metadata.v1.ForwardedCommandR\acommand\x12\x14\n" +
-	"\x05actor\x18\x03 \x01(\tR\x05actor\"<\n" +
-	"\x10ForwardedCommand\x12\x12\n" +
-	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\fR\x05value\"\xc5\x02\n" +
-	"\vMemberError\x12\x12\n" +
-	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\x12K\n" +
-	"\bmetadata\x18\x04 \x03(\v2/.heliosdb.metadata.v1.MemberError.MetadataEntryR\bmetadata\x12,\n" +
-	"\x12retry_after_millis\x18\x05 \x01(\x04R\x10retryAfterMillis\x128\n" +
-	"\x06fields\x18\x06 \x03(\v2 .heliosdb.metadata.v1.FieldErrorR\x06fields\x1a;\n" +
-	"\rMetadataEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"D\n" +
-	"\n" +
-	"FieldError\x12\x14\n" +
-	"\x05field\x18\x01 \x01(\tR\x05field\x12 \n" +
-	"\vdescription\x18\x02 \x01(\tR\vdescription*^\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last*^\n" +
 	"\x06IdKind\x12\x17\n" +
 	"\x13ID_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11ID_KIND_NAMESPACE\x10\x01\x12\x11\n" +
@@ -1006,7 +719,7 @@ func file_heliosdb_metadata_v1_log_proto_rawDescGZIP() []byte {
 }
 
 var file_heliosdb_metadata_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_heliosdb_metadata_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_heliosdb_metadata_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_heliosdb_metadata_v1_log_proto_goTypes = []any{
 	(IdKind)(0),                   // 0: heliosdb.metadata.v1.IdKind
 	(*Batch)(nil),                 // 1: heliosdb.metadata.v1.Batch
@@ -1015,30 +728,21 @@ var file_heliosdb_metadata_v1_log_proto_goTypes = []any{
 	(*CheckpointRecord)(nil),      // 4: heliosdb.metadata.v1.CheckpointRecord
 	(*UsedIds)(nil),               // 5: heliosdb.metadata.v1.UsedIds
 	(*IdRange)(nil),               // 6: heliosdb.metadata.v1.IdRange
-	(*Forwarded)(nil),             // 7: heliosdb.metadata.v1.Forwarded
-	(*ForwardedCommand)(nil),      // 8: heliosdb.metadata.v1.ForwardedCommand
-	(*MemberError)(nil),           // 9: heliosdb.metadata.v1.MemberError
-	(*FieldError)(nil),            // 10: heliosdb.metadata.v1.FieldError
-	nil,                           // 11: heliosdb.metadata.v1.MemberError.MetadataEntry
-	(Stream)(0),                   // 12: heliosdb.metadata.v1.Stream
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(Stream)(0),                   // 7: heliosdb.metadata.v1.Stream
+	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
 }
 var file_heliosdb_metadata_v1_log_proto_depIdxs = []int32{
-	12, // 0: heliosdb.metadata.v1.Batch.stream:type_name -> heliosdb.metadata.v1.Stream
-	12, // 1: heliosdb.metadata.v1.CheckpointHead.stream:type_name -> heliosdb.metadata.v1.Stream
-	13, // 2: heliosdb.metadata.v1.CheckpointHead.time:type_name -> google.protobuf.Timestamp
-	5,  // 3: heliosdb.metadata.v1.CheckpointRecord.used_ids:type_name -> heliosdb.metadata.v1.UsedIds
-	0,  // 4: heliosdb.metadata.v1.UsedIds.kind:type_name -> heliosdb.metadata.v1.IdKind
-	6,  // 5: heliosdb.metadata.v1.UsedIds.ranges:type_name -> heliosdb.metadata.v1.IdRange
-	12, // 6: heliosdb.metadata.v1.Forwarded.stream:type_name -> heliosdb.metadata.v1.Stream
-	8,  // 7: heliosdb.metadata.v1.Forwarded.command:type_name -> heliosdb.metadata.v1.ForwardedCommand
-	11, // 8: heliosdb.metadata.v1.MemberError.metadata:type_name -> heliosdb.metadata.v1.MemberError.MetadataEntry
-	10, // 9: heliosdb.metadata.v1.MemberError.fields:type_name -> heliosdb.metadata.v1.FieldError
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	7, // 0: heliosdb.metadata.v1.Batch.stream:type_name -> heliosdb.metadata.v1.Stream
+	7, // 1: heliosdb.metadata.v1.CheckpointHead.stream:type_name -> heliosdb.metadata.v1.Stream
+	8, // 2: heliosdb.metadata.v1.CheckpointHead.time:type_name -> google.protobuf.Timestamp
+	5, // 3: heliosdb.metadata.v1.CheckpointRecord.used_ids:type_name -> heliosdb.metadata.v1.UsedIds
+	0, // 4: heliosdb.metadata.v1.UsedIds.kind:type_name -> heliosdb.metadata.v1.IdKind
+	6, // 5: heliosdb.metadata.v1.UsedIds.ranges:type_name -> heliosdb.metadata.v1.IdRange
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_log_proto_init() }
@@ -1062,7 +766,7 @@ func file_heliosdb_metadata_v1_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_log_proto_rawDesc), len(file_heliosdb_metadata_v1_log_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
