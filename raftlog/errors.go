@@ -1,0 +1,103 @@
+package raftlog
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors without further content.
+var (
+	// ErrNotLeader refuses a proposal or a conf change on a member that does not lead.
+	ErrNotLeader = errors.New("raftlog: this member is not the leader of the group: send the command to the leader")
+	// ErrProposalDropped means that the proposal did not enter the log: too much is
+	// uncommitted, leadership is being handed over, or the own disk is stalled. It
+	// can be tried again; everything decided after it must be decided again.
+	ErrProposalDropped = errors.New("raftlog: proposal dropped: it did not enter the log, try again")
+	// ErrNoLeader means that a read index cannot be asked for: no leader is known.
+	ErrNoLeader = errors.New("raftlog: no leader is known for the group: try again after an election")
+	// ErrNotStaged refuses a MsgSnap in Step: its checkpoint has to be transferred
+	// and staged first, then InstallSnapshot takes the message.
+	ErrNotStaged = errors.New("raftlog: snapshot message refused: stage its checkpoint first, then call InstallSnapshot")
+	// ErrNoCheckpoint means that there is no checkpoint file of that index.
+	ErrNoCheckpoint = errors.New("raftlog: no such checkpoint")
+)
+
+// TooLargeError refuses something over a limit.
+type TooLargeError struct {
+	What  string // what was too large
+	Limit string // name of the limit
+	Max   int
+	Got   int
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("raftlog: %s has %d, over the limit %s of %d: make it smaller", e.What, e.Got, e.Limit, e.Max)
+}
+
+const advice = "restore this member's directory from its own disk or replace the member; do not start it blank"
+
+// DamageError means that stored bytes are not what was written.
+type DamageError struct {
+	Path   string // file or directory
+	Detail string
+	Err    error // may be nil
+}
+
+func (e *DamageError) Error() string {
+	s := fmt.Sprintf("raftlog: %s is damaged: %s", e.Path, e.Detail)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s + ": " + advice
+}
+
+func (e *DamageError) Unwrap() error { return e.Err }
+
+// ShortError means that a log holds less than the member has promised to others.
+type ShortError struct {
+	Path  string
+	Group GroupID
+	What  string // "last index", "term" or "vote"
+	Have  uint64
+	Floor uint64
+}
+
+func (e *ShortError) Error() string {
+	return fmt.Sprintf("raftlog: %s, group %d: %s is %d but the floor file says that %d was durable: acknowledged entries or votes are missing: %s",
+		e.Path, e.Group, e.What, e.Have, e.Floor, advice)
+}
+
+// InUseError means that another process holds the directory.
+type InUseError struct {
+	Path string
+	Err  error
+}
+
+func (e *InUseError) Error() string {
+	return fmt.Sprintf("raftlog: directory %s is in use by another process (%v): stop it, or give this member another directory", e.Path, e.Err)
+}
+
+func (e *InUseError) Unwrap() error { return e.Err }
+
+// IdentityError means that a directory belongs to another member or cluster.
+type IdentityError struct {
+	What       string // which part differs
+	Have, Want string // in the directory, in the configuration
+}
+
+func (e *IdentityError) Error() string {
+	return fmt.Sprintf("raftlog: the directory belongs to %s %s but the configuration says %s: use the right directory, or correct the configuration",
+		e.What, e.Have, e.Want)
+}
+
+// GapError means that history does not hold the record asked for.
+type GapError struct {
+	Group       GroupID
+	Seq         uint64
+	First, Last uint64 // what there is; 0, 0 when nothing
+}
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("raftlog: group %d has no history record %d (it has %d to %d): read it from another member",
+		e.Group, e.Seq, e.First, e.Last)
+}

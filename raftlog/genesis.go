@@ -1,0 +1,178 @@
+package raftlog
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// State is what a member says about its own directory before it starts.
+type State uint8
+
+// States, in the order a member goes through them.
+const (
+	StateBlank   State = 1 + iota // nothing is stored
+	StateGenesis                  // genesis is written, nothing after it
+	StateLived                    // terms, votes or entries after genesis
+)
+
+func (s State) String() string {
+	switch s {
+	case StateBlank:
+		return "blank"
+	case StateGenesis:
+		return "genesis"
+	case StateLived:
+		return "lived"
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// PeerClaim is what a peer says about itself when its connection opens.
+type PeerClaim struct {
+	State     State
+	ClusterID [16]byte // of its identity, or of its configuration while blank
+}
+
+// Action is what a member does next on its way to its first start.
+type Action uint8
+
+// Actions of Genesis.
+const (
+	Wait         Action = 1 + iota // ask the peers again
+	WriteGenesis                   // Storage.Bootstrap, then claim StateGenesis, then ask again
+	Start                          // start the groups
+)
+
+func (a Action) String() string {
+	switch a {
+	case Wait:
+		return "wait"
+	case WriteGenesis:
+		return "write genesis"
+	case Start:
+		return "start"
+	}
+	return fmt.Sprintf("Action(%d)", uint8(a))
+}
+
+// LivedError refuses to start a blank member of a cluster that has lived: it may
+// have voted or acknowledged entries that it no longer knows.
+type LivedError struct {
+	Member uint64 // the blank one
+	Peer   uint64 // one that has lived
+}
+
+func (e *LivedError) Error() string {
+	return fmt.Sprintf("raftlog: member %d has an empty directory but member %d has already taken part in this cluster: "+
+		"starting blank could lose acknowledged writes: %s", e.Member, e.Peer, advice)
+}
+
+// MembershipMismatchError means that two members were configured differently.
+type MembershipMismatchError struct {
+	Member, Peer uint64
+	Mine, Theirs [16]byte
+}
+
+func (e *MembershipMismatchError) Error() string {
+	return fmt.Sprintf("raftlog: member %d computes cluster id %x from its cluster name and peers but member %d says %x: "+
+		"give all members the same cluster name and the same list of initial peers", e.Member, e.Mine, e.Peer, e.Theirs)
+}
+
+// ClusterID derives the cluster's id from its name and its initial peers, in
+// whatever order: the first 16 bytes of the SHA-256 over the name and the sorted
+// "id=addr" pairs, each followed by a zero byte.
+func ClusterID(name string, peers []Peer) [16]byte {
+	var b strings.Builder
+	b.WriteString(name)
+	b.WriteByte(0)
+	for _, p := range sortedPeers(peers) {
+		fmt.Fprintf(&b, "%d=%s\x00", p.ID, p.Addr)
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return [16]byte(sum[:16])
+}
+
+func sortedPeers(peers []Peer) []Peer {
+	return slices.SortedFunc(slices.Values(peers), func(a, b Peer) int {
+		switch {
+		case a.ID < b.ID:
+			return -1
+		case a.ID > b.ID:
+			return 1
+		}
+		return strings.Compare(a.Addr, b.Addr)
+	})
+}
+
+// Genesis decides what a member does before its first start. me is the state of
+// its own directory, mine its identity (as configured while blank), peers what the
+// other initial members claim, reachable ones only; initial lists all initial
+// members, itself included. It is pure: ask again whenever a claim changes.
+//
+// A blank member writes genesis only when every initial peer is reachable and blank
+// or at genesis too. A member at genesis starts when no peer is blank any more:
+// by then every peer has written the same genesis. One that has lived starts.
+func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint64) (Action, error) {
+	if me == StateLived {
+		return Start, nil
+	}
+	missing, blank := false, false
+	for _, id := range slices.Sorted(slices.Values(initial)) {
+		if id == mine.Member {
+			continue
+		}
+		claim, reachable := peers[id]
+		switch {
+		case !reachable:
+			missing = true
+		case claim.ClusterID != mine.ClusterID:
+			return 0, &MembershipMismatchError{Member: mine.Member, Peer: id, Mine: mine.ClusterID, Theirs: claim.ClusterID}
+		case claim.State == StateLived && me == StateBlank:
+			return 0, &LivedError{Member: mine.Member, Peer: id}
+		case claim.State == StateBlank:
+			blank = true
+		}
+	}
+	switch {
+	case missing:
+		return Wait, nil
+	case me == StateBlank:
+		return WriteGenesis, nil
+	case blank:
+		return Wait, nil
+	}
+	return Start, nil
+}
+
+// StateOf says what a member with these logs may claim: StateGenesis while none of
+// them holds anything after genesis, else StateLived; StateBlank without logs.
+func StateOf(logs ...*Loaded) State {
+	if len(logs) == 0 {
+		return StateBlank
+	}
+	for _, l := range logs {
+		if l.HardState.Term > GenesisTerm || l.HardState.Vote != 0 || l.LastIndex() > GenesisIndex {
+			return StateLived
+		}
+	}
+	return StateGenesis
+}
+
+// CheckIdentity compares the identity found in a directory with the configured
+// one. The peers' addresses may have changed since genesis; the rest may not.
+func CheckIdentity(have, want Identity) error {
+	switch {
+	case have.ClusterName != want.ClusterName:
+		return &IdentityError{What: "cluster", Have: have.ClusterName, Want: want.ClusterName}
+	case have.ClusterID != want.ClusterID:
+		return &IdentityError{What: "cluster id", Have: hex.EncodeToString(have.ClusterID[:]), Want: hex.EncodeToString(want.ClusterID[:])}
+	case have.Member != want.Member:
+		return &IdentityError{What: "member", Have: fmt.Sprint(have.Member), Want: fmt.Sprint(want.Member)}
+	case have.RecoveryEpoch != want.RecoveryEpoch:
+		return &IdentityError{What: "recovery epoch", Have: fmt.Sprint(have.RecoveryEpoch), Want: fmt.Sprint(want.RecoveryEpoch)}
+	}
+	return nil
+}

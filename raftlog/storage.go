@@ -1,0 +1,199 @@
+package raftlog
+
+import (
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+// Limits of what is stored. An error that refuses something over a limit names it.
+const (
+	// MaxChunkBytes is the largest chunk of a checkpoint.
+	MaxChunkBytes = 1 << 20
+	// MaxChunks is the largest number of chunks of a checkpoint (1 TiB in all).
+	MaxChunks = 1 << 20
+	// MaxMetaBytes is the largest Descriptor.Meta.
+	MaxMetaBytes = 64 << 10
+	// MaxConfMembers is the largest number of ids in one list of a ConfState.
+	MaxConfMembers = 64
+	// KeepCheckpoints is how many checkpoints of a group a Storage keeps.
+	KeepCheckpoints = 2
+)
+
+// GroupID names a Raft group on a member; it is a prefix of stored keys and part
+// of each frame between members. 0 is not a group.
+type GroupID uint8
+
+// Position of the first thing in every log: genesis is a snapshot without bytes
+// at this index and term, the same on every member.
+const (
+	GenesisIndex uint64 = 1
+	GenesisTerm  uint64 = 1
+)
+
+// Identity says whose directory this is. It is written once, at genesis.
+type Identity struct {
+	Format        uint32 // of everything in the directory; IdentityFormat
+	ClusterID     [16]byte
+	RecoveryEpoch uint64
+	ClusterName   string
+	Member        uint64
+	Peers         []Peer // as configured at genesis, sorted by id
+}
+
+// Peer is one initial member and where its Raft port is.
+type Peer struct {
+	ID   uint64
+	Addr string
+}
+
+// HardState is what Raft must remember across a crash.
+type HardState struct {
+	Term   uint64
+	Vote   uint64 // 0: none
+	Commit uint64
+}
+
+// Record is one history record: opaque bytes under the caller's dense sequence.
+type Record struct {
+	Seq  uint64
+	Data []byte
+}
+
+// Write is everything one step of a group wants stored. A Storage applies the
+// parts in the order of the fields, atomically with all other Writes of the call.
+// The receiver must not change what the fields point to.
+type Write struct {
+	Group GroupID
+	// Install replaces the whole log by a staged checkpoint: entries are deleted,
+	// the log starts after Install.Index, the checkpoint becomes current.
+	Install *Descriptor
+	// Entries are contiguous. The first one may be at or below the last stored
+	// index: everything from there on is replaced.
+	Entries []*pb.Entry
+	// HardState is nil when unchanged.
+	HardState *HardState
+	// History records to store; a sequence that exists already is replaced.
+	History []Record
+	// Checkpoint makes a finished checkpoint file current; restarts may begin there.
+	Checkpoint *Descriptor
+	// CutTo deletes entries at or below it when it is not 0. History stays.
+	CutTo uint64
+	// Sync says that the Write has to be durable, with all Writes before it, before
+	// Storage.Write returns.
+	Sync bool
+
+	responses []*pb.Message // delivered by Group.Appended
+	handedOut uint64        // tick at which Ready returned it
+}
+
+// LogStart is the position just before the first stored entry.
+type LogStart struct {
+	Index, Term uint64
+}
+
+// Loaded is what a restart finds in a group's storage.
+type Loaded struct {
+	Group     GroupID
+	HardState HardState // Commit is never below the newest checkpoint
+	Start     LogStart
+	Entries   []*pb.Entry // contiguous from Start.Index+1
+	// Checkpoints from which the log reaches the end without a gap, newest last.
+	// There is always one: genesis counts.
+	Checkpoints []Descriptor
+}
+
+// Newest returns the newest checkpoint.
+func (l *Loaded) Newest() Descriptor { return l.Checkpoints[len(l.Checkpoints)-1] }
+
+// LastIndex returns the index of the last entry, or Start.Index when there is none.
+func (l *Loaded) LastIndex() uint64 { return l.Start.Index + uint64(len(l.Entries)) }
+
+// LastTerm returns the term of the last entry, or Start.Term when there is none.
+func (l *Loaded) LastTerm() uint64 {
+	if n := len(l.Entries); n > 0 {
+		return l.Entries[n-1].GetTerm()
+	}
+	return l.Start.Term
+}
+
+// Storage keeps the logs, histories and checkpoints of all groups of one member.
+//
+// Write is called by one goroutine at a time; all other methods may be called at
+// any time from any goroutine. A method that returns an error of Write leaves the
+// Storage unusable: the caller stops the member, it does not retry.
+type Storage interface {
+	// Identity returns nil when the directory is blank.
+	Identity() (*Identity, error)
+
+	// Bootstrap writes genesis into a blank directory: the identity and, for each
+	// group, a log that starts after GenesisIndex with the given voters,
+	// HardState{Term: GenesisTerm, Commit: GenesisIndex}. Durable when it returns.
+	// It refuses a directory that is not blank.
+	Bootstrap(id Identity, groups []GroupID, voters []uint64) error
+
+	// Load reads a group's log and verifies each entry. It returns a *DamageError
+	// for bytes that are not what was written and a *ShortError for a log, term or
+	// vote below the floor.
+	Load(g GroupID) (*Loaded, error)
+
+	// Write applies the Writes in order in one atomic batch. When one of them has
+	// Sync set, the batch and everything written before is durable on return.
+	Write(ws []*Write) error
+
+	// ReadHistory returns records from sequence from on, dense and in order, at
+	// least one if there is one and then as many as fit maxBytes. It returns none
+	// when from is above the last record and a *GapError when from is missing.
+	ReadHistory(g GroupID, from uint64, maxBytes int) ([]Record, error)
+
+	// HistoryBounds returns the first and last stored sequence; 0, 0 when there is
+	// none. What lies between may have gaps only if the caller wrote gaps.
+	HistoryBounds(g GroupID) (first, last uint64, err error)
+
+	// TrimHistory deletes records below the sequence. It need not be durable.
+	TrimHistory(g GroupID, below uint64) error
+
+	// CreateCheckpoint starts the file of an own checkpoint. Bytes, Chunks and Hash
+	// of d are ignored. The finished file is not current before a Write with
+	// Checkpoint set (Group.Cut) says so.
+	CreateCheckpoint(g GroupID, d Descriptor) (CheckpointWriter, error)
+
+	// StageCheckpoint starts the file of a checkpoint received from another member:
+	// Commit fails with a *DamageError unless the result is d, hash included. The
+	// file is not current before a Write with Install set says so.
+	StageCheckpoint(g GroupID, d Descriptor) (CheckpointWriter, error)
+
+	// OpenCheckpoint opens a finished file, current or staged. It stays readable
+	// until closed, even when newer checkpoints replace it. ErrNoCheckpoint if there
+	// is no such file; genesis has no file but can be opened: it has no chunks.
+	OpenCheckpoint(g GroupID, index uint64) (CheckpointReader, error)
+
+	// Checkpoints returns the current ones, newest last: KeepCheckpoints at most,
+	// older ones are deleted when nobody has them open.
+	Checkpoints(g GroupID) ([]Descriptor, error)
+
+	// Space returns the bytes that may still be written before proposals should be
+	// refused, and the bytes in use.
+	Space() (free, used uint64, err error)
+
+	// Close releases the directory. It is a clean stop: the floor is brought up to
+	// the last durable entry.
+	Close() error
+}
+
+// CheckpointWriter writes one checkpoint file. One goroutine uses it.
+type CheckpointWriter interface {
+	// WriteChunk appends a chunk of 1 to MaxChunkBytes bytes.
+	WriteChunk(data []byte) error
+	// Commit makes the file durable under its final name and returns its descriptor.
+	Commit() (Descriptor, error)
+	// Abort gives up and deletes what was written. It does nothing after Commit.
+	Abort() error
+}
+
+// CheckpointReader reads one checkpoint. ReadChunk may be called concurrently.
+type CheckpointReader interface {
+	Descriptor() Descriptor
+	// ReadChunk returns chunk i, 0 <= i < Descriptor().Chunks, verified by its
+	// checksum; *DamageError when it does not match. The caller owns the bytes.
+	ReadChunk(i uint32) ([]byte, error)
+	Close() error
+}
