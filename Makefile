@@ -54,7 +54,7 @@ proto-breaking: ## Fail if the protos break what the committed baseline promised
 
 .PHONY: proto-baseline
 proto-baseline: ## Make the protos of now the promise (at a release, or before the first)
-	@$(BUF) build proto -o proto/baseline.binpb
+	@$(BUF) build proto --exclude-source-info -o proto/baseline.binpb
 
 .PHONY: vendor-validate
 vendor-validate: ## Print third_party/protovalidate anew from its pinned Go module
