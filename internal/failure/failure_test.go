@@ -33,3 +33,18 @@ func TestAsFindsAWrappedFailure(t *testing.T) {
 		t.Fatalf("got %+v", f)
 	}
 }
+
+func TestNamesOfReasonsComeBack(t *testing.T) {
+	if got := Name(metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND); got != "NOT_FOUND" {
+		t.Fatalf("got %q", got)
+	}
+	for n, name := range metadatav1.ErrorReason_name {
+		reason := metadatav1.ErrorReason(n)
+		if ParseName(Name(reason)) != reason || ParseName(name) != reason {
+			t.Errorf("%s does not come back", name)
+		}
+	}
+	if got := ParseName("NO_SUCH_THING"); got != 0 {
+		t.Fatalf("an unknown name is %v", got)
+	}
+}
