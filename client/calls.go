@@ -1,0 +1,198 @@
+package client
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
+)
+
+// A Client offers the service's contract.
+var _ metadatav1connect.MetadataServiceClient = (*Client)(nil)
+
+type service = metadatav1connect.MetadataServiceClient
+
+const (
+	schema   = metadatav1.Stream_STREAM_SCHEMA
+	topology = metadatav1.Stream_STREAM_TOPOLOGY
+)
+
+// CreateNamespace creates a namespace.
+func (c *Client) CreateNamespace(
+	ctx context.Context, req *metadatav1.CreateNamespaceRequest,
+) (*metadatav1.CreateNamespaceResponse, error) {
+	return write(ctx, c, schema, req, service.CreateNamespace)
+}
+
+// DropNamespace drops an empty namespace.
+func (c *Client) DropNamespace(
+	ctx context.Context, req *metadatav1.DropNamespaceRequest,
+) (*metadatav1.DropNamespaceResponse, error) {
+	return write(ctx, c, schema, req, service.DropNamespace)
+}
+
+// ListNamespaces lists namespaces by name.
+func (c *Client) ListNamespaces(
+	ctx context.Context, req *metadatav1.ListNamespacesRequest,
+) (*metadatav1.ListNamespacesResponse, error) {
+	return read(ctx, c, req, service.ListNamespaces)
+}
+
+// CreateTable creates a table.
+func (c *Client) CreateTable(
+	ctx context.Context, req *metadatav1.CreateTableRequest,
+) (*metadatav1.CreateTableResponse, error) {
+	return write(ctx, c, schema, req, service.CreateTable)
+}
+
+// AlterTable changes a table.
+func (c *Client) AlterTable(
+	ctx context.Context, req *metadatav1.AlterTableRequest,
+) (*metadatav1.AlterTableResponse, error) {
+	return write(ctx, c, schema, req, service.AlterTable)
+}
+
+// DropTable drops a table.
+func (c *Client) DropTable(
+	ctx context.Context, req *metadatav1.DropTableRequest,
+) (*metadatav1.DropTableResponse, error) {
+	return write(ctx, c, schema, req, service.DropTable)
+}
+
+// GetTable returns a table.
+func (c *Client) GetTable(
+	ctx context.Context, req *metadatav1.GetTableRequest,
+) (*metadatav1.GetTableResponse, error) {
+	return read(ctx, c, req, service.GetTable)
+}
+
+// ListTables lists tables by namespace and name.
+func (c *Client) ListTables(
+	ctx context.Context, req *metadatav1.ListTablesRequest,
+) (*metadatav1.ListTablesResponse, error) {
+	return read(ctx, c, req, service.ListTables)
+}
+
+// RegisterNode registers a node.
+func (c *Client) RegisterNode(
+	ctx context.Context, req *metadatav1.RegisterNodeRequest,
+) (*metadatav1.RegisterNodeResponse, error) {
+	return write(ctx, c, topology, req, service.RegisterNode)
+}
+
+// UnregisterNode removes a node.
+func (c *Client) UnregisterNode(
+	ctx context.Context, req *metadatav1.UnregisterNodeRequest,
+) (*metadatav1.UnregisterNodeResponse, error) {
+	return write(ctx, c, topology, req, service.UnregisterNode)
+}
+
+// DrainNode keeps new shards away from a node.
+func (c *Client) DrainNode(
+	ctx context.Context, req *metadatav1.DrainNodeRequest,
+) (*metadatav1.DrainNodeResponse, error) {
+	return write(ctx, c, topology, req, service.DrainNode)
+}
+
+// GetNode returns a node.
+func (c *Client) GetNode(
+	ctx context.Context, req *metadatav1.GetNodeRequest,
+) (*metadatav1.GetNodeResponse, error) {
+	return read(ctx, c, req, service.GetNode)
+}
+
+// ListNodes lists nodes by id.
+func (c *Client) ListNodes(
+	ctx context.Context, req *metadatav1.ListNodesRequest,
+) (*metadatav1.ListNodesResponse, error) {
+	return read(ctx, c, req, service.ListNodes)
+}
+
+// UpdateShardMap changes the shard map.
+func (c *Client) UpdateShardMap(
+	ctx context.Context, req *metadatav1.UpdateShardMapRequest,
+) (*metadatav1.UpdateShardMapResponse, error) {
+	return write(ctx, c, topology, req, service.UpdateShardMap)
+}
+
+// GetShard returns a shard by id or key.
+func (c *Client) GetShard(
+	ctx context.Context, req *metadatav1.GetShardRequest,
+) (*metadatav1.GetShardResponse, error) {
+	return read(ctx, c, req, service.GetShard)
+}
+
+// ListShards lists shards by key.
+func (c *Client) ListShards(
+	ctx context.Context, req *metadatav1.ListShardsRequest,
+) (*metadatav1.ListShardsResponse, error) {
+	return read(ctx, c, req, service.ListShards)
+}
+
+// GetTopology returns nodes and shards of one revision.
+func (c *Client) GetTopology(
+	ctx context.Context, req *metadatav1.GetTopologyRequest,
+) (*metadatav1.GetTopologyResponse, error) {
+	return read(ctx, c, req, service.GetTopology)
+}
+
+// ApplyBatch carries out commands of one stream as one change.
+func (c *Client) ApplyBatch(
+	ctx context.Context, req *metadatav1.ApplyBatchRequest,
+) (*metadatav1.ApplyBatchResponse, error) {
+	return write(ctx, c, streamOfBatch(req), req, service.ApplyBatch)
+}
+
+// Heartbeat renews a node's lease. A beat that reaches the service late is a beat
+// nevertheless, so it is retried like a read.
+func (c *Client) Heartbeat(
+	ctx context.Context, req *metadatav1.HeartbeatRequest,
+) (*metadatav1.HeartbeatResponse, error) {
+	return read(ctx, c, req, service.Heartbeat)
+}
+
+// StreamHeartbeats opens a stream of beats to one member. It does not reconnect.
+func (c *Client) StreamHeartbeats(
+	ctx context.Context,
+) (*connect.BidiStreamForClientSimple[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse], error) {
+	return c.endpoints[c.pick(topology, 0)].stream.StreamHeartbeats(ctx)
+}
+
+// Subscribe opens a subscription to one member. It does not resume: see Watch.
+func (c *Client) Subscribe(
+	ctx context.Context, req *metadatav1.SubscribeRequest,
+) (*connect.ServerStreamForClient[metadatav1.SubscribeResponse], error) {
+	return c.endpoints[c.pick(0, 0)].stream.Subscribe(ctx, req)
+}
+
+// Status describes the cluster as the first member that answers sees it.
+func (c *Client) Status(
+	ctx context.Context, req *metadatav1.StatusRequest,
+) (*metadatav1.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
+	defer cancel()
+	var err error
+	for i := range c.endpoints {
+		e := c.endpoints[c.pick(0, i)]
+		var res *metadatav1.StatusResponse
+		if res, err = e.cluster.Status(ctx, req); err == nil {
+			return res, nil
+		}
+	}
+	return nil, err
+}
+
+// streamOfBatch returns the stream that the first command of a batch belongs to.
+func streamOfBatch(req *metadatav1.ApplyBatchRequest) metadatav1.Stream {
+	if len(req.GetCommands()) == 0 {
+		return schema
+	}
+	switch req.GetCommands()[0].GetCommand().(type) {
+	case *metadatav1.Command_RegisterNode, *metadatav1.Command_UnregisterNode,
+		*metadatav1.Command_DrainNode, *metadatav1.Command_UpdateShardMap:
+		return topology
+	}
+	return schema
+}

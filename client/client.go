@@ -1,0 +1,158 @@
+package client
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
+)
+
+// Defaults and limits of Options.
+const (
+	DefaultTimeout = 10 * time.Second
+	// MaxEndpoints bounds Options.Endpoints.
+	MaxEndpoints = 64
+	// maxReceiveBytes is above the largest message the service sends.
+	maxReceiveBytes = 4 << 20
+	// idleConnections is how many connections to one member are kept for the
+	// next calls.
+	idleConnections = 256
+)
+
+// Options configure a Client. Endpoints are required.
+type Options struct {
+	// Endpoints are API addresses of members: HOST:PORT or http(s)://HOST:PORT.
+	// Name several; the client moves on when one does not answer.
+	Endpoints []string
+	// Timeout bounds a call whose context has no deadline, retries included.
+	// 0: DefaultTimeout.
+	Timeout time.Duration
+	// TLS makes connections to HOST:PORT endpoints TLS; nil: plain text.
+	TLS *tls.Config
+	// Actor names the caller in the history where TLS does not.
+	Actor string
+	// Logger gets retries and reconnects; nil: silent.
+	Logger *slog.Logger
+}
+
+// Client calls the service. Create it with New; Close it.
+type Client struct {
+	opts      Options
+	log       *slog.Logger
+	endpoints []*endpoint
+	preferred atomic.Uint32 // index of the endpoint that answered last
+	leaders   leaders
+	transport [2]*http.Transport // for unary calls and for streams
+	metrics   metrics
+}
+
+// endpoint is one member as the client reaches it.
+type endpoint struct {
+	address string // HOST:PORT
+	unary   metadatav1connect.MetadataServiceClient
+	stream  metadatav1connect.MetadataServiceClient
+	cluster metadatav1connect.ClusterServiceClient
+}
+
+// New returns a client. It does not connect: the first call does.
+func New(opts Options) (*Client, error) {
+	if n := len(opts.Endpoints); n == 0 || n > MaxEndpoints {
+		return nil, fmt.Errorf("client: %d endpoints; name 1 to %d", n, MaxEndpoints)
+	}
+	if opts.Timeout < 0 {
+		return nil, fmt.Errorf("client: timeout %v is negative", opts.Timeout)
+	}
+	if opts.Timeout == 0 {
+		opts.Timeout = DefaultTimeout
+	}
+	c := &Client{opts: opts, log: opts.Logger}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	// HTTP/1.1 is the cheapest way to make unary calls with net/http; streams
+	// need HTTP/2 to carry both directions at once.
+	c.transport[0] = newTransport(opts.TLS, false)
+	c.transport[1] = newTransport(opts.TLS, true)
+	for _, text := range opts.Endpoints {
+		base, err := baseURL(text, opts.TLS != nil)
+		if err != nil {
+			return nil, err
+		}
+		c.endpoints = append(c.endpoints, c.newEndpoint(base))
+	}
+	return c, nil
+}
+
+// Close drops idle connections. Calls in flight end as they would without it.
+func (c *Client) Close() {
+	for _, t := range c.transport {
+		t.CloseIdleConnections()
+	}
+}
+
+func (c *Client) newEndpoint(base *url.URL) *endpoint {
+	options := []connect.ClientOption{
+		connect.WithReadMaxBytes(maxReceiveBytes),
+		connect.WithInterceptors(actorInterceptor(c.opts.Actor)),
+	}
+	unary := &http.Client{Transport: c.transport[0]}
+	stream := &http.Client{Transport: c.transport[1]}
+	return &endpoint{
+		address: base.Host,
+		unary:   metadatav1connect.NewMetadataServiceClient(unary, base.String(), options...),
+		stream:  metadatav1connect.NewMetadataServiceClient(stream, base.String(), options...),
+		cluster: metadatav1connect.NewClusterServiceClient(unary, base.String(), options...),
+	}
+}
+
+func newTransport(config *tls.Config, streams bool) *http.Transport {
+	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
+	t := &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     config.Clone(),
+		TLSHandshakeTimeout: 5 * time.Second,
+		MaxIdleConnsPerHost: idleConnections,
+		IdleConnTimeout:     90 * time.Second,
+		Protocols:           new(http.Protocols),
+	}
+	if streams {
+		t.Protocols.SetHTTP2(true)
+		t.Protocols.SetUnencryptedHTTP2(true)
+		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second}
+	} else {
+		t.Protocols.SetHTTP1(true)
+	}
+	return t
+}
+
+// baseURL reads an endpoint as the user wrote it.
+func baseURL(text string, secure bool) (*url.URL, error) {
+	full := text
+	if !strings.Contains(text, "://") {
+		scheme := "http"
+		if secure {
+			scheme = "https"
+		}
+		full = scheme + "://" + text
+	}
+	u, err := url.Parse(full)
+	if err != nil {
+		return nil, fmt.Errorf("client: endpoint %q: %w", text, err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("client: endpoint %q: scheme %q; use http or https", text, u.Scheme)
+	}
+	if _, _, err := net.SplitHostPort(u.Host); err != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		return nil, fmt.Errorf("client: endpoint %q; write HOST:PORT or http(s)://HOST:PORT", text)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: u.Host}, nil
+}

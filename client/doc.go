@@ -1,0 +1,19 @@
+// Package client is the Go client of the HeliosDB Metadata Service.
+//
+// A Client has the methods of the service's contract
+// (metadatav1connect.MetadataServiceClient), each with what a caller would
+// otherwise write around them: several endpoints, a deadline, retries that are
+// safe because every write carries a request id, and errors that can be asked
+// for their reason.
+//
+// Watch is Subscribe that resumes by itself: whatever breaks, every change
+// arrives once and in order, or a Reset frame says that it cannot.
+//
+// A Cache holds tables and topology and is kept fresh by one subscription. Its
+// reads take no locks and no network; they never go back in time and never show
+// what is not committed. Cache.Route maps a key to its shard and nodes.
+//
+// All methods are safe for concurrent use. The client refuses to guess: when it
+// cannot learn whether a write took effect before the deadline, the error says so
+// (OutcomeUnknown) and names the request id to try again with.
+package client

@@ -1,0 +1,114 @@
+package client
+
+import (
+	"errors"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Reason returns why a call failed; UNSPECIFIED if the service did not say, for
+// example because it was never reached.
+func Reason(err error) metadatav1.ErrorReason {
+	info, ok := detail[*errdetails.ErrorInfo](err)
+	if !ok {
+		return metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED
+	}
+	return metadatav1.ErrorReason(metadatav1.ErrorReason_value["ERROR_REASON_"+info.GetReason()])
+}
+
+// Metadata returns the values that the error names, such as the limit reached.
+func Metadata(err error) map[string]string {
+	info, _ := detail[*errdetails.ErrorInfo](err)
+	return info.GetMetadata()
+}
+
+// FieldViolations returns what is wrong with which field of the request.
+func FieldViolations(err error) []*errdetails.BadRequest_FieldViolation {
+	bad, _ := detail[*errdetails.BadRequest](err)
+	return bad.GetFieldViolations()
+}
+
+// IsNotFound reports whether the namespace, table, node or shard does not exist.
+func IsNotFound(err error) bool { return connect.CodeOf(err) == connect.CodeNotFound }
+
+// IsAlreadyExists reports whether a name or id is taken.
+func IsAlreadyExists(err error) bool { return connect.CodeOf(err) == connect.CodeAlreadyExists }
+
+// IsVersionMismatch reports whether an expected version was not met: read the
+// object again and decide anew.
+func IsVersionMismatch(err error) bool {
+	return Reason(err) == metadatav1.ErrorReason_ERROR_REASON_VERSION_MISMATCH
+}
+
+// IsInvalid reports whether the request breaks a rule; FieldViolations says which.
+func IsInvalid(err error) bool { return connect.CodeOf(err) == connect.CodeInvalidArgument }
+
+// IsStaleEpoch reports whether a node has to register again.
+func IsStaleEpoch(err error) bool {
+	return Reason(err) == metadatav1.ErrorReason_ERROR_REASON_STALE_EPOCH
+}
+
+// OutcomeUnknown reports whether a write may or may not have taken effect, and
+// the request id with which to ask again.
+func OutcomeUnknown(err error) (requestID string, unknown bool) {
+	d, ok := detail[*metadatav1.OutcomeUnknown](err)
+	if ok {
+		return d.GetRequestId(), true
+	}
+	if u, ok := errors.AsType[*unknownOutcomeError](err); ok {
+		return u.requestID, true
+	}
+	return "", false
+}
+
+// unknownOutcomeError is a write given up on without an answer.
+type unknownOutcomeError struct {
+	requestID string
+	cause     error
+}
+
+func (e *unknownOutcomeError) Error() string {
+	return "client: no answer in time; whether the write took effect is unknown: retry with request id " +
+		e.requestID + ": " + e.cause.Error()
+}
+
+func (e *unknownOutcomeError) Unwrap() error { return e.cause }
+
+// detail returns the first error detail of a type.
+func detail[D any](err error) (D, bool) {
+	var none D
+	e, ok := errors.AsType[*connect.Error](err)
+	if !ok {
+		return none, false
+	}
+	for _, d := range e.Details() {
+		if v, err := d.Value(); err == nil {
+			if typed, ok := v.(D); ok {
+				return typed, true
+			}
+		}
+	}
+	return none, false
+}
+
+// retryable reports whether another attempt can help, and how long the service
+// asks to wait before it.
+func retryable(err error) (wait time.Duration, ok bool) {
+	info, _ := detail[*errdetails.RetryInfo](err)
+	wait = info.GetRetryDelay().AsDuration()
+	switch connect.CodeOf(err) {
+	case connect.CodeUnavailable, connect.CodeDeadlineExceeded:
+		return wait, true
+	case connect.CodeResourceExhausted:
+		return wait, info != nil
+	case connect.CodeCanceled, connect.CodeUnknown, connect.CodeInternal:
+		// Connections that break in the middle of an answer; the service's own
+		// errors carry a reason.
+		return wait, Reason(err) == metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED && !connect.IsWireError(err)
+	}
+	return 0, false
+}
