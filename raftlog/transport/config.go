@@ -10,6 +10,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/heliosdb/metadata/raftlog"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
@@ -53,7 +54,7 @@ type Handler interface {
 	// The handler owns m. It must not block: the peer's connection stands
 	// still meanwhile. The transport has checked only that m is well-formed,
 	// that m.From is the connection's peer and that m.To is this member.
-	Message(from uint64, group GroupID, m *pb.Message)
+	Message(from uint64, group raftlog.GroupID, m *pb.Message)
 
 	// Call serves one request; calls run concurrently. ctx ends at the
 	// caller's deadline, when the caller gives up, when the connection breaks
@@ -102,8 +103,6 @@ type Config struct {
 	// Rand gives the jitter of reconnects and the Instance; nil means a
 	// randomly seeded one. The transport serialises its use.
 	Rand *rand.Rand
-	// Now reads the clock, for round-trip times; nil means time.Now.
-	Now func() time.Time
 	// Timing overrides durations; zero fields have the defaults.
 	Timing Timing
 }
@@ -150,6 +149,9 @@ func (c *Config) validate() error {
 		if id == 0 || addr == "" {
 			return fmt.Errorf("transport: peer %d has address %q: ids start at 1 and addresses are host:port", id, addr)
 		}
+	}
+	if c.TLS != nil && (c.TLS.RootCAs == nil || c.TLS.ClientCAs == nil) {
+		return errors.New("transport: Config.TLS needs RootCAs and ClientCAs: the system's authorities must not vouch for members")
 	}
 	return c.Hello.validate()
 }

@@ -53,11 +53,11 @@ func (e *RemoteError) Error() string {
 // Codes of RemoteError that the transport itself uses. Handlers choose theirs
 // from FirstHandlerCode upwards.
 const (
-	CodeInternal  uint16 = 1 // the handler returned an error without a code, or panicked
+	CodeInternal  uint16 = 1 // the handler returned an error without a code
 	CodeBusy      uint16 = 2 // the peer already serves MaxServing calls of this member
 	CodeTooLarge  uint16 = 3 // the answer is over MaxCallPayload
-	CodeCancelled uint16 = 4 // the call's deadline passed or it was cancelled, on the serving side
-	CodeDeadline  uint16 = 5
+	CodeCancelled uint16 = 4 // the handler gave up because its context was cancelled
+	CodeDeadline  uint16 = 5 // the handler gave up because its deadline passed
 
 	FirstHandlerCode uint16 = 64
 )
@@ -134,6 +134,18 @@ func (e *RefusedError) Error() string {
 
 // FrameError says that bytes on a connection are not a valid frame. The
 // connection that carried them is closed; no other is touched.
-type FrameError struct{ Reason string }
+type FrameError struct {
+	Reason string
+	kind   frameFault
+}
+
+// frameFault says which counter a FrameError belongs to.
+type frameFault uint8
+
+const (
+	faultBad frameFault = iota
+	faultCorrupt
+	faultForged
+)
 
 func (e *FrameError) Error() string { return "transport: bad frame: " + e.Reason }

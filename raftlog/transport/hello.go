@@ -3,6 +3,8 @@ package transport
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/heliosdb/metadata/raftlog"
 )
 
 // Format is the version of the wire format: of frames, hellos and calls. Peers
@@ -22,7 +24,7 @@ type Hello struct {
 	// transport draws it in New.
 	Instance uint64
 	// Claim is what the member says of its own past, for the genesis decision.
-	Claim State
+	Claim raftlog.State
 	// FeatureLevel is the highest level the member's build can fold.
 	FeatureLevel uint32
 	// Advertise is the member's API address.
@@ -37,11 +39,13 @@ func (h Hello) validate() error {
 			return &TooLargeError{What: s.what, Size: len(s.value), Limit: MaxStringBytes, Name: "MaxStringBytes"}
 		}
 	}
-	if h.Claim > Lived {
-		return fmt.Errorf("transport: Hello.Claim is %d: use Blank, Genesis or Lived", h.Claim)
+	if !validClaim(h.Claim) {
+		return fmt.Errorf("transport: Hello.Claim is %d: use StateBlank, StateGenesis or StateLived", h.Claim)
 	}
 	return nil
 }
+
+func validClaim(s raftlog.State) bool { return s >= raftlog.StateBlank && s <= raftlog.StateLived }
 
 // purpose says what a connection is for.
 type purpose uint8
@@ -60,14 +64,10 @@ type greeting struct {
 	Hello     Hello
 }
 
-// wireClaims maps claims to their bytes on the wire, which start at 1 so that a zero is
-// never a claim.
-const wireClaimOffset = 1
-
 func (g greeting) append(b []byte) []byte {
 	b = append(b, helloMagic...)
 	b = binary.BigEndian.AppendUint16(b, g.Format)
-	b = append(b, byte(g.Purpose), byte(g.Hello.Claim)+wireClaimOffset)
+	b = append(b, byte(g.Purpose), byte(g.Hello.Claim))
 	b = append(b, g.Hello.ClusterID[:]...)
 	b = binary.BigEndian.AppendUint64(b, g.Hello.RecoveryEpoch)
 	b = binary.BigEndian.AppendUint64(b, g.Hello.Member)
@@ -102,8 +102,8 @@ func parseGreeting(b []byte) (greeting, error) {
 	if g.Purpose < forMessages || g.Purpose > forProbe {
 		return greeting{}, &FrameError{Reason: fmt.Sprintf("unknown purpose %d in a hello", g.Purpose)}
 	}
-	g.Hello.Claim = State(b[7] - wireClaimOffset)
-	if b[7] < wireClaimOffset || g.Hello.Claim > Lived {
+	g.Hello.Claim = raftlog.State(b[7])
+	if !validClaim(g.Hello.Claim) {
 		return greeting{}, &FrameError{Reason: fmt.Sprintf("unknown claim %d in a hello", b[7])}
 	}
 	copy(g.Hello.ClusterID[:], b[8:24])
@@ -152,4 +152,39 @@ func parseRefusal(b []byte) (*RefusedError, error) {
 		Reason: fmt.Sprintf("%q", reason),
 		Remote: true,
 	}, nil
+}
+
+// check says why a connection between self and the member behind g is refused,
+// or nil. Both sides call it with the other's greeting.
+func (g greeting) check(self Hello, peers map[uint64]string) *RefusedError {
+	refuse := func(code RefusalCode, format string, args ...any) *RefusedError {
+		return &RefusedError{Code: code, Reason: fmt.Sprintf(format, args...)}
+	}
+	if g.Format != Format {
+		return refuse(RefusedFormat, "wire format %d, member %d speaks %d: run builds that speak the same format", g.Format, self.Member, Format)
+	}
+	if g.Recipient != 0 && g.Recipient != self.Member {
+		return refuse(RefusedRecipient, "meant for member %d, this is member %d: check the peers' addresses", g.Recipient, self.Member)
+	}
+	if g.Purpose == forProbe {
+		return nil
+	}
+	other := g.Hello
+	if other.ClusterID != self.ClusterID {
+		return refuse(RefusedCluster, "cluster id %x, member %d is of cluster %x: check cluster name and peers", other.ClusterID, self.Member, self.ClusterID)
+	}
+	if other.RecoveryEpoch != self.RecoveryEpoch {
+		return refuse(RefusedEpoch, "recovery epoch %d, member %d is at %d: a member left behind by a recovery must be replaced", other.RecoveryEpoch, self.Member, self.RecoveryEpoch)
+	}
+	if other.Member == self.Member {
+		return refuse(RefusedDuplicate, "member id %d is this member's own: give each process its own id", other.Member)
+	}
+	if _, ok := peers[other.Member]; !ok {
+		return refuse(RefusedUnknownMember, "member %d is not a peer of member %d: add it to the peers", other.Member, self.Member)
+	}
+	if other.Claim == raftlog.StateBlank || self.Claim == raftlog.StateBlank {
+		return refuse(RefusedBlank, "member %d is %v and member %d is %v: a blank member only answers probes",
+			other.Member, other.Claim, self.Member, self.Claim)
+	}
+	return nil
 }
