@@ -144,7 +144,7 @@ func (w *watch) prepare(yield func(*metadatav1.SubscribeResponse, error) bool) b
 		w.request.Start = &metadatav1.SubscribeRequest_Snapshot{Snapshot: true}
 		w.position, w.snapshot = nil, false
 		return yield(&metadatav1.SubscribeResponse{Frame: &metadatav1.SubscribeResponse_Reset_{
-			Reset: &metadatav1.Reset{Reason: "SNAPSHOT_INTERRUPTED"},
+			Reset_: &metadatav1.Reset{Reason: "SNAPSHOT_INTERRUPTED"},
 		}}, nil)
 	}
 	if w.position != nil {
