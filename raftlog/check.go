@@ -170,7 +170,7 @@ func (c *checker) context() error {
 		if len(ctx) != 0 && len(ctx) != ReadContextBytes {
 			return c.bad(BadContext, "the context has %d bytes, not 0 or %d", len(ctx), ReadContextBytes)
 		}
-		if c.m.GetType() == pb.MsgHeartbeatResp && c.m.GetTerm() == c.env.Term && len(ctx) > 0 {
+		if c.m.GetType() == pb.MsgHeartbeatResp && c.toLeader() && len(ctx) > 0 {
 			if v := readContext(ctx); v > c.env.ReadContext {
 				return c.bad(BadContext, "it confirms read %d, the last one asked for is %d", v, c.env.ReadContext)
 			}
@@ -185,6 +185,13 @@ func (c *checker) context() error {
 		}
 	}
 	return nil
+}
+
+// toLeader reports that raft will act on an answer: it is of the term that this
+// member leads. Others get answers too, to what they sent before they lost the lead
+// or crashed, perhaps about entries that went with it; raft ignores those.
+func (c *checker) toLeader() bool {
+	return c.m.GetTerm() == c.env.Term && c.env.Leader == c.env.Self
 }
 
 // leader refuses a second leader in the own term.
@@ -246,7 +253,7 @@ func (c *checker) indexes() error {
 			return c.bad(BadCommit, "the leader counts on entry %d of this member, its log ends at %d: one of the two has lost entries", m.GetCommit(), last)
 		}
 	case pb.MsgAppResp:
-		if m.GetTerm() == c.env.Term && m.GetIndex() > last {
+		if c.toLeader() && m.GetIndex() > last {
 			return c.bad(BadIndex, "it speaks of entry %d, the log ends at %d", m.GetIndex(), last)
 		}
 	}

@@ -467,6 +467,8 @@ func (g *Group) Cut(upTo uint64, cp Descriptor) error {
 		return fmt.Errorf("raftlog: group %d: cut: %w", g.cfg.Group, err)
 	}
 	g.newest, g.queued.checkpoint = cp.Index, &cp
+	// raft counts whole batches as applied and still looks at entries behind that.
+	upTo = min(upTo, g.rn.BasicStatus().Applied)
 	if first, _ := g.memory.FirstIndex(); upTo >= first {
 		g.must("compact", g.memory.Compact(upTo))
 		g.queued.cutTo = upTo
@@ -475,8 +477,15 @@ func (g *Group) Cut(upTo uint64, cp Descriptor) error {
 }
 
 // TransferLeader hands leadership to a member. Proposals are dropped until it has
-// succeeded or an election time-out has passed. It does nothing on others.
-func (g *Group) TransferLeader(to uint64) { g.rn.TransferLeader(to) }
+// succeeded or an election time-out has passed. ErrNotLeader on other members: raft
+// would forward it, and members refuse that from the wire.
+func (g *Group) TransferLeader(to uint64) error {
+	if g.rn.BasicStatus().RaftState != raft.StateLeader {
+		return ErrNotLeader
+	}
+	g.rn.TransferLeader(to)
+	return nil
+}
 
 // Campaign starts a pre-vote now.
 func (g *Group) Campaign() error { return g.rn.Campaign() }

@@ -1,6 +1,8 @@
 package raftlog
 
 import (
+	"fmt"
+
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
@@ -85,6 +87,39 @@ type Write struct {
 	handedOut uint64        // tick at which Ready returned it
 }
 
+// Fit checks a Write against a log of entries after start up to last and returns both
+// as they are after it. What does not fit was made by a caller that broke the order
+// of Writes.
+func (w *Write) Fit(start, last uint64) (newStart, newLast uint64, err error) {
+	if w.Install != nil {
+		if w.Install.Index <= start {
+			return 0, 0, w.misfit(start, last, "it installs a checkpoint at %d", w.Install.Index)
+		}
+		start, last = w.Install.Index, w.Install.Index
+	}
+	if n := len(w.Entries); n > 0 {
+		first := w.Entries[0].GetIndex()
+		if first <= start || first > last+1 {
+			return 0, 0, w.misfit(start, last, "its entries start at %d", first)
+		}
+		for i, e := range w.Entries {
+			if e.GetIndex() != first+uint64(i) {
+				return 0, 0, w.misfit(start, last, "entry %d follows entry %d", e.GetIndex(), first+uint64(i)-1)
+			}
+		}
+		last = first + uint64(n) - 1
+	}
+	if w.CutTo > last {
+		return 0, 0, w.misfit(start, last, "it cuts up to %d", w.CutTo)
+	}
+	return max(start, w.CutTo), last, nil
+}
+
+func (w *Write) misfit(start, last uint64, format string, args ...any) error {
+	return fmt.Errorf("raftlog: group %d: a write does not fit a log of entries after %d up to %d: %s",
+		w.Group, start, last, fmt.Sprintf(format, args...))
+}
+
 // LogStart is the position just before the first stored entry.
 type LogStart struct {
 	Index, Term uint64
@@ -118,8 +153,8 @@ func (l *Loaded) LastTerm() uint64 {
 // Storage keeps the logs, histories and checkpoints of all groups of one member.
 //
 // Write is called by one goroutine at a time; all other methods may be called at
-// any time from any goroutine. A method that returns an error of Write leaves the
-// Storage unusable: the caller stops the member, it does not retry.
+// any time from any goroutine. After an error of Write the caller stops the member;
+// it does not retry.
 type Storage interface {
 	// Identity returns nil when the directory is blank.
 	Identity() (*Identity, error)
@@ -136,7 +171,8 @@ type Storage interface {
 	Load(g GroupID) (*Loaded, error)
 
 	// Write applies the Writes in order in one atomic batch. When one of them has
-	// Sync set, the batch and everything written before is durable on return.
+	// Sync set, the batch and everything written before is durable on return. A Write
+	// that does not fit (see Write.Fit) is refused and nothing of the batch is stored.
 	Write(ws []*Write) error
 
 	// ReadHistory returns records from sequence from on, dense and in order, at

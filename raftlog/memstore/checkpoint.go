@@ -1,0 +1,154 @@
+package memstore
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+type fileKey struct {
+	group raftlog.GroupID
+	index uint64
+}
+
+// file is a finished checkpoint; it is immutable.
+type file struct {
+	desc   raftlog.Descriptor
+	chunks [][]byte
+}
+
+// current reports whether a Write that survives a crash has made the file current.
+func (s *Store) current(key fileKey) bool {
+	for _, m := range []map[raftlog.GroupID]*group{s.now, s.durable} {
+		if g := m[key.group]; g != nil {
+			for _, d := range g.checkpoints {
+				if d.Index == key.index {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// prune deletes finished files that newer current ones have replaced.
+func (s *Store) prune() {
+	for key := range s.files {
+		cps := s.now[key.group].checkpoints
+		if key.index < cps[len(cps)-1].Index && !s.current(key) {
+			delete(s.files, key)
+		}
+	}
+}
+
+// CreateCheckpoint implements raftlog.Storage.
+func (s *Store) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.writer(g, d, nil)
+}
+
+// StageCheckpoint implements raftlog.Storage.
+func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.writer(g, d, &d)
+}
+
+func (s *Store) writer(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.group(g); err != nil {
+		return nil, err
+	}
+	if d.Group != g {
+		return nil, fmt.Errorf("memstore: a checkpoint of group %d is not for group %d", d.Group, g)
+	}
+	enc, err := raftlog.NewFileEncoder(d)
+	if err != nil {
+		return nil, err
+	}
+	enc.Header()
+	return &writer{s: s, enc: enc, want: want}, nil
+}
+
+type writer struct {
+	s      *Store
+	enc    *raftlog.FileEncoder
+	want   *raftlog.Descriptor
+	chunks [][]byte
+	ended  bool
+}
+
+func (w *writer) WriteChunk(data []byte) error {
+	if w.ended {
+		return raftlog.ErrTransferDone
+	}
+	if _, err := w.enc.Frame(data); err != nil {
+		return err
+	}
+	w.chunks = append(w.chunks, bytes.Clone(data))
+	return nil
+}
+
+func (w *writer) Commit() (raftlog.Descriptor, error) {
+	if w.ended {
+		return raftlog.Descriptor{}, raftlog.ErrTransferDone
+	}
+	w.ended = true
+	_, d := w.enc.Trailer()
+	if w.want != nil && !w.want.Equal(d) {
+		return d, &raftlog.DamageError{
+			Path:   fmt.Sprintf("%s/checkpoint-%d-%d", w.s.name, d.Group, d.Index),
+			Detail: fmt.Sprintf("%d bytes with hash %x were announced, %d with %x came", w.want.Bytes, w.want.Hash, d.Bytes, d.Hash),
+		}
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	w.s.files[fileKey{d.Group, d.Index}] = &file{desc: d, chunks: w.chunks}
+	return d, nil
+}
+
+func (w *writer) Abort() error {
+	w.ended, w.chunks = true, nil
+	return nil
+}
+
+// OpenCheckpoint implements raftlog.Storage.
+func (s *Store) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.CheckpointReader, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gr, err := s.group(g)
+	if err != nil {
+		return nil, err
+	}
+	if f := s.files[fileKey{g, index}]; f != nil {
+		return reader{f}, nil
+	}
+	if d := gr.checkpoints[0]; index == raftlog.GenesisIndex && d.Index == index {
+		return reader{&file{desc: d}}, nil
+	}
+	return nil, fmt.Errorf("memstore: %s: group %d, index %d: %w", s.name, g, index, raftlog.ErrNoCheckpoint)
+}
+
+// reader keeps its file alive by itself.
+type reader struct{ f *file }
+
+func (r reader) Descriptor() raftlog.Descriptor { return r.f.desc }
+
+func (r reader) ReadChunk(i uint32) ([]byte, error) {
+	if i >= r.f.desc.Chunks {
+		return nil, fmt.Errorf("memstore: checkpoint %d has %d chunks, there is no chunk %d", r.f.desc.Index, r.f.desc.Chunks, i)
+	}
+	return bytes.Clone(r.f.chunks[i]), nil
+}
+
+func (r reader) Close() error { return nil }
+
+// Checkpoints implements raftlog.Storage.
+func (s *Store) Checkpoints(id raftlog.GroupID) ([]raftlog.Descriptor, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.group(id)
+	if err != nil {
+		return nil, err
+	}
+	return append([]raftlog.Descriptor(nil), g.checkpoints...), nil
+}

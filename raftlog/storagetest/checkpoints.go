@@ -1,0 +1,275 @@
+package storagetest
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/heliosdb/metadata/raftlog"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/testing/protocmp"
+)
+
+// Descriptor describes a checkpoint at an index, without its bytes.
+func Descriptor(g raftlog.GroupID, index, term uint64) raftlog.Descriptor {
+	return raftlog.Descriptor{
+		Format: raftlog.DescriptorFormat, Group: g, Index: index, Term: term, Seq: index * 10,
+		ConfState: &pb.ConfState{Voters: Voters}, Meta: []byte("meta"),
+	}
+}
+
+// Chunks of the checkpoints the suite writes; the last one is a full one.
+func Chunks() [][]byte {
+	return [][]byte{[]byte("first"), {0}, bytes.Repeat([]byte("0123456789abcdef"), raftlog.MaxChunkBytes/16)}
+}
+
+// WriteCheckpoint writes chunks through a writer and commits it.
+func WriteCheckpoint(t *testing.T, w raftlog.CheckpointWriter, err error, chunks ...[]byte) raftlog.Descriptor {
+	t.Helper()
+	Must(t, err)
+	for _, c := range chunks {
+		Must(t, w.WriteChunk(c))
+	}
+	d, err := w.Commit()
+	Must(t, err)
+	return d
+}
+
+// create makes a finished own checkpoint.
+func create(t *testing.T, s raftlog.Storage, d raftlog.Descriptor, chunks ...[]byte) raftlog.Descriptor {
+	t.Helper()
+	w, err := s.CreateCheckpoint(d.Group, d)
+	return WriteCheckpoint(t, w, err, chunks...)
+}
+
+func expectChunks(t *testing.T, s raftlog.Storage, d raftlog.Descriptor, chunks ...[]byte) {
+	t.Helper()
+	r, err := s.OpenCheckpoint(d.Group, d.Index)
+	Must(t, err)
+	if !r.Descriptor().Equal(d) {
+		t.Fatalf("descriptor (-want +got):\n%s", cmp.Diff(d, r.Descriptor(), protocmp.Transform()))
+	}
+	for i := len(chunks) - 1; i >= 0; i-- {
+		got, err := r.ReadChunk(uint32(i))
+		Must(t, err)
+		if !bytes.Equal(got, chunks[i]) {
+			t.Fatalf("chunk %d has other bytes", i)
+		}
+	}
+	if _, err := r.ReadChunk(d.Chunks); err == nil {
+		t.Fatal("a chunk after the last one was read")
+	}
+	Must(t, r.Close())
+}
+
+func expectCheckpoints(t *testing.T, s raftlog.Storage, g raftlog.GroupID, want ...uint64) {
+	t.Helper()
+	ds, err := s.Checkpoints(g)
+	Must(t, err)
+	var got []uint64
+	for _, d := range ds {
+		got = append(got, d.Index)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("checkpoints (-want +got):\n%s", diff)
+	}
+}
+
+func expectNoCheckpoint(t *testing.T, s raftlog.Storage, g raftlog.GroupID, index uint64) {
+	t.Helper()
+	if r, err := s.OpenCheckpoint(g, index); !errors.Is(err, raftlog.ErrNoCheckpoint) {
+		if r != nil {
+			r.Close()
+		}
+		t.Fatalf("open checkpoint %d: %v, want ErrNoCheckpoint", index, err)
+	}
+}
+
+func testCheckpoint(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 1, 2, 2)}))
+	cp := create(t, s, Descriptor(A, 4, 1), Chunks()...)
+	if cp.Chunks != 3 || cp.Bytes != 6+raftlog.MaxChunkBytes || cp.Hash == [32]byte{} {
+		t.Fatalf("finished descriptor: %+v", cp)
+	}
+	expectCheckpoints(t, s, A, 1) // not current yet
+	expectChunks(t, s, cp, Chunks()...)
+	Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &cp, CutTo: 3, Sync: true}}))
+	d.Crash(t)
+	s = d.Open(t)
+	l := expectLog(t, s, A, Entries(4, 1, 2, 2)...)
+	if l.Start != (raftlog.LogStart{Index: 3, Term: 1}) || len(l.Checkpoints) != 1 || !l.Newest().Equal(cp) || l.HardState.Commit != 4 {
+		t.Fatalf("after the cut: start %+v, hard state %+v, checkpoints %+v", l.Start, l.HardState, l.Checkpoints)
+	}
+	expectChunks(t, s, cp, Chunks()...)
+	// The same content has the same hash, wherever it was cut and written.
+	again := create(t, s, Descriptor(A, 4, 1), Chunks()...)
+	if again.Hash != cp.Hash {
+		t.Fatalf("two checkpoints of the same content have hashes %x and %x", cp.Hash, again.Hash)
+	}
+	// Cut everything: the log is empty behind the checkpoint, and goes on.
+	cp6 := create(t, s, Descriptor(A, 6, 2), []byte("six"))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &cp6, CutTo: 6, Sync: true}, Append(A, 7, 3)}))
+	l = expectLog(t, s, A, Entries(7, 3)...)
+	if l.Start != (raftlog.LogStart{Index: 6, Term: 2}) {
+		t.Fatalf("start after cutting all is %+v", l.Start)
+	}
+	Must(t, s.Close())
+}
+
+func testCheckpointLimits(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	w, err := s.CreateCheckpoint(A, Descriptor(A, 2, 1))
+	Must(t, err)
+	if err := w.WriteChunk(nil); err == nil {
+		t.Fatal("an empty chunk was taken")
+	}
+	var large *raftlog.TooLargeError
+	if err := w.WriteChunk(make([]byte, raftlog.MaxChunkBytes+1)); !errors.As(err, &large) {
+		t.Fatalf("a chunk over the limit: %v", err)
+	}
+	Must(t, w.WriteChunk([]byte("x")))
+	Must(t, w.Abort())
+	expectNoCheckpoint(t, s, A, 2)
+	bad := Descriptor(A, 2, 1)
+	bad.ConfState = &pb.ConfState{}
+	if _, err := s.CreateCheckpoint(A, bad); err == nil {
+		t.Fatal("a checkpoint without voters was taken")
+	}
+	if _, err := s.CreateCheckpoint(B, Descriptor(A, 2, 1)); err == nil {
+		t.Fatal("a checkpoint of another group was taken")
+	}
+	Must(t, s.Close())
+}
+
+func testCheckpointsKept(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 1, 1, 1)}))
+	var pinned raftlog.CheckpointReader
+	for index := uint64(2); index <= 5; index++ {
+		cp := create(t, s, Descriptor(A, index, 1), []byte("one"), []byte("two"))
+		Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &cp, Sync: true}}))
+		if index == 2 {
+			r, err := s.OpenCheckpoint(A, 2)
+			Must(t, err)
+			pinned = r
+		}
+	}
+	expectCheckpoints(t, s, A, 4, 5)
+	expectNoCheckpoint(t, s, A, 3)
+	if got, err := pinned.ReadChunk(1); string(got) != "two" || err != nil {
+		t.Fatalf("a pinned checkpoint reads %q, %v", got, err)
+	}
+	Must(t, pinned.Close())
+	l := expectLog(t, s, A, Entries(2, 1, 1, 1, 1, 1)...)
+	if len(l.Checkpoints) != 2 || l.Checkpoints[0].Index != 4 {
+		t.Fatalf("loaded checkpoints: %+v", l.Checkpoints)
+	}
+	Must(t, s.Write([]*raftlog.Write{{Group: A, CutTo: 5}}))
+	if l := expectLog(t, s, A, Entries(6, 1)...); len(l.Checkpoints) != 1 || l.Newest().Index != 5 {
+		t.Fatalf("a checkpoint before the start of the log was loaded: %+v", l.Checkpoints)
+	}
+	Must(t, s.Close())
+}
+
+func testHistoryAndCut(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1)}))
+	cp := create(t, s, Descriptor(A, 3, 1), []byte("x"))
+	Must(t, s.Write([]*raftlog.Write{
+		{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("a")}}},
+		{Group: A, History: []raftlog.Record{{Seq: 2, Data: []byte("b")}}, Checkpoint: &cp, CutTo: 3, Sync: true},
+	}))
+	d.Crash(t)
+	s = d.Open(t)
+	rs, err := s.ReadHistory(A, 1, 100)
+	Must(t, err)
+	if diff := cmp.Diff([]raftlog.Record{{Seq: 1, Data: []byte("a")}, {Seq: 2, Data: []byte("b")}}, rs); diff != "" {
+		t.Fatalf("history behind the cut (-want +got):\n%s", diff)
+	}
+	Must(t, s.Close())
+}
+
+func testStage(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	cp := create(t, s, Descriptor(B, 9, 3), Chunks()...)
+	want := cp
+	want.Group = A
+	w, err := s.StageCheckpoint(A, want)
+	Must(t, err)
+	for _, c := range Chunks() {
+		Must(t, w.WriteChunk(c))
+	}
+	// The header names the group, so the hash is another one.
+	var damage *raftlog.DamageError
+	if _, err := w.Commit(); !errors.As(err, &damage) {
+		t.Fatalf("staged bytes with another hash: %v", err)
+	}
+	expectNoCheckpoint(t, s, A, 9)
+	w, err = s.StageCheckpoint(B, cp)
+	Must(t, err)
+	Must(t, w.WriteChunk(Chunks()[0]))
+	if _, err := w.Commit(); !errors.As(err, &damage) {
+		t.Fatalf("a staged checkpoint that ends early: %v", err)
+	}
+	w, err = s.StageCheckpoint(B, cp)
+	if got := WriteCheckpoint(t, w, err, Chunks()...); !got.Equal(cp) {
+		t.Fatalf("staged as %+v", got)
+	}
+	expectChunks(t, s, cp, Chunks()...)
+	Must(t, s.Close())
+}
+
+func testInstall(t *testing.T, d Disk) {
+	other := raftlog.Descriptor{}
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{
+		{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("kept")}}}, Append(A, 2, 1, 1, 1, 1, 1, 1, 1), Append(B, 2, 1),
+	}))
+	other = create(t, s, Descriptor(A, 5, 9), []byte("installed"))
+	hs := &raftlog.HardState{Term: 9, Vote: 3, Commit: 5}
+	// Index 5 is inside the own log, which ends in entries nobody else has.
+	Must(t, s.Write([]*raftlog.Write{{Group: A, Install: &other, HardState: hs, Sync: true}}))
+	for range 2 {
+		l := expectLog(t, s, A)
+		if l.Start != (raftlog.LogStart{Index: 5, Term: 9}) || l.HardState != *hs || !l.Newest().Equal(other) || len(l.Checkpoints) != 1 {
+			t.Fatalf("installed: %+v", l)
+		}
+		expectCheckpoints(t, s, A, 5)
+		expectChunks(t, s, other, []byte("installed"))
+		expectLog(t, s, B, Entries(2, 1)...)
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	if _, last, err := s.HistoryBounds(A); last != 1 || err != nil {
+		t.Fatalf("history after an install ends at %d, %v", last, err)
+	}
+	Must(t, s.Write([]*raftlog.Write{Append(A, 6, 9)}))
+	expectLog(t, s, A, Entries(6, 9)...)
+	Must(t, s.Close())
+}
+
+func testInstallNeedsFile(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	cp := create(t, s, Descriptor(A, 5, 2), []byte("x"))
+	cp.Hash[0]++
+	err := s.Write([]*raftlog.Write{{Group: A, Install: &cp, Sync: true}})
+	if !errors.Is(err, raftlog.ErrNoCheckpoint) {
+		t.Fatalf("install of a checkpoint that is not there: %v", err)
+	}
+}
+
+// testUnrecorded checks that files nothing points to are gone after a restart.
+func testUnrecorded(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	create(t, s, Descriptor(A, 5, 2), []byte("x"))
+	w, err := s.StageCheckpoint(A, Descriptor(A, 7, 2))
+	Must(t, err)
+	Must(t, w.WriteChunk([]byte("half")))
+	d.Crash(t)
+	s = d.Open(t)
+	expectNoCheckpoint(t, s, A, 5)
+	expectNoCheckpoint(t, s, A, 7)
+	Must(t, s.Close())
+}
