@@ -1,0 +1,85 @@
+package leases
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// maxClusterID is the length of a cluster id in a position; a longer one is
+// dropped.
+const maxClusterID = 32
+
+// Report is what the Table knows of one node.
+type Report struct {
+	Node         Node
+	Remaining    time.Duration        // of the lease at the latest Beat, Fold or Tick; 0 if it ran out or the node is offline
+	Beats        uint64               // of this registration, under this leadership
+	Silent       time.Duration        // since the latest beat; meaningless if Beats is 0
+	Load         *metadatav1.NodeLoad // as of the latest beat; nil if Beats is 0
+	Acknowledged *metadatav1.Position // as of the latest beat; nil if Beats is 0
+}
+
+// Report returns what is known of a node; false if there is no such node or the
+// Table does not lead.
+func (t *Table) Report(nodeID string, now time.Duration) (Report, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.nodes[nodeID]
+	if l == nil {
+		return Report{}, false
+	}
+	return t.report(l, now), true
+}
+
+// Reports returns what is known of all nodes, by id; nothing if the Table does
+// not lead.
+func (t *Table) Reports(now time.Duration) []Report {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make([]Report, 0, len(t.nodes))
+	for _, l := range t.nodes {
+		all = append(all, t.report(l, now))
+	}
+	slices.SortFunc(all, func(a, b Report) int { return strings.Compare(a.Node.ID, b.Node.ID) })
+	return all
+}
+
+// report looks only: a reading of the clock by an onlooker says nothing of
+// whether beats were heard meanwhile.
+func (t *Table) report(l *lease, now time.Duration) Report {
+	r := Report{Node: l.node, Beats: l.beats}
+	if l.node.alive() && l.pending == none {
+		r.Remaining = max(0, l.deadline-t.clock)
+	}
+	if l.beats > 0 {
+		r.Silent = max(0, now-l.beat)
+		r.Load, r.Acknowledged = l.load, l.acked
+	}
+	return r
+}
+
+// record keeps what a beat says. The messages are copied field by field: what
+// else a sender put into them is not kept in memory.
+func (l *lease) record(now time.Duration, load *metadatav1.NodeLoad, acked *metadatav1.Position) {
+	l.beat = now
+	l.beats++
+	l.load = &metadatav1.NodeLoad{
+		CpuMillis:         load.GetCpuMillis(),
+		MemoryBytes:       load.GetMemoryBytes(),
+		DiskBytes:         load.GetDiskBytes(),
+		RequestsPerSecond: load.GetRequestsPerSecond(),
+	}
+	cluster := acked.GetClusterId()
+	if len(cluster) > maxClusterID {
+		cluster = ""
+	}
+	l.acked = &metadatav1.Position{
+		ClusterId:        cluster,
+		RecoveryEpoch:    acked.GetRecoveryEpoch(),
+		SchemaRevision:   acked.GetSchemaRevision(),
+		TopologyRevision: acked.GetTopologyRevision(),
+	}
+}
