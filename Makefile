@@ -78,6 +78,12 @@ check-format: ## Fail if a Go file is not formatted
 lint: check-format proto-lint ## Lint Go and protos
 	@$(GOLANGCI) run
 
+.PHONY: check-tidy
+check-tidy: ## Fail if go.mod or go.sum is not what `go mod tidy` makes of it
+	@mkdir -p $(TMP)
+	@go mod tidy -diff > $(TMP)/tidy.diff \
+		|| { grep -E '^[+-]' $(TMP)/tidy.diff | head -40; echo 'run `go mod tidy` and commit the result' >&2; exit 1; }
+
 .PHONY: vet
 vet: ## Run go vet
 	@go vet ./...
