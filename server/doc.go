@@ -1,0 +1,19 @@
+// Package server is the edge of a member: it speaks Connect, gRPC, gRPC-Web and
+// JSON on one port, checks what arrives, hands it to a Member, and turns what
+// comes back, failures included, into answers.
+//
+// Everything that is specific to the wire lives here: the one table from
+// failures to status codes and details, limits of size, rate and number, pages
+// and their tokens, conditional GETs, health, reflection and metrics. Decisions,
+// agreement and models are the Member's.
+//
+// All exported methods may be called from any goroutine. Calls are independent:
+// the server promises no order between them. The answers of one heartbeat
+// stream come in the order of its beats, the frames of one subscription in the
+// order in which the Member sends them.
+//
+// The package refuses: messages over ReadMaxBytes, requests that break a rule of
+// the contract, more calls at once than its limits name, and every new call
+// once it drains. It never waits for a slow client but in that client's own
+// call, and never answers with a message over SendMaxBytes.
+package server

@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/internal/vitals"
+	"github.com/heliosdb/metadata/projections"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Member is what the server needs of a running member. All methods may be
+// called at the same time; those that take a context end with it. Errors are
+// *failure.Error or a context's; anything else reaches the client as INTERNAL,
+// without its text.
+type Member interface {
+	// Write carries out a command: one of the request messages of the writing
+	// rpcs, with WriteOptions that have a request id. It is decided here or
+	// forwarded one hop to the stream's leader. The reply is the rpc's response
+	// message, its WriteResult complete with the position. The command belongs to
+	// the member from then on, the reply to the caller.
+	Write(ctx context.Context, command proto.Message, actor string) (proto.Message, error)
+	// Schema returns the schema model, as fresh as the options ask for; nil
+	// options mean LINEARIZABLE. An AT_LEAST position of another cluster or
+	// recovery epoch is refused with FOREIGN_POSITION.
+	Schema(ctx context.Context, options *metadatav1.ReadOptions) (*projections.Schema, error)
+	// Topology returns the topology model, likewise.
+	Topology(ctx context.Context, options *metadatav1.ReadOptions) (*projections.Topology, error)
+	// Position returns what this member has applied by now.
+	Position() *metadatav1.Position
+	// Subscribe sends frames until ctx ends, send fails (that error is returned
+	// as it is) or the subscription cannot go on. send is called from one
+	// goroutine at a time and blocks while the client does not read. A frame may be
+	// shared with other subscriptions: send does not change it.
+	Subscribe(ctx context.Context, request *metadatav1.SubscribeRequest, send func(*metadatav1.SubscribeResponse) error) error
+	// Heartbeat answers beats, in their order, one answer for each. A beat that is
+	// refused is an answer, not an error.
+	Heartbeat(ctx context.Context, beats []*metadatav1.HeartbeatRequest) ([]*metadatav1.StreamHeartbeatsResponse, error)
+	// Status describes the cluster as this member sees it.
+	Status(ctx context.Context) (*metadatav1.StatusResponse, error)
+	// Ready reports why the member cannot serve right now; nil if it can: a leader
+	// is known for each stream. It does not wait.
+	Ready() error
+	// Leases returns how long a node's lease lasts and how often a node should
+	// beat.
+	Leases() (lease, interval time.Duration)
+	// Stats returns the numbers by which the member is watched. It does not wait.
+	Stats() vitals.Stats
+}
