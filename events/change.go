@@ -19,6 +19,7 @@ const (
 	changeRequestID    protowire.Number = 4
 	changeCommandHash  protowire.Number = 5
 	changeFeatureLevel protowire.Number = 6
+	changePartial      protowire.Number = 7
 	changeEvents       protowire.Number = 15
 )
 
@@ -154,7 +155,6 @@ func (c *Change) Message() *metadatav1.Change {
 // error is an [*UnsupportedError] or a [*CorruptError].
 func DecodeChange(raw []byte) (*Change, error) {
 	c := &Change{raw: raw}
-	var encoded [][]byte
 	encoded, err := scanChange(raw)
 	if err != nil {
 		return nil, err
@@ -204,6 +204,8 @@ func scanChange(raw []byte) (encoded [][]byte, err error) {
 			}
 			value, _ := protowire.ConsumeBytes(rest[n:])
 			encoded = append(encoded, value)
+		case changePartial:
+			return nil, corrupt("change", "a filtered change cannot be logged")
 		default:
 			return nil, &UnsupportedError{What: fmt.Sprintf("field %d of a change", num)}
 		}
@@ -224,6 +226,36 @@ func checkHeader(m *metadatav1.Change) error {
 		return corrupt("change", "change %d has no events", m.Revision)
 	}
 	return nil
+}
+
+// FromMessage seals a change that came as a message, from a subscription: for
+// those that fold without a log. Its bytes need not be those that were logged,
+// so no digest can be checked with it. The message is shared from then on; a
+// partial change stays recognisable in it. The error is an [*UnsupportedError]
+// if the change needs a newer build, or a [*CorruptError].
+func FromMessage(m *metadatav1.Change) (*Change, error) {
+	if m.GetFeatureLevel() > FeatureLevel {
+		return nil, &UnsupportedError{What: fmt.Sprintf("feature level %d of change %d", m.GetFeatureLevel(), m.GetRevision())}
+	}
+	if m == nil {
+		return nil, corrupt("change", "there is none")
+	}
+	if err := checkHeader(m); err != nil {
+		return nil, err
+	}
+	evs := make([]Event, len(m.Events))
+	for i, message := range m.Events {
+		raw, err := deterministic.Marshal(message)
+		if err != nil {
+			return nil, corrupt("change", "event %d of change %d: %v", i, m.Revision, err)
+		}
+		if evs[i], err = decodeEvent(raw, message, m.FeatureLevel); err != nil {
+			return nil, err
+		}
+	}
+	c := Seal(Header{m.Revision, m.Time.AsTime(), m.Actor, m.RequestId, m.CommandHash}, evs)
+	c.once.Do(func() { c.message = m })
+	return c, nil
 }
 
 func decodeEvent(raw []byte, m *metadatav1.Event, level uint32) (Event, error) {

@@ -2,10 +2,10 @@ package projections
 
 import (
 	"github.com/heliosdb/metadata/events"
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/projections/internal/fold"
 	"github.com/heliosdb/metadata/projections/liveness"
 	"github.com/heliosdb/metadata/projections/topology"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/proto"
 )
 

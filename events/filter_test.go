@@ -1,0 +1,94 @@
+package events
+
+import (
+	"testing"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// matching names, by position in samples, the events that a filter lets through.
+func matching(f *Filter) (got []int) {
+	for i, m := range samples() {
+		if f.MatchEvent(m) {
+			got = append(got, i)
+		}
+	}
+	return got
+}
+
+func TestFilterEvents(t *testing.T) {
+	schema := []int{0, 1, 2, 3, 4}
+	topology := []int{5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
+	nodes, shards := topology[:6], topology[6:]
+	for name, c := range map[string]struct {
+		filter *metadatav1.Filter
+		want   []int
+	}{
+		"everything":          {&metadatav1.Filter{}, append(schema, topology...)},
+		"a stream":            {&metadatav1.Filter{Streams: []metadatav1.Stream{metadatav1.Stream_STREAM_TOPOLOGY}}, topology},
+		"a kind":              {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_TABLE}}, []int{2, 3, 4}},
+		"a namespace":         {&metadatav1.Filter{Namespaces: []string{"shop"}}, append(schema, topology...)},
+		"namespace before":    {&metadatav1.Filter{Streams: []metadatav1.Stream{1}, Namespaces: []string{"public"}}, []int{3}},
+		"name before":         {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{2}, Tables: []string{"sales"}}, []int{3}},
+		"tables leave others": {&metadatav1.Filter{Tables: []string{"none"}}, append([]int{0, 1}, topology...)},
+		"both fields":         {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{2}, Namespaces: []string{"public"}, Tables: []string{"orders"}}, nil},
+		"a node":              {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{3, 4}, Nodes: []string{"s1"}}, topology},
+		"a mirror":            {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{4}, Nodes: []string{"s2"}}, []int{11, 14}},
+		"shard came to node":  {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{3, 4}, Nodes: []string{"s5"}}, []int{13}},
+		"a shard":             {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{4}, Shards: []uint64{3}}, []int{14, 15, 16}},
+		"shards leave nodes":  {&metadatav1.Filter{Streams: []metadatav1.Stream{2}, Shards: []uint64{99}}, nodes},
+		"all of several":      {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{4}, Nodes: []string{"s1", "s4"}}, shards},
+	} {
+		got := matching(NewFilter(c.filter))
+		if len(got) != len(c.want) {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+			continue
+		}
+		for i := range got {
+			if got[i] != c.want[i] {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+				break
+			}
+		}
+	}
+}
+
+func TestFilterChange(t *testing.T) {
+	c := sampleChange(metadatav1.Stream_STREAM_SCHEMA)
+	if m, ok := NewFilter(nil).Change(c); !ok || m != c.Message() {
+		t.Error("no filter has to hand out the change itself")
+	}
+	if m, ok := NewFilter(&metadatav1.Filter{Streams: []metadatav1.Stream{1}}).Change(c); !ok || m != c.Message() || m.Partial {
+		t.Error("a filter that lets all events through has to hand out the change itself")
+	}
+	if _, ok := NewFilter(&metadatav1.Filter{Streams: []metadatav1.Stream{2}}).Change(c); ok {
+		t.Error("a filter that lets no event through has to leave the change out")
+	}
+	m, ok := NewFilter(&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{1}}).Change(c)
+	if !ok || !m.Partial || len(m.Events) != 2 || m.Events[1] != c.Message().Events[1] {
+		t.Fatalf("partial change %v", m)
+	}
+	want := proto.CloneOf(c.Message())
+	want.Partial, want.Events = true, want.Events[:2]
+	if !proto.Equal(m, want) {
+		t.Errorf("partial change %v, want %v", m, want)
+	}
+	if c.Message().Partial {
+		t.Error("the shared change was marked")
+	}
+}
+
+func TestFilterMatchStream(t *testing.T) {
+	tables := NewFilter(&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_TABLE}})
+	if !tables.MatchStream(metadatav1.Stream_STREAM_SCHEMA) || tables.MatchStream(metadatav1.Stream_STREAM_TOPOLOGY) {
+		t.Error("tables are in the schema stream alone")
+	}
+	both := NewFilter(&metadatav1.Filter{Nodes: []string{"s1"}})
+	if !both.MatchStream(metadatav1.Stream_STREAM_SCHEMA) || !both.MatchStream(metadatav1.Stream_STREAM_TOPOLOGY) {
+		t.Error("nodes do not restrict streams")
+	}
+	if NewFilter(&metadatav1.Filter{}) != nil || !(*Filter)(nil).MatchStream(1) {
+		t.Error("a filter without fields is none")
+	}
+}
