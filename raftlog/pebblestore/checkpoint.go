@@ -1,0 +1,359 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+const (
+	checkpointSuffix = ".checkpoint"
+	tempSuffix       = ".tmp"
+)
+
+func checkpointName(g raftlog.GroupID, index uint64) string {
+	return fmt.Sprintf("%d-%d%s", g, index, checkpointSuffix)
+}
+
+func (s *Store) checkpointPath(g raftlog.GroupID, index uint64) string {
+	return s.fs.PathJoin(s.cpDir, checkpointName(g, index))
+}
+
+// CreateCheckpoint implements raftlog.Storage.
+func (s *Store) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.newWriter(g, d, nil)
+}
+
+// StageCheckpoint implements raftlog.Storage.
+func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.newWriter(g, d, &d)
+}
+
+func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	if err := s.known(g); err != nil {
+		return nil, err
+	}
+	if d.Group != g {
+		return nil, fmt.Errorf("pebblestore: a checkpoint of group %d is not for group %d", d.Group, g)
+	}
+	enc, err := raftlog.NewFileEncoder(d)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.temps++
+	temp := fmt.Sprintf("%s.%d%s", s.checkpointPath(g, d.Index), s.temps, tempSuffix)
+	s.mu.Unlock()
+	f, err := s.fs.Create(temp, writeCategory)
+	if err != nil {
+		return nil, fmt.Errorf("pebblestore: %w", err)
+	}
+	w := &writer{s: s, enc: enc, want: want, file: f, temp: temp}
+	return w, w.write(enc.Header())
+}
+
+// writer writes a checkpoint to a temporary name.
+type writer struct {
+	s    *Store
+	enc  *raftlog.FileEncoder
+	want *raftlog.Descriptor // what it has to become; nil for an own checkpoint
+	file vfs.File            // nil when ended
+	temp string
+}
+
+// write gives up on an error. It owns b: a file may change what it is given.
+func (w *writer) write(b []byte) error {
+	if _, err := w.file.Write(b); err != nil {
+		return errors.Join(fmt.Errorf("pebblestore: write %s: %w", w.temp, err), w.Abort())
+	}
+	return nil
+}
+
+func (w *writer) WriteChunk(data []byte) error {
+	if w.file == nil {
+		return raftlog.ErrTransferDone
+	}
+	frame, err := w.enc.Frame(data)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 0, len(frame)+len(data))
+	return w.write(append(append(b, frame[:]...), data...))
+}
+
+func (w *writer) Commit() (raftlog.Descriptor, error) {
+	if w.file == nil {
+		return raftlog.Descriptor{}, raftlog.ErrTransferDone
+	}
+	trailer, d := w.enc.Trailer()
+	final := w.s.checkpointPath(d.Group, d.Index)
+	if w.want != nil && !w.want.Equal(d) {
+		err := &raftlog.DamageError{
+			Path:   final,
+			Detail: fmt.Sprintf("%d bytes with hash %x were announced, %d with %x came", w.want.Bytes, w.want.Hash, d.Bytes, d.Hash),
+		}
+		return d, errors.Join(err, w.Abort())
+	}
+	if err := w.write(trailer); err != nil {
+		return d, err
+	}
+	err := errors.Join(w.file.Sync(), w.file.Close())
+	w.file = nil
+	if err == nil {
+		err = w.s.fs.Rename(w.temp, final)
+	}
+	if err == nil {
+		err = syncDir(w.s.fs, w.s.cpDir)
+	}
+	if err != nil {
+		return d, fmt.Errorf("pebblestore: %s: %w", final, err)
+	}
+	return d, nil
+}
+
+func (w *writer) Abort() error {
+	if w.file == nil {
+		return nil
+	}
+	err := errors.Join(w.file.Close(), w.s.fs.Remove(w.temp))
+	w.file = nil
+	return err
+}
+
+// OpenCheckpoint implements raftlog.Storage.
+func (s *Store) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.CheckpointReader, error) {
+	s.mu.Lock()
+	st, err := s.group(g)
+	if err == nil && index == raftlog.GenesisIndex && st.checkpoints[0].Index == index {
+		defer s.mu.Unlock()
+		return &reader{desc: st.checkpoints[0]}, nil
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	r, err := openFile(s.fs, s.checkpointPath(g, index))
+	if oserror.IsNotExist(err) {
+		return nil, fmt.Errorf("pebblestore: group %d, index %d: %w", g, index, raftlog.ErrNoCheckpoint)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// reader reads a finished file. Its open file stays readable when it is deleted.
+type reader struct {
+	file   vfs.File // nil for genesis
+	path   string
+	desc   raftlog.Descriptor
+	chunks []chunkAt
+}
+
+type chunkAt struct {
+	at        int64
+	size, sum uint32
+}
+
+// openFile reads header, trailer and the place of each chunk, not the chunks.
+func openFile(fs vfs.FS, path string) (_ *reader, err error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{file: f, path: path}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, r.damage("it cannot be read", err)
+	}
+	head := make([]byte, min(info.Size(), raftlog.MaxFileHeaderBytes))
+	trailer := make([]byte, min(info.Size(), raftlog.FileTrailerBytes))
+	if err := errors.Join(readAt(f, head, 0), readAt(f, trailer, info.Size()-int64(len(trailer)))); err != nil {
+		return nil, r.damage("it cannot be read", err)
+	}
+	d, at, err := raftlog.ParseFileHeader(head)
+	if err != nil {
+		return nil, r.damage("header", err)
+	}
+	if r.desc, err = raftlog.ParseFileTrailer(d, trailer); err != nil {
+		return nil, r.damage("trailer", err)
+	}
+	return r, r.index(int64(at), info.Size()-int64(len(trailer)))
+}
+
+// index walks over the chunks between from and to.
+func (r *reader) index(from, to int64) error {
+	var bytes uint64
+	for i := range r.desc.Chunks {
+		var frame [raftlog.FileFrameBytes]byte
+		if err := readAt(r.file, frame[:], from); err != nil {
+			return r.damage(fmt.Sprintf("chunk %d", i), err)
+		}
+		size, sum, last := raftlog.ParseFileFrame(frame)
+		from += raftlog.FileFrameBytes
+		if last || size > raftlog.MaxChunkBytes || from+int64(size) > to {
+			return r.damage(fmt.Sprintf("chunk %d of %d bytes does not fit", i, size), nil)
+		}
+		r.chunks = append(r.chunks, chunkAt{at: from, size: size, sum: sum})
+		from += int64(size)
+		bytes += uint64(size)
+	}
+	if from != to || bytes != r.desc.Bytes {
+		return r.damage(fmt.Sprintf("its chunks have %d bytes, the trailer says %d", bytes, r.desc.Bytes), nil)
+	}
+	return nil
+}
+
+func readAt(f vfs.File, b []byte, at int64) error {
+	_, err := f.ReadAt(b, at)
+	return err
+}
+
+func (r *reader) damage(detail string, err error) error {
+	return &raftlog.DamageError{Path: r.path, Detail: detail, Err: err}
+}
+
+func (r *reader) Descriptor() raftlog.Descriptor { return r.desc }
+
+func (r *reader) ReadChunk(i uint32) ([]byte, error) {
+	if i >= r.desc.Chunks {
+		return nil, fmt.Errorf("pebblestore: checkpoint %d has %d chunks, there is no chunk %d", r.desc.Index, r.desc.Chunks, i)
+	}
+	c := r.chunks[i]
+	data := make([]byte, c.size)
+	if err := readAt(r.file, data, c.at); err != nil {
+		return nil, r.damage(fmt.Sprintf("chunk %d", i), err)
+	}
+	if raftlog.ChunkChecksum(i, data) != c.sum {
+		return nil, r.damage(fmt.Sprintf("chunk %d does not match its checksum", i), nil)
+	}
+	return data, nil
+}
+
+func (r *reader) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	return r.file.Close()
+}
+
+// Checkpoints implements raftlog.Storage.
+func (s *Store) Checkpoints(g raftlog.GroupID) ([]raftlog.Descriptor, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.group(g)
+	if err != nil {
+		return nil, err
+	}
+	return append([]raftlog.Descriptor(nil), st.checkpoints...), nil
+}
+
+// verifyFile checks that the file of a record is there and is the one meant.
+func (s *Store) verifyFile(d raftlog.Descriptor) error {
+	if d.Index == raftlog.GenesisIndex {
+		return nil
+	}
+	path := s.checkpointPath(d.Group, d.Index)
+	r, err := openFile(s.fs, path)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if !r.desc.Equal(d) {
+		return r.damage(fmt.Sprintf("hash %x is recorded, it has %x", d.Hash, r.desc.Hash), nil)
+	}
+	return nil
+}
+
+// checkFiles refuses a Write whose checkpoint has no finished file.
+func (s *Store) checkFiles(w *raftlog.Write) error {
+	for _, d := range []*raftlog.Descriptor{w.Install, w.Checkpoint} {
+		if d == nil {
+			continue
+		}
+		if err := s.verifyFile(*d); err != nil {
+			return fmt.Errorf("pebblestore: group %d has no finished checkpoint file for %d: %w", w.Group, d.Index, errors.Join(raftlog.ErrNoCheckpoint, err))
+		}
+	}
+	return nil
+}
+
+// usableCheckpoints returns those a restart can begin from. A damaged one is passed
+// over when there is another.
+func (s *Store) usableCheckpoints(g raftlog.GroupID, st *groupState) ([]raftlog.Descriptor, error) {
+	var out []raftlog.Descriptor
+	var errs []error
+	for _, d := range st.checkpoints {
+		if d.Index < st.start.Index {
+			continue
+		}
+		if err := s.verifyFile(d); err != nil {
+			s.opts.Logger.Error("checkpoint cannot be used", "group", g, "index", d.Index, "error", err)
+			errs = append(errs, err)
+			continue
+		}
+		out = append(out, d)
+	}
+	if len(out) == 0 {
+		return nil, &raftlog.DamageError{Path: s.cpDir, Detail: fmt.Sprintf("no checkpoint of group %d can be used", g), Err: errors.Join(errs...)}
+	}
+	return out, nil
+}
+
+// pruneCheckpoints deletes files that newer current ones have replaced.
+func (s *Store) pruneCheckpoints() error {
+	return s.removeFiles(func(name string) bool {
+		var g raftlog.GroupID
+		var index uint64
+		if _, err := fmt.Sscanf(name, "%d-%d"+checkpointSuffix, &g, &index); err != nil || strings.HasSuffix(name, tempSuffix) {
+			return false
+		}
+		st := s.groups[g]
+		return st != nil && index < st.checkpoints[len(st.checkpoints)-1].Index && !st.current(index)
+	})
+}
+
+// removeOrphans deletes, at a start, the files nothing points to.
+func (s *Store) removeOrphans() error {
+	keep := map[string]bool{}
+	for g, st := range s.groups {
+		for _, d := range st.checkpoints {
+			keep[checkpointName(g, d.Index)] = true
+		}
+	}
+	return s.removeFiles(func(name string) bool { return !keep[name] })
+}
+
+func (s *Store) removeFiles(which func(name string) bool) error {
+	names, err := s.fs.List(s.cpDir)
+	if err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	for _, name := range names {
+		if !which(name) {
+			continue
+		}
+		if err := s.fs.Remove(s.fs.PathJoin(s.cpDir, name)); err != nil && !oserror.IsNotExist(err) {
+			return fmt.Errorf("pebblestore: %w", err)
+		}
+	}
+	return nil
+}
+
+func (st *groupState) current(index uint64) bool {
+	for _, d := range st.checkpoints {
+		if d.Index == index {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,305 @@
+package pebblestore_test
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/storagetest"
+)
+
+var errBroken = errors.New("the disk is broken")
+
+// brokenFS fails syncs of files with a suffix once armed.
+type brokenFS struct {
+	vfs.FS
+	suffix string
+	armed  atomic.Bool
+}
+
+func (fs *brokenFS) arm() { fs.armed.Store(true) }
+
+func (fs *brokenFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
+	if err != nil || !strings.HasSuffix(name, fs.suffix) {
+		return f, err
+	}
+	return brokenFile{File: f, fs: fs}, nil
+}
+
+func (fs *brokenFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.Create(name, c)
+	return fs.wrap(name, f, err)
+}
+
+func (fs *brokenFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := fs.FS.OpenReadWrite(name, c, opts...)
+	return fs.wrap(name, f, err)
+}
+
+func (fs *brokenFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.ReuseForWrite(oldname, newname, c)
+	return fs.wrap(newname, f, err)
+}
+
+type brokenFile struct {
+	vfs.File
+	fs *brokenFS
+}
+
+func (f brokenFile) fail(err error) error {
+	if f.fs.armed.Load() {
+		return errBroken
+	}
+	return err
+}
+
+func (f brokenFile) Sync() error     { return f.fail(f.File.Sync()) }
+func (f brokenFile) SyncData() error { return f.fail(f.File.SyncData()) }
+func (f brokenFile) SyncTo(n int64) (bool, error) {
+	full, err := f.File.SyncTo(n)
+	return full, f.fail(err)
+}
+
+// readFile returns a file's bytes.
+func readFile(t *testing.T, fs vfs.FS, path string) []byte {
+	t.Helper()
+	f, err := fs.Open(path)
+	storagetest.Must(t, err)
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	storagetest.Must(t, err)
+	return b
+}
+
+func writeFile(t *testing.T, fs vfs.FS, path string, b []byte) {
+	t.Helper()
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	storagetest.Must(t, err)
+	_, err = f.Write(b)
+	storagetest.Must(t, err)
+	storagetest.Must(t, f.Sync())
+	storagetest.Must(t, f.Close())
+}
+
+// findFile returns the largest file with a suffix under a directory of the store.
+func findFile(t *testing.T, fs vfs.FS, sub, suffix string) string {
+	t.Helper()
+	names, err := fs.List(fs.PathJoin(dir, sub))
+	storagetest.Must(t, err)
+	best, size := "", int64(-1)
+	for _, n := range names {
+		path := fs.PathJoin(dir, sub, n)
+		if info, err := fs.Stat(path); err == nil && strings.HasSuffix(n, suffix) && info.Size() > size {
+			best, size = path, info.Size()
+		}
+	}
+	if best == "" {
+		t.Fatalf("no %s file in %s: %v", suffix, sub, names)
+	}
+	return best
+}
+
+// flipInFile flips a bit at a part of the largest file with a suffix.
+func flipInFile(t *testing.T, fs vfs.FS, sub, suffix string, at float64) {
+	t.Helper()
+	path := findFile(t, fs, sub, suffix)
+	b := readFile(t, fs, path)
+	b[int(at*float64(len(b)-1))] ^= 0x10
+	writeFile(t, fs, path, b)
+}
+
+// TestLogCutShort cuts the end off the write-ahead log, which Pebble cannot see.
+func TestLogCutShort(t *testing.T) {
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	for i := range uint64(100) {
+		storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2+i, 1)}))
+	}
+	d.tick()
+	d.Crash(t)
+	path := findFile(t, d.fs, "db", ".log")
+	whole := readFile(t, d.fs, path)
+	for _, part := range []float64{0.3, 0.6, 0.9} {
+		writeFile(t, d.fs, path, whole[:int(part*float64(len(whole)))])
+		cut := &disk{fs: d.fs.CrashClone(vfs.CrashCloneCfg{}), ticks: d.ticks}
+		for _, start := range []string{"first", "after a clean stop"} {
+			storagetest.Must(t, cut.try())
+			_, err := cut.store.Load(storagetest.A)
+			var short *raftlog.ShortError
+			if !errors.As(err, &short) || short.What != "last index" || short.Floor != 101 || short.Have >= 101 {
+				t.Fatalf("%s start with a log cut to %.1f: %v", start, part, err)
+			}
+			if err := cut.store.Write([]*raftlog.Write{storagetest.Append(storagetest.A, short.Have+1, 1)}); !errors.As(err, &short) {
+				t.Fatalf("write to a short log: %v", err)
+			}
+			if start == "first" { // the other group is whole
+				storagetest.Must(t, cut.store.Write([]*raftlog.Write{storagetest.Append(storagetest.B, 2, 1)}))
+				cut.tick()
+			}
+			cut.close()
+		}
+	}
+}
+
+// TestVoteBehindFloor puts an old store back under a newer floor.
+func TestVoteBehindFloor(t *testing.T) {
+	for what, next := range map[string]raftlog.HardState{"term": {Term: 6}, "vote": {Term: 5, Vote: 3}} {
+		d := newDisk(t)
+		s := storagetest.Fresh(t, d)
+		storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, HardState: &raftlog.HardState{Term: 5}, Sync: true}}))
+		old := d.fs.CrashClone(vfs.CrashCloneCfg{})
+		storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, HardState: &next, Sync: true}}))
+		// In the floor when Write returns: no tick needed.
+		newer := d.fs.CrashClone(vfs.CrashCloneCfg{})
+		d.close()
+		d.fs = old
+		writeFile(t, d.fs, "data/FLOOR", readFile(t, newer, "data/FLOOR"))
+		var short *raftlog.ShortError
+		if err := d.loadError(); !errors.As(err, &short) || short.What != what {
+			t.Fatalf("load of a store whose %s is behind the floor: %v", what, err)
+		}
+	}
+}
+
+func TestFloorDamage(t *testing.T) {
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 3)}))
+	d.close()
+	good := readFile(t, d.fs, "data/FLOOR")
+	var damage *raftlog.DamageError
+	check := func(what string, b []byte, bad bool) {
+		t.Helper()
+		writeFile(t, d.fs, "data/FLOOR", b)
+		if err := d.loadError(); errors.As(err, &damage) != bad || (err != nil) != bad {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	half := len(good) / 2
+	flip := func(at ...int) []byte {
+		b := append([]byte(nil), good...)
+		for _, i := range at {
+			b[i] ^= 1
+		}
+		return b
+	}
+	check("first slot torn", flip(20), false)
+	check("second slot torn", flip(half+20), false)
+	check("both slots bad", flip(20, half+20), true)
+	check("empty", nil, true)
+	check("cut inside the first slot", good[:10], true)
+	storagetest.Must(t, d.fs.Remove("data/FLOOR"))
+	if err := d.loadError(); !errors.As(err, &damage) || damage.Path != "data/FLOOR" {
+		t.Fatalf("missing floor: %v", err)
+	}
+}
+
+// TestDatabaseGone removes the store but not the floor: not blank.
+func TestDatabaseGone(t *testing.T) {
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 3)}))
+	d.close()
+	storagetest.Must(t, d.fs.RemoveAll("data/db"))
+	var damage *raftlog.DamageError
+	if err := d.loadError(); !errors.As(err, &damage) {
+		t.Fatalf("open without the database: %v", err)
+	}
+}
+
+// TestTableDamage flips a bit in each part of a table file.
+func TestTableDamage(t *testing.T) {
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	for i := range uint64(200) {
+		storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2+i, 1)}))
+	}
+	d.close()
+	storagetest.Must(t, d.try()) // the replayed log becomes a table
+	d.close()
+	path := findFile(t, d.fs, "db", ".sst")
+	whole := readFile(t, d.fs, path)
+	seen := 0
+	for at := 0; at < len(whole); at += len(whole)/40 + 1 {
+		b := append([]byte(nil), whole...)
+		b[at] ^= 0x04
+		writeFile(t, d.fs, path, b)
+		err := d.loadError()
+		if err != nil && !isDamageOrShort(err) {
+			t.Fatalf("bit at %d of %d: %v", at, len(whole), err)
+		}
+		if err != nil {
+			seen++
+		}
+	}
+	if seen < 20 {
+		t.Fatalf("only %d of 40 flipped bits were noticed", seen)
+	}
+	writeFile(t, d.fs, path, whole)
+	storagetest.Must(t, d.loadError())
+}
+
+// TestCheckpointDamage flips each region of a checkpoint file.
+func TestCheckpointDamage(t *testing.T) {
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 1, 1)}))
+	for index := uint64(2); index <= 3; index++ {
+		w, err := s.CreateCheckpoint(storagetest.A, storagetest.Descriptor(storagetest.A, index, 1))
+		cp := storagetest.WriteCheckpoint(t, w, err, []byte("some bytes"), []byte("more"))
+		storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, Checkpoint: &cp, Sync: true}}))
+	}
+	d.close()
+	path := d.fs.PathJoin(dir, "checkpoints", "1-3.checkpoint")
+	whole := readFile(t, d.fs, path)
+	for at := range whole {
+		b := append([]byte(nil), whole...)
+		b[at] ^= 0x01
+		writeFile(t, d.fs, path, b)
+		storagetest.Must(t, d.try())
+		if !checkpointFails(d.store, 3) {
+			t.Fatalf("a flipped bit at byte %d of %d went unnoticed", at, len(whole))
+		}
+		l, err := d.store.Load(storagetest.A)
+		storagetest.Must(t, err)
+		if l.Checkpoints[0].Index != 2 {
+			t.Fatalf("the older checkpoint is not offered: %+v", l.Checkpoints)
+		}
+		d.close()
+	}
+	for _, n := range []int{0, 10, len(whole) / 2, len(whole) - 1} {
+		writeFile(t, d.fs, path, whole[:n])
+		storagetest.Must(t, d.try())
+		if !checkpointFails(d.store, 3) {
+			t.Fatalf("a file cut to %d bytes went unnoticed", n)
+		}
+		d.close()
+	}
+	// Without any good checkpoint there is nothing to start from.
+	storagetest.Must(t, d.fs.Remove(path))
+	storagetest.Must(t, d.fs.Remove(d.fs.PathJoin(dir, "checkpoints", "1-2.checkpoint")))
+	var damage *raftlog.DamageError
+	if err := d.loadError(); !errors.As(err, &damage) || !strings.Contains(damage.Path, "checkpoints") {
+		t.Fatalf("load without checkpoints: %v", err)
+	}
+}
+
+// checkpointFails reads a whole checkpoint and reports whether damage was noticed.
+func checkpointFails(s raftlog.Storage, index uint64) bool {
+	var damage *raftlog.DamageError
+	r, err := s.OpenCheckpoint(storagetest.A, index)
+	if err != nil {
+		return errors.As(err, &damage)
+	}
+	defer r.Close()
+	for i := range r.Descriptor().Chunks {
+		if _, err := r.ReadChunk(i); errors.As(err, &damage) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,23 @@
+// Package pebblestore keeps the logs, histories and checkpoints of a member on disk:
+// a Pebble store for all groups, a floor file beside it, and a file per checkpoint.
+//
+//	<dir>/LOCK            held while the directory is open
+//	<dir>/db/             Pebble
+//	<dir>/FLOOR           what the member has promised (floor.go)
+//	<dir>/checkpoints/    <group>-<index>.checkpoint (raftlog.FileEncoder); *.tmp are
+//	                      unfinished ones
+//
+// Keys are the group (one byte, 0 for the member), a letter and, where there are
+// many, an index of eight bytes, big endian; keys.go has the values. Each value has a
+// CRC-32C over its key and its content, because Pebble's own checksums do not see
+// everything: it drops the end of a log whose tail was lost without a word. Against
+// that stands the floor: term and vote are synced there before Write returns, the
+// last durable index follows within FloorInterval and at Close. Load compares.
+//
+// Write takes one goroutine at a time, everything else any number. The only goroutine
+// of its own writes the floor, and ends with Close. A failed sync ends the process,
+// see Options.Fatal: what the kernel did with the data is unknown from then on.
+//
+// It refuses a directory in use, of another format, damaged, or shorter than its
+// floor. It never repairs: an operator decides.
+package pebblestore

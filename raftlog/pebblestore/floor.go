@@ -1,0 +1,153 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// The floor file has two slots of floorSlot bytes, written in turn, so that a torn
+// write leaves the other one. A slot, all integers big endian:
+//
+//	magic "HMFL", format u32, number of the write u64, groups u8,
+//	each: group u8, last durable index u64, term u64, vote u64
+//	CRC-32C u32 of everything before
+//
+// The slot with the higher number that matches its checksum counts.
+const (
+	floorMagic  = "HMFL"
+	floorFormat = 1
+	floorSlot   = 8 << 10 // more than 255 groups need
+	floorHead   = 4 + 4 + 8 + 1
+	floorGroup  = 1 + 3*8
+
+	writeCategory vfs.DiskWriteCategory = "heliosdb-raftlog"
+)
+
+// promise is what the member has told others about a group.
+type promise struct{ last, term, vote uint64 }
+
+// floor is the open floor file. It is not safe for concurrent use.
+type floor struct {
+	file     vfs.File
+	path     string
+	number   uint64
+	promises map[raftlog.GroupID]promise
+}
+
+// encodeFloor returns a slot without its padding.
+func encodeFloor(number uint64, promises map[raftlog.GroupID]promise) []byte {
+	b := binary.BigEndian.AppendUint32([]byte(floorMagic), floorFormat)
+	b = binary.BigEndian.AppendUint64(b, number)
+	b = append(b, byte(len(promises)))
+	for _, g := range slices.Sorted(maps.Keys(promises)) {
+		p := promises[g]
+		b = append(append(b, byte(g)), words(p.last, p.term, p.vote)...)
+	}
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, raftlog.Castagnoli))
+}
+
+func decodeFloor(b []byte) (number uint64, promises map[raftlog.GroupID]promise, err error) {
+	if len(b) < floorHead || string(b[:4]) != floorMagic {
+		return 0, nil, errors.New("no floor slot")
+	}
+	if f := binary.BigEndian.Uint32(b[4:]); f != floorFormat {
+		return 0, nil, fmt.Errorf("floor format %d is not known to this build (it knows %d)", f, floorFormat)
+	}
+	n := floorHead + int(b[16])*floorGroup
+	if len(b) < n+4 || crc32.Checksum(b[:n], raftlog.Castagnoli) != binary.BigEndian.Uint32(b[n:]) {
+		return 0, nil, errors.New("floor slot does not match its checksum")
+	}
+	promises = map[raftlog.GroupID]promise{}
+	for at := floorHead; at < n; at += floorGroup {
+		var p promise
+		if err := parseWords(b[at+1:at+floorGroup], &p.last, &p.term, &p.vote); err != nil {
+			return 0, nil, err
+		}
+		promises[raftlog.GroupID(b[at])] = p
+	}
+	return binary.BigEndian.Uint64(b[8:]), promises, nil
+}
+
+// readFloor reads the file's better slot; nil when there is no file. A file without
+// a good slot is damaged.
+func readFloor(fs vfs.FS, path string) (*floor, error) {
+	f, err := fs.Open(path)
+	if oserror.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pebblestore: %w", err)
+	}
+	defer f.Close()
+	all, err := io.ReadAll(io.LimitReader(f, 2*floorSlot))
+	if err != nil {
+		return nil, &raftlog.DamageError{Path: path, Detail: "it cannot be read", Err: err}
+	}
+	var best *floor
+	var errs []error
+	for slot := range 2 {
+		number, promises, err := decodeFloor(all[min(slot*floorSlot, len(all)):min((slot+1)*floorSlot, len(all))])
+		if err != nil {
+			errs = append(errs, err)
+		} else if best == nil || number > best.number {
+			best = &floor{path: path, number: number, promises: promises}
+		}
+	}
+	if best == nil {
+		return nil, &raftlog.DamageError{Path: path, Detail: "neither of its slots is good", Err: errors.Join(errs...)}
+	}
+	return best, nil
+}
+
+// createFloor makes a new file with both slots written and durable.
+func createFloor(fs vfs.FS, path string, promises map[raftlog.GroupID]promise) (*floor, error) {
+	file, err := fs.Create(path, writeCategory)
+	if err != nil {
+		return nil, err
+	}
+	f := &floor{file: file, path: path}
+	for range 2 {
+		if err := f.write(promises); err != nil {
+			return nil, err
+		}
+	}
+	return f, syncDir(fs, fs.PathDir(path))
+}
+
+// open makes a floor that was read writable.
+func (f *floor) open(fs vfs.FS) (err error) {
+	f.file, err = fs.OpenReadWrite(f.path, writeCategory)
+	return err
+}
+
+// write makes the promises durable, in the older slot.
+func (f *floor) write(promises map[raftlog.GroupID]promise) error {
+	slot := make([]byte, floorSlot)
+	copy(slot, encodeFloor(f.number+1, promises))
+	if _, err := f.file.WriteAt(slot, int64((f.number+1)%2)*floorSlot); err != nil {
+		return fmt.Errorf("pebblestore: write %s: %w", f.path, err)
+	}
+	if err := f.file.SyncData(); err != nil {
+		return err
+	}
+	f.number++
+	f.promises = maps.Clone(promises)
+	return nil
+}
+
+func syncDir(fs vfs.FS, path string) error {
+	d, err := fs.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

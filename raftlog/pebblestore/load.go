@@ -1,0 +1,219 @@
+package pebblestore
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// loadGroups reads what Write has to know of each group.
+func (s *Store) loadGroups() error {
+	if s.identity == nil {
+		return nil
+	}
+	for g := range s.floor.promises {
+		st, err := s.loadGroup(g)
+		if err != nil {
+			return err
+		}
+		s.groups[g] = st
+	}
+	return nil
+}
+
+func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
+	st := &groupState{durable: s.floor.promises[g]}
+	if err := s.getWords(g, kindStart, &st.start.Index, &st.start.Term); err != nil {
+		return nil, err
+	}
+	if err := s.getWords(g, kindHard, &st.hard.Term, &st.hard.Vote, &st.hard.Commit); err != nil {
+		return nil, err
+	}
+	err := s.scan(g, kindCheckpoint, 0, func(index uint64, content []byte) (bool, error) {
+		var d raftlog.Descriptor
+		if err := d.UnmarshalBinary(content); err != nil {
+			return false, s.damage("checkpoint record %d of group %d: %v", index, g, err)
+		}
+		st.checkpoints = append(st.checkpoints, d)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	st.last = st.start.Index
+	it, err := s.iterate(g, kindEntry, 0)
+	if err != nil {
+		return nil, err
+	}
+	if it.Last() {
+		st.last = indexOf(it.Key())
+	}
+	if err := s.wrap(errors.Join(it.Error(), it.Close())); err != nil {
+		return nil, err
+	}
+	st.short = s.compareFloor(g, st)
+	return st, nil
+}
+
+func (s *Store) getWords(g raftlog.GroupID, kind byte, vs ...*uint64) error {
+	content, ok, err := s.get(groupKey(g, kind))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return s.damage("record %c of group %d is missing", kind, g)
+	}
+	if err := parseWords(content, vs...); err != nil {
+		return s.damage("record %c of group %d: %v", kind, g, err)
+	}
+	return nil
+}
+
+// iterate opens an iterator over the records of one kind from an index on.
+func (s *Store) iterate(g raftlog.GroupID, kind byte, from uint64) (*pebble.Iterator, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(g, kind, from), UpperBound: groupKey(g, kind+1)})
+	return it, s.wrap(err)
+}
+
+// scan calls f with each verified record from an index on while it returns true.
+// The content is valid during the call only.
+func (s *Store) scan(g raftlog.GroupID, kind byte, from uint64, f func(index uint64, content []byte) (bool, error)) error {
+	it, err := s.iterate(g, kind, from)
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for more := it.First(); more; more = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return s.wrap(err)
+		}
+		content, err := unseal(it.Key(), value)
+		if err != nil {
+			return s.damage("group %d: %v", g, err)
+		}
+		more, err := f(indexOf(it.Key()), content)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return s.wrap(it.Error())
+}
+
+// Load implements raftlog.Storage.
+func (s *Store) Load(g raftlog.GroupID) (*raftlog.Loaded, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.group(g)
+	if err != nil {
+		return nil, err
+	}
+	if st.short != nil {
+		return nil, st.short
+	}
+	l := &raftlog.Loaded{Group: g, HardState: st.hard, Start: st.start}
+	err = s.scan(g, kindEntry, 0, func(index uint64, content []byte) (bool, error) {
+		if want := l.LastIndex() + 1; index != want {
+			return false, s.damage("group %d has entry %d where %d is due", g, index, want)
+		}
+		e, err := parseEntry(index, content)
+		if err != nil {
+			return false, s.damage("group %d: %v", g, err)
+		}
+		l.Entries = append(l.Entries, e)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if l.Checkpoints, err = s.usableCheckpoints(g, st); err != nil {
+		return nil, err
+	}
+	l.HardState.Commit = max(l.HardState.Commit, l.Newest().Index)
+	if l.HardState.Commit > l.LastIndex() {
+		return nil, s.damage("group %d: entry %d is committed but the log ends at %d", g, l.HardState.Commit, l.LastIndex())
+	}
+	return l, nil
+}
+
+// compareFloor compares a log with what the member has promised.
+func (s *Store) compareFloor(g raftlog.GroupID, st *groupState) error {
+	p := s.floor.promises[g]
+	short := func(what string, have, floor uint64) error {
+		return &raftlog.ShortError{Path: s.dir, Group: g, What: what, Have: have, Floor: floor}
+	}
+	switch {
+	case st.last < p.last:
+		return short("last index", st.last, p.last)
+	case st.hard.Term < p.term:
+		return short("term", st.hard.Term, p.term)
+	case st.hard.Term == p.term && p.vote != 0 && st.hard.Vote != p.vote:
+		return short("vote", st.hard.Vote, p.vote)
+	}
+	return nil
+}
+
+// HistoryBounds implements raftlog.Storage.
+func (s *Store) HistoryBounds(g raftlog.GroupID) (first, last uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.group(g); err != nil {
+		return 0, 0, err
+	}
+	return s.bounds(g)
+}
+
+func (s *Store) bounds(g raftlog.GroupID) (first, last uint64, err error) {
+	it, err := s.iterate(g, kindHistory, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	if it.First() {
+		first = indexOf(it.Key())
+	}
+	if it.Last() {
+		last = indexOf(it.Key())
+	}
+	return first, last, s.wrap(errors.Join(it.Error(), it.Close()))
+}
+
+// ReadHistory implements raftlog.Storage.
+func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Record, error) {
+	if err := s.known(g); err != nil {
+		return nil, err
+	}
+	var out []raftlog.Record
+	size := 0
+	err := s.scan(g, kindHistory, from, func(seq uint64, content []byte) (bool, error) {
+		size += len(content)
+		if seq != from+uint64(len(out)) || (len(out) > 0 && size > maxBytes) {
+			return false, nil
+		}
+		out = append(out, raftlog.Record{Seq: seq, Data: append([]byte{}, content...)})
+		return true, nil
+	})
+	if err != nil || len(out) > 0 {
+		return out, err
+	}
+	first, last, err := s.bounds(g)
+	if err != nil || from > last {
+		return nil, err
+	}
+	return nil, &raftlog.GapError{Group: g, Seq: from, First: first, Last: last}
+}
+
+func (s *Store) known(g raftlog.GroupID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, err := s.group(g)
+	return err
+}
+
+// TrimHistory implements raftlog.Storage.
+func (s *Store) TrimHistory(g raftlog.GroupID, below uint64) error {
+	if err := s.known(g); err != nil {
+		return err
+	}
+	return s.wrap(s.db.DeleteRange(indexKey(g, kindHistory, 0), indexKey(g, kindHistory, below), pebble.NoSync))
+}

@@ -1,0 +1,267 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// Settings that matter to the promises of the package, and defaults.
+const (
+	// FloorInterval is how long the last durable index in the floor may lag.
+	FloorInterval = 100 * time.Millisecond
+	// DefaultReserveBytes is kept free for what has to be written to get out of
+	// trouble: Pebble ends the process when the disk is full.
+	DefaultReserveBytes = 256 << 20
+	// ExitSync is the exit code of the process after a failed sync.
+	ExitSync = 70
+
+	memTableBytes = 16 << 20
+	cacheBytes    = 16 << 20
+)
+
+// Options of a Store. Zero values stand for the real file system, clock and process.
+type Options struct {
+	FS           vfs.FS
+	Logger       *slog.Logger
+	ReserveBytes uint64
+	// FloorTicks drives the floor instead of a timer of FloorInterval.
+	FloorTicks <-chan time.Time
+	// Fatal is called when a sync failed or Pebble gives up. It must not return; by
+	// default it logs and ends the process with ExitSync.
+	Fatal func(error)
+}
+
+// Store is a raftlog.Storage in a directory.
+type Store struct {
+	dir, dbDir, cpDir string
+	opts              Options
+	fs                vfs.FS
+	lock              io.Closer
+	db                *pebble.DB
+	cache             *pebble.Cache
+
+	mu       sync.Mutex // everything below
+	identity *raftlog.Identity
+	groups   map[raftlog.GroupID]*groupState
+	floor    *floor
+	temps    int // unfinished checkpoint files so far
+	closed   bool
+
+	stop chan struct{}
+	done sync.WaitGroup
+}
+
+var _ raftlog.Storage = (*Store)(nil)
+
+// Open opens a directory, which it creates if there is none. It returns a
+// *raftlog.InUseError when another process has it open and a *raftlog.DamageError
+// when it cannot be trusted.
+func Open(dir string, opts Options) (*Store, error) {
+	opts = opts.withDefaults()
+	s := &Store{opts: opts, fs: syncFS{FS: opts.FS, fatal: opts.Fatal}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{})}
+	s.dir, s.dbDir, s.cpDir = dir, opts.FS.PathJoin(dir, "db"), opts.FS.PathJoin(dir, "checkpoints")
+	if err := s.open(); err != nil {
+		s.release()
+		return nil, err
+	}
+	s.done.Go(s.raiseFloor)
+	return s, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.ReserveBytes == 0 {
+		o.ReserveBytes = DefaultReserveBytes
+	}
+	if o.Fatal == nil {
+		o.Fatal = func(err error) {
+			o.Logger.Error("storage cannot go on", "error", err)
+			os.Exit(ExitSync)
+		}
+	}
+	return o
+}
+
+func (s *Store) open() error {
+	for _, dir := range []string{s.dir, s.cpDir} {
+		if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("pebblestore: %w", err)
+		}
+	}
+	if err := syncDir(s.fs, s.dir); err != nil {
+		return err
+	}
+	if err := s.takeLock(); err != nil {
+		return err
+	}
+	floor, err := readFloor(s.fs, s.floorPath())
+	if err != nil {
+		return err
+	}
+	if err := s.openDB(); err != nil {
+		return err
+	}
+	if err := s.loadIdentity(); err != nil {
+		return err
+	}
+	if err := s.matchFloor(floor); err != nil {
+		return err
+	}
+	if err := s.loadGroups(); err != nil {
+		return err
+	}
+	return s.removeOrphans()
+}
+
+func (s *Store) floorPath() string { return s.fs.PathJoin(s.dir, "FLOOR") }
+
+// takeLock tells a lock that is held from a file that cannot be opened.
+func (s *Store) takeLock() (err error) {
+	s.lock, err = s.fs.Lock(s.fs.PathJoin(s.dir, "LOCK"))
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	return &raftlog.InUseError{Path: s.dir, Err: err}
+}
+
+func (s *Store) openDB() error {
+	s.cache = pebble.NewCache(cacheBytes)
+	opts := &pebble.Options{
+		FS: s.fs, Cache: s.cache, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableBytes,
+		Logger: pebbleLogger{l: s.opts.Logger, fatal: s.opts.Fatal},
+		// By default Pebble ends the process on damage; here the read that finds it fails.
+		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
+			s.opts.Logger.Error("damage found", "directory", s.dbDir, "path", i.Path, "error", i.Details)
+		}},
+	}
+	db, err := pebble.Open(s.dbDir, opts)
+	if err != nil {
+		if oserror.IsNotExist(err) {
+			return &raftlog.DamageError{Path: s.dbDir, Detail: "a file is missing", Err: err}
+		}
+		return s.wrap(err)
+	}
+	s.db = db
+	// The write-ahead log of the Open that creates a store does not notice damage in
+	// its middle; the next one does.
+	if _, ok, err := s.get(memberKey(kindMarker)); err != nil || ok {
+		return err
+	}
+	if err := db.Set(memberKey(kindMarker), seal(memberKey(kindMarker), words(uint64(raftlog.IdentityFormat))), pebble.Sync); err != nil {
+		return s.wrap(err)
+	}
+	return s.wrap(db.Flush())
+}
+
+// wrap gives Pebble's errors their type.
+func (s *Store) wrap(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case pebble.IsCorruptionError(err):
+		return &raftlog.DamageError{Path: s.dbDir, Detail: "the store is corrupt", Err: err}
+	}
+	return fmt.Errorf("pebblestore: %s: %w", s.dbDir, err)
+}
+
+func (s *Store) damage(format string, args ...any) error {
+	return &raftlog.DamageError{Path: s.dbDir, Detail: fmt.Sprintf(format, args...)}
+}
+
+// get returns the verified content of a key, a copy.
+func (s *Store) get(key []byte) ([]byte, bool, error) {
+	value, closer, err := s.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, s.wrap(err)
+	}
+	defer closer.Close()
+	content, err := unseal(key, value)
+	if err != nil {
+		return nil, false, s.damage("%v", err)
+	}
+	return append([]byte(nil), content...), true, nil
+}
+
+func (s *Store) loadIdentity() error {
+	content, ok, err := s.get(memberKey(kindIdentity))
+	if err != nil || !ok {
+		return err
+	}
+	s.identity = &raftlog.Identity{}
+	if err := s.identity.UnmarshalBinary(content); err != nil {
+		return &raftlog.DamageError{Path: s.dbDir, Detail: "the identity cannot be read", Err: err}
+	}
+	return nil
+}
+
+// matchFloor compares what kind of directory the floor and the store say this is.
+func (s *Store) matchFloor(f *floor) error {
+	switch {
+	case s.identity == nil && f == nil:
+		return nil
+	case s.identity == nil:
+		for g, p := range f.promises {
+			if p != genesisPromise {
+				return s.damage("it is blank, but the floor file has entries up to %d of group %d", p.last, g)
+			}
+		}
+		return nil // a bootstrap that did not get to its end
+	case f == nil:
+		return &raftlog.DamageError{Path: s.floorPath(), Detail: "it is missing"}
+	}
+	s.floor = f
+	return f.open(s.fs)
+}
+
+// release lets go of what a failed open holds, or Close ends.
+func (s *Store) release() error {
+	var errs []error
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.cache != nil {
+		s.cache.Unref()
+	}
+	if s.floor != nil && s.floor.file != nil {
+		errs = append(errs, s.floor.file.Close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// pebbleLogger passes Pebble's log lines on. Fatalf must not return: Pebble goes on
+// as if nothing had happened otherwise.
+type pebbleLogger struct {
+	l     *slog.Logger
+	fatal func(error)
+}
+
+func (p pebbleLogger) Infof(f string, args ...any)  { p.l.Debug(fmt.Sprintf(f, args...)) }
+func (p pebbleLogger) Errorf(f string, args ...any) { p.l.Error(fmt.Sprintf(f, args...)) }
+func (p pebbleLogger) Fatalf(f string, args ...any) {
+	p.fatal(fmt.Errorf("pebblestore: "+f, args...))
+}

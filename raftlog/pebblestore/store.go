@@ -1,0 +1,408 @@
+package pebblestore
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// groupState is what Write needs to know of a group. It is as of the last Write;
+// durable is as of the last synced one.
+type groupState struct {
+	hard        raftlog.HardState
+	start       raftlog.LogStart
+	last        uint64
+	checkpoints []raftlog.Descriptor // current ones, newest last
+	durable     promise
+	short       error // below the floor: nothing is written to it, its floor stays
+}
+
+var genesisPromise = promise{last: raftlog.GenesisIndex, term: raftlog.GenesisTerm}
+
+var errClosed = errors.New("pebblestore: the store is closed")
+
+// Identity implements raftlog.Storage.
+func (s *Store) Identity() (*raftlog.Identity, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.identity == nil {
+		return nil, nil
+	}
+	id := *s.identity
+	id.Peers = slices.Clone(id.Peers)
+	return &id, nil
+}
+
+// Bootstrap implements raftlog.Storage. The floor comes first: a directory with an
+// identity always has one.
+func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters []uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.identity != nil {
+		return fmt.Errorf("pebblestore: directory %s is not blank: it holds member %d of cluster %q", s.dir, s.identity.Member, s.identity.ClusterName)
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	content, err := id.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	put(b, memberKey(kindIdentity), content)
+	promises := map[raftlog.GroupID]promise{}
+	states := map[raftlog.GroupID]*groupState{}
+	for _, g := range groups {
+		d := raftlog.GenesisDescriptor(g, voters)
+		content, err := d.MarshalBinary()
+		if err != nil {
+			return err
+		}
+		states[g] = &groupState{
+			hard:  raftlog.HardState{Term: raftlog.GenesisTerm, Commit: raftlog.GenesisIndex},
+			start: raftlog.LogStart{Index: raftlog.GenesisIndex, Term: raftlog.GenesisTerm}, last: raftlog.GenesisIndex,
+			checkpoints: []raftlog.Descriptor{d}, durable: genesisPromise,
+		}
+		promises[g] = genesisPromise
+		put(b, groupKey(g, kindStart), words(raftlog.GenesisIndex, raftlog.GenesisTerm))
+		put(b, groupKey(g, kindHard), words(raftlog.GenesisTerm, 0, raftlog.GenesisIndex))
+		put(b, indexKey(g, kindCheckpoint, d.Index), content)
+	}
+	if s.floor, err = createFloor(s.fs, s.floorPath(), promises); err != nil {
+		return err
+	}
+	if err := s.db.Apply(b, pebble.Sync); err != nil {
+		return s.wrap(err)
+	}
+	s.identity, s.groups = &id, states
+	return nil
+}
+
+func put(b *pebble.Batch, key, content []byte) {
+	_ = b.Set(key, seal(key, content), nil) // fails on closed batches only
+}
+
+func (s *Store) group(g raftlog.GroupID) (*groupState, error) {
+	if s.closed {
+		return nil, errClosed
+	}
+	if st := s.groups[g]; st != nil {
+		return st, nil
+	}
+	return nil, fmt.Errorf("pebblestore: directory %s holds no group %d", s.dir, g)
+}
+
+// Write implements raftlog.Storage.
+func (s *Store) Write(ws []*raftlog.Write) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.db.NewBatch()
+	defer b.Close()
+	next, err := s.prepare(b, ws)
+	if err != nil {
+		return err
+	}
+	if err := s.lowerFloor(ws, next); err != nil {
+		return err
+	}
+	how, prune := pebble.NoSync, false
+	for _, w := range ws {
+		if w.Sync || w.Install != nil || w.Checkpoint != nil {
+			how = pebble.Sync
+		}
+		prune = prune || w.Install != nil || w.Checkpoint != nil
+	}
+	if err := s.db.Apply(b, how); err != nil {
+		return s.wrap(err)
+	}
+	for g, st := range next {
+		s.groups[g] = st
+	}
+	if how == pebble.NoSync {
+		return nil
+	}
+	s.synced()
+	if err := s.promiseVotes(); err != nil || !prune {
+		return err
+	}
+	return s.pruneCheckpoints()
+}
+
+// synced notes that everything written so far is durable.
+func (s *Store) synced() {
+	for _, st := range s.groups {
+		if st.short == nil {
+			st.durable = promise{last: st.last, term: st.hard.Term, vote: st.hard.Vote}
+		}
+	}
+}
+
+// prepare fills the batch and returns the states of the groups after it.
+func (s *Store) prepare(b *pebble.Batch, ws []*raftlog.Write) (map[raftlog.GroupID]*groupState, error) {
+	next := map[raftlog.GroupID]*groupState{}
+	for i, w := range ws {
+		st := next[w.Group]
+		if st == nil {
+			now, err := s.group(w.Group)
+			if err != nil {
+				return nil, err
+			}
+			if now.short != nil {
+				return nil, now.short
+			}
+			c := *now
+			st = &c
+			next[w.Group] = st
+		}
+		if err := s.checkFiles(w); err != nil {
+			return nil, err
+		}
+		_, last, err := w.Fit(st.start.Index, st.last)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.fill(b, st, w, last, ws[:i+1]); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+// fill adds one Write that fits to the batch. last is the end of the log after it.
+func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, last uint64, ws []*raftlog.Write) error {
+	g := w.Group
+	if d := w.Install; d != nil {
+		deleteRange(b, g, kindEntry, 0, math.MaxUint64)
+		deleteRange(b, g, kindCheckpoint, 0, math.MaxUint64)
+		st.start, st.checkpoints = raftlog.LogStart{Index: d.Index, Term: d.Term}, nil
+		st.last, st.hard.Commit = d.Index, max(st.hard.Commit, d.Index)
+		put(b, groupKey(g, kindStart), words(d.Index, d.Term))
+		putHard(b, g, st.hard)
+		if err := putCheckpoint(b, st, d); err != nil {
+			return err
+		}
+	}
+	if len(w.Entries) > 0 {
+		if first := w.Entries[0].GetIndex(); first <= st.last {
+			deleteRange(b, g, kindEntry, first, st.last+1)
+		}
+		for _, e := range w.Entries {
+			put(b, indexKey(g, kindEntry, e.GetIndex()), entryRecord(e))
+		}
+	}
+	st.last = last
+	if w.HardState != nil {
+		st.hard = *w.HardState
+		putHard(b, g, st.hard)
+	}
+	for _, r := range w.History {
+		put(b, indexKey(g, kindHistory, r.Seq), r.Data)
+	}
+	if w.Checkpoint != nil {
+		if err := putCheckpoint(b, st, w.Checkpoint); err != nil {
+			return err
+		}
+	}
+	if w.CutTo > st.start.Index {
+		term, err := s.termAt(g, w.CutTo, ws)
+		if err != nil {
+			return err
+		}
+		st.start = raftlog.LogStart{Index: w.CutTo, Term: term}
+		put(b, groupKey(g, kindStart), words(w.CutTo, term))
+		deleteRange(b, g, kindEntry, 0, w.CutTo+1)
+	}
+	return nil
+}
+
+func putHard(b *pebble.Batch, g raftlog.GroupID, h raftlog.HardState) {
+	put(b, groupKey(g, kindHard), words(h.Term, h.Vote, h.Commit))
+}
+
+func putCheckpoint(b *pebble.Batch, st *groupState, d *raftlog.Descriptor) error {
+	content, err := d.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	put(b, indexKey(d.Group, kindCheckpoint, d.Index), content)
+	cps := append(slices.Clone(st.checkpoints), *d)
+	for len(cps) > raftlog.KeepCheckpoints {
+		_ = b.Delete(indexKey(d.Group, kindCheckpoint, cps[0].Index), nil)
+		cps = cps[1:]
+	}
+	st.checkpoints = cps
+	return nil
+}
+
+// deleteRange deletes [from, to) of one kind; to MaxUint64 includes that index too.
+func deleteRange(b *pebble.Batch, g raftlog.GroupID, kind byte, from, to uint64) {
+	end := indexKey(g, kind, to)
+	if to == math.MaxUint64 {
+		end = groupKey(g, kind+1)
+	}
+	_ = b.DeleteRange(indexKey(g, kind, from), end, nil)
+}
+
+// termAt finds the term of an entry that is stored or about to be.
+func (s *Store) termAt(g raftlog.GroupID, index uint64, ws []*raftlog.Write) (uint64, error) {
+	for _, w := range slices.Backward(ws) {
+		if n := len(w.Entries); w.Group == g && n > 0 {
+			if first := w.Entries[0].GetIndex(); index >= first && index < first+uint64(n) {
+				return w.Entries[index-first].GetTerm(), nil
+			}
+		}
+	}
+	content, ok, err := s.get(indexKey(g, kindEntry, index))
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return 0, s.damage("entry %d of group %d is missing", index, g)
+	}
+	e, err := parseEntry(index, content)
+	if err != nil {
+		return 0, s.damage("%v", err)
+	}
+	return e.GetTerm(), nil
+}
+
+// lowerFloor takes back, before it happens, what replaced entries make untrue.
+func (s *Store) lowerFloor(ws []*raftlog.Write, next map[raftlog.GroupID]*groupState) error {
+	lowered := false
+	promises := s.promises()
+	for _, w := range ws {
+		keep := uint64(math.MaxUint64)
+		if len(w.Entries) > 0 {
+			keep = w.Entries[0].GetIndex() - 1
+		}
+		if w.Install != nil {
+			keep = raftlog.GenesisIndex
+		}
+		p := s.floor.promises[w.Group]
+		if p.last > keep && next[w.Group] != nil {
+			p.last, lowered = keep, true
+			s.floor.promises[w.Group] = p
+		}
+		promises[w.Group] = s.floor.promises[w.Group]
+	}
+	if !lowered {
+		return nil
+	}
+	return s.writeFloor(promises)
+}
+
+// promises returns what the floor says now, for a next write of it.
+func (s *Store) promises() map[raftlog.GroupID]promise {
+	out := map[raftlog.GroupID]promise{}
+	for g, p := range s.floor.promises {
+		out[g] = p
+	}
+	return out
+}
+
+// promiseVotes writes the floor if a term or vote is durable that is not in it.
+func (s *Store) promiseVotes() error {
+	for g, st := range s.groups {
+		if p := s.floor.promises[g]; p.term != st.durable.term || p.vote != st.durable.vote {
+			return s.writeDurable()
+		}
+	}
+	return nil
+}
+
+// writeDurable brings the whole floor up to what is durable, if it is not.
+func (s *Store) writeDurable() error {
+	changed := false
+	promises := map[raftlog.GroupID]promise{}
+	for g, st := range s.groups {
+		promises[g] = st.durable
+		changed = changed || s.floor.promises[g] != st.durable
+	}
+	if !changed {
+		return nil
+	}
+	return s.writeFloor(promises)
+}
+
+func (s *Store) writeFloor(promises map[raftlog.GroupID]promise) error {
+	err := s.floor.write(promises)
+	if err != nil {
+		s.opts.Fatal(err)
+	}
+	return err
+}
+
+// raiseFloor lets the last durable index follow, until the store is closed.
+func (s *Store) raiseFloor() {
+	ticks := s.opts.FloorTicks
+	if ticks == nil {
+		t := time.NewTicker(FloorInterval)
+		defer t.Stop()
+		ticks = t.C
+	}
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticks:
+		}
+		s.mu.Lock()
+		if s.floor != nil && !s.closed {
+			_ = s.writeDurable() // Fatal was called
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Space implements raftlog.Storage.
+func (s *Store) Space() (free, used uint64, err error) {
+	usage, err := s.opts.FS.GetDiskUsage(s.dir)
+	switch {
+	case errors.Is(err, vfs.ErrUnsupported):
+		free = math.MaxUint64
+	case err != nil:
+		return 0, 0, fmt.Errorf("pebblestore: %w", err)
+	default:
+		free = usage.AvailBytes - min(usage.AvailBytes, s.opts.ReserveBytes)
+	}
+	used = s.db.Metrics().DiskSpaceUsage()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.groups {
+		for _, d := range st.checkpoints {
+			used += d.Bytes
+		}
+	}
+	return free, used, nil
+}
+
+// Close implements raftlog.Storage.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
+	}
+	err := s.settle()
+	s.closed = true
+	s.mu.Unlock()
+	close(s.stop)
+	s.done.Wait()
+	return errors.Join(err, s.release())
+}
+
+// settle makes everything durable and says so in the floor.
+func (s *Store) settle() error {
+	if s.identity == nil {
+		return nil
+	}
+	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+		return s.wrap(err)
+	}
+	s.synced()
+	return s.writeDurable()
+}
