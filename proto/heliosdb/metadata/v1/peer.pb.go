@@ -30,10 +30,12 @@ type ForwardedCommand struct {
 	// Full name of the request message, such as
 	// "heliosdb.metadata.v1.CreateTableRequest".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	// The encoded request message; its request id is set.
+	// The encoded request message.
 	Command []byte `protobuf:"bytes,3,opt,name=command,proto3" json:"command,omitempty"`
 	// Who asked.
-	Actor         string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
+	// The request id: the caller's, or the one that the member gave.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -92,6 +94,13 @@ func (x *ForwardedCommand) GetCommand() []byte {
 func (x *ForwardedCommand) GetActor() string {
 	if x != nil {
 		return x.Actor
+	}
+	return ""
+}
+
+func (x *ForwardedCommand) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -403,12 +412,14 @@ var File_heliosdb_metadata_v1_peer_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_peer_proto_rawDesc = "" +
 	"\n" +
-	"\x1fheliosdb/metadata/v1/peer.proto\x12\x14heliosdb.metadata.v1\x1a+heliosdb/metadata/v1/metadata_service.proto\x1a#heliosdb/metadata/v1/position.proto\"\x8c\x01\n" +
+	"\x1fheliosdb/metadata/v1/peer.proto\x12\x14heliosdb.metadata.v1\x1a+heliosdb/metadata/v1/metadata_service.proto\x1a#heliosdb/metadata/v1/position.proto\"\xab\x01\n" +
 	"\x10ForwardedCommand\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x18\n" +
 	"\acommand\x18\x03 \x01(\fR\acommand\x12\x14\n" +
-	"\x05actor\x18\x04 \x01(\tR\x05actor\"N\n" +
+	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\"N\n" +
 	"\x0eForwardedBeats\x12<\n" +
 	"\x05beats\x18\x01 \x03(\v2&.heliosdb.metadata.v1.HeartbeatRequestR\x05beats\"`\n" +
 	"\x14ForwardedBeatAnswers\x12H\n" +
