@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/feed"
 	"github.com/heliosdb/metadata/internal/vitals"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -32,9 +33,9 @@ type Member interface {
 	Position() *metadatav1.Position
 	// Subscribe sends frames until ctx ends, send fails (that error is returned
 	// as it is) or the subscription cannot go on. send is called from one
-	// goroutine at a time and blocks while the client does not read. A frame may be
-	// shared with other subscriptions: send does not change it.
-	Subscribe(ctx context.Context, request *metadatav1.SubscribeRequest, send func(*metadatav1.SubscribeResponse) error) error
+	// goroutine at a time, blocks while the client does not read, and sends the
+	// frame's shared encoding, so that a change is encoded once for all.
+	Subscribe(ctx context.Context, request *metadatav1.SubscribeRequest, send func(feed.Frame) error) error
 	// Heartbeat answers beats, in their order, one answer for each. A beat that is
 	// refused is an answer, not an error.
 	Heartbeat(ctx context.Context, beats []*metadatav1.HeartbeatRequest) ([]*metadatav1.StreamHeartbeatsResponse, error)

@@ -1,0 +1,89 @@
+package server
+
+import "time"
+
+// Limits of the edge. Those of a request's content are rules in the protos and
+// in package commands.
+const (
+	// ReadMaxBytes bounds one received message, compressed or not.
+	ReadMaxBytes = 4 << 20
+	// MessageMaxBytes bounds what the server puts into one message.
+	MessageMaxBytes = 3 << 20
+	// SendMaxBytes bounds one sent message as encoded: MessageMaxBytes and room
+	// for what is around the content. Stock gRPC clients stop at 4 MiB.
+	SendMaxBytes = MessageMaxBytes + 256<<10
+	// pageBytes bounds the objects of one page in their binary encoding. An object
+	// is at most 1 MiB, so that a page that ends behind the bound still fits.
+	pageBytes = 1 << 20
+	// holeBytes bounds the ranges without a shard in one answer.
+	holeBytes = 256 << 10
+	// maxHoles is the number of ranges without a shard in one answer.
+	maxHoles = 1000
+	// compressMinBytes is the size below which answers are sent as they are.
+	compressMinBytes = 1 << 10
+
+	defaultPageSize = 100
+	maxPageSize     = 1000
+
+	// maxViolations bounds the broken rules that one error lists.
+	maxViolations = 32
+	// maxActorBytes bounds the name of a caller.
+	maxActorBytes = 256
+	// maxPeers bounds the peers whose rate is remembered.
+	maxPeers = 4096
+	// maxBeatsInFlight bounds the beats of one stream that wait for an answer.
+	maxBeatsInFlight = 256
+
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 64 << 10
+	pingAfter         = 20 * time.Second // without a frame from an HTTP/2 client
+	pingTimeout       = 10 * time.Second // for the answer to a ping
+	maxStreamsPerConn = 1000             // of one HTTP/2 connection
+
+	// drainWrites is how long a stream that ends because the server drains may
+	// take to be told so.
+	drainWrites = 2 * time.Second
+)
+
+// Limits are what one server carries at once. A zero field means its default.
+type Limits struct {
+	// Requests bounds unary calls in progress. Default 4,096.
+	Requests int
+	// Streams bounds open heartbeat streams. Default 4,096.
+	Streams int
+	// Subscriptions bounds open subscriptions. Default 4,096.
+	Subscriptions int
+	// UnaryTimeout ends a unary call, the reading of its request included.
+	// Default 1 minute.
+	UnaryTimeout time.Duration
+	// PeerRate is the number of calls a second that one peer may start, in the
+	// mean. Default 0: no limit.
+	PeerRate float64
+	// PeerBurst is the number of calls that a peer may start at once. Default:
+	// PeerRate, at least 1.
+	PeerBurst int
+	// Pages bounds the revisions kept for the later pages of lists. Default 64.
+	Pages int
+	// PageTTL is how long a revision is kept after its last page. Default 5
+	// minutes.
+	PageTTL time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	l.Requests = positive(l.Requests, 4096)
+	l.Streams = positive(l.Streams, 4096)
+	l.Subscriptions = positive(l.Subscriptions, 4096)
+	l.UnaryTimeout = positive(l.UnaryTimeout, time.Minute)
+	l.PeerBurst = positive(l.PeerBurst, max(1, int(l.PeerRate)))
+	l.Pages = positive(l.Pages, 64)
+	l.PageTTL = positive(l.PageTTL, 5*time.Minute)
+	return l
+}
+
+func positive[N int | time.Duration](n, otherwise N) N {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/heliosdb/metadata/internal/vitals"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+const namespace = "heliosmeta"
+
+// Metrics are the metrics of one process, in a registry of their own. A Metrics
+// is a vitals.Observer: hand it to the member, and then to New. How often
+// clients answer from their cache is measured by the clients themselves.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	running  *prometheus.GaugeVec
+	handled  *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	sent     *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	panics   prometheus.Counter
+
+	proposal        *prometheus.HistogramVec
+	proposals       *prometheus.CounterVec
+	proposedChanges *prometheus.HistogramVec
+	checkpoint      *prometheus.HistogramVec
+	checkpointBytes *prometheus.HistogramVec
+	storeWrite      prometheus.Histogram
+	storeWrites     prometheus.Histogram
+}
+
+var _ vitals.Observer = (*Metrics)(nil)
+
+// latencies are the bounds in seconds from 0.1 ms to 26 s.
+var latencies = prometheus.ExponentialBuckets(0.0001, 2, 19)
+
+// NewMetrics returns metrics that nothing has happened to.
+func NewMetrics() *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		running:  gaugeVec("rpc_in_progress", "Calls in progress.", "rpc"),
+		handled:  counterVec("rpc_handled_total", "Calls that ended, by status code.", "rpc", "code"),
+		duration: histogramVec("rpc_duration_seconds", "Time that unary calls took.", latencies, "rpc"),
+		sent:     counterVec("rpc_stream_messages_sent_total", "Messages sent on streams.", "rpc"),
+		refused:  counterVec("rpc_refused_total", "Calls refused before their message was read.", "rpc", "reason"),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "rpc_panics_total", Help: "Handlers that panicked. Each is a bug.",
+		}),
+		proposal: histogramVec("proposal_duration_seconds",
+			"Time from a proposal to its outcome, on the leader.", latencies, "stream"),
+		proposals: counterVec("proposals_total", "Proposals by outcome, on the leader.", "stream", "outcome"),
+		proposedChanges: histogramVec("proposal_changes", "Changes in one proposal.",
+			prometheus.ExponentialBuckets(1, 2, 15), "stream"),
+		checkpoint: histogramVec("checkpoint_duration_seconds", "Time that writing a checkpoint took.",
+			prometheus.ExponentialBuckets(0.001, 2, 18), "stream"),
+		checkpointBytes: histogramVec("checkpoint_written_bytes", "Sizes of checkpoints written.",
+			prometheus.ExponentialBuckets(1<<10, 4, 12), "stream"),
+		storeWrite: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "store_write_duration_seconds",
+			Help: "Time that one synced storage write took.", Buckets: latencies,
+		}),
+		storeWrites: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "store_write_size",
+			Help: "Group writes that shared one sync.", Buckets: prometheus.ExponentialBuckets(1, 2, 8),
+		}),
+	}
+	m.registry.MustRegister(
+		m.running, m.handled, m.duration, m.sent, m.refused, m.panics,
+		m.proposal, m.proposals, m.proposedChanges, m.checkpoint, m.checkpointBytes,
+		m.storeWrite, m.storeWrites,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	return m
+}
+
+// Registry returns the registry, so that others may add theirs to /metrics.
+func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
+
+// Proposal is of vitals.Observer.
+func (m *Metrics) Proposal(stream metadatav1.Stream, took time.Duration, changes int, outcome vitals.Outcome) {
+	name := streamName(stream)
+	m.proposals.WithLabelValues(name, string(outcome)).Inc()
+	m.proposal.WithLabelValues(name).Observe(took.Seconds())
+	m.proposedChanges.WithLabelValues(name).Observe(float64(changes))
+}
+
+// Checkpoint is of vitals.Observer.
+func (m *Metrics) Checkpoint(stream metadatav1.Stream, took time.Duration, bytes uint64) {
+	m.checkpoint.WithLabelValues(streamName(stream)).Observe(took.Seconds())
+	m.checkpointBytes.WithLabelValues(streamName(stream)).Observe(float64(bytes))
+}
+
+// StoreWrite is of vitals.Observer.
+func (m *Metrics) StoreWrite(took time.Duration, writes int) {
+	m.storeWrite.Observe(took.Seconds())
+	m.storeWrites.Observe(float64(writes))
+}
+
+func gaugeVec(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func counterVec(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func histogramVec(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+	}, labels)
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"connectrpc.com/connect"
+	connectcors "connectrpc.com/cors"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/cors"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
+)
+
+// newHTTPServer speaks HTTP/1.1 and HTTP/2, the latter also without TLS.
+func newHTTPServer(handler http.Handler, o Options) *http.Server {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	if o.TLS != nil {
+		protocols.SetHTTP2(true)
+	} else {
+		protocols.SetUnencryptedHTTP2(true)
+	}
+	return &http.Server{
+		Handler:           handler,
+		Protocols:         protocols,
+		TLSConfig:         o.TLS,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreamsPerConn,
+			SendPingTimeout:      pingAfter,
+			PingTimeout:          pingTimeout,
+		},
+		// What net/http logs is what clients did wrong.
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// routes is everything that the port serves.
+func (s *Server) routes(validator protovalidate.Validator, o Options) http.Handler {
+	rpcs := http.NewServeMux()
+	common := []connect.HandlerOption{
+		connect.WithReadMaxBytes(ReadMaxBytes),
+		connect.WithSendMaxBytes(SendMaxBytes),
+		connect.WithCompressMinBytes(compressMinBytes),
+		connect.WithCompression("gzip", newBoundedGzip, newGzipWriter),
+		connect.WithCodec(binaryCodec{}),
+		connect.WithCodec(jsonCodec{"json"}),
+		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
+		connect.WithInterceptors(&edge{validator: validator, metrics: s.metrics, log: s.log, now: o.Now}),
+	}
+	gated := append(common[:len(common):len(common)], connect.WithRequestGate(s.gate.admit))
+	rpcs.Handle(metadatav1connect.NewMetadataServiceHandler(service{s}, gated...))
+	rpcs.Handle(metadatav1connect.NewClusterServiceHandler(service{s}, gated...))
+	rpcs.Handle(grpchealth.NewHandler(checker{s}, common...))
+	reflector := grpcreflect.NewStaticReflector(metadatav1connect.MetadataServiceName,
+		metadatav1connect.ClusterServiceName, grpchealth.HealthV1ServiceName)
+	rpcs.Handle(grpcreflect.NewHandlerV1(reflector, common...))
+	rpcs.Handle(grpcreflect.NewHandlerV1Alpha(reflector, common...))
+
+	handler := s.track(rpcs)
+	if len(o.CORSOrigins) > 0 {
+		handler = allowOrigins(o.CORSOrigins, handler)
+	}
+	all := http.NewServeMux()
+	for _, name := range []string{
+		metadatav1connect.MetadataServiceName, metadatav1connect.ClusterServiceName, grpchealth.HealthV1ServiceName,
+		grpcreflect.ReflectV1ServiceName, grpcreflect.ReflectV1AlphaServiceName,
+	} {
+		all.Handle("/"+name+"/", handler)
+	}
+	all.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{
+		Registry: s.metrics.registry, MaxRequestsInFlight: 8, Timeout: 10 * time.Second,
+	}))
+	all.HandleFunc("GET /livez", s.livez)
+	all.HandleFunc("GET /readyz", s.readyz)
+	if o.Home != nil {
+		all.Handle("/", o.Home)
+	}
+	return all
+}
+
+// allowOrigins lets pages of other origins call.
+func allowOrigins(origins []string, next http.Handler) http.Handler {
+	return cors.New(cors.Options{
+		AllowedOrigins: origins,
+		AllowedMethods: connectcors.AllowedMethods(),
+		AllowedHeaders: append(connectcors.AllowedHeaders(), ActorHeader, "If-None-Match"),
+		ExposedHeaders: append(connectcors.ExposedHeaders(), "Etag"),
+		MaxAge:         int((2 * time.Hour).Seconds()),
+	}).Handler(next)
+}
+
+// track gives each call its record and its time limits: unary calls end within
+// the limit, streams soon after the server begins to drain.
+func (s *Server) track(next http.Handler) http.Handler {
+	unary := unaryPaths()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{tls: r.TLS, control: http.NewResponseController(w)}
+		defer c.end()
+		ctx := context.WithValue(r.Context(), callKey{}, c)
+		if unary[r.URL.Path] {
+			deadline := time.Now().Add(s.limits.UnaryTimeout)
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, deadline)
+			defer cancel()
+			c.deadline((*http.ResponseController).SetReadDeadline, deadline)
+		} else {
+			stop := context.AfterFunc(s.life, func() {
+				c.stopReading()
+				c.stopWriting(time.Now().Add(drainWrites))
+			})
+			defer stop()
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// unaryPaths are the paths of the contract's rpcs that are not streams.
+func unaryPaths() map[string]bool {
+	paths := make(map[string]bool)
+	for _, file := range []protoreflect.FileDescriptor{
+		metadatav1.File_heliosdb_metadata_v1_metadata_service_proto,
+		metadatav1.File_heliosdb_metadata_v1_cluster_service_proto,
+	} {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			for j := range service.Methods().Len() {
+				m := service.Methods().Get(j)
+				paths[fmt.Sprintf("/%s/%s", service.FullName(), m.Name())] = !m.IsStreamingClient() && !m.IsStreamingServer()
+			}
+		}
+	}
+	return paths
+}

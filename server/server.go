@@ -1,0 +1,169 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/google/uuid"
+
+	"github.com/heliosdb/metadata/projections"
+)
+
+// sampleEvery is how often readiness is looked at and old pages are let go.
+const sampleEvery = 250 * time.Millisecond
+
+// defaultReadyDebounce is for how long a gap in readiness is covered.
+const defaultReadyDebounce = 10 * time.Second
+
+// Options are what a server can be told. The zero value works.
+type Options struct {
+	// Metrics to add to and to show. Default: new ones.
+	Metrics *Metrics
+	// Log for what went wrong inside. Default: slog.Default().
+	Log *slog.Logger
+	// TLS to speak on the listener; nil: plain text. To know callers by their
+	// certificates, set ClientAuth and ClientCAs.
+	TLS *tls.Config
+	// Limits of what is carried at once.
+	Limits Limits
+	// CORSOrigins are the origins whose pages may call, "*" for all. Default:
+	// none, CORS is off.
+	CORSOrigins []string
+	// ReadyDebounce is for how long /readyz covers a gap in readiness. Default 10
+	// seconds.
+	ReadyDebounce time.Duration
+	// Home serves what is not the service's own, such as a console at "/".
+	// Default: not found.
+	Home http.Handler
+	// Now is the clock. Default: time.Now.
+	Now func() time.Time
+	// NewRequestID names writes that came without a request id. Default: a UUID of
+	// version 7.
+	NewRequestID func() string
+}
+
+// Server is the edge of one member. Begin with New, then Serve on one or more
+// listeners; end with Stop.
+type Server struct {
+	member       Member
+	metrics      *Metrics
+	log          *slog.Logger
+	limits       Limits
+	newRequestID func() string
+	ready        *readiness
+	gate         *gate
+	schema       *source[*projections.Schema]
+	topology     *source[*projections.Topology]
+	http         *http.Server
+	secure       bool
+
+	life context.Context // ends when the server drains
+	die  context.CancelFunc
+	work sync.WaitGroup
+}
+
+// New prepares a server. It starts one small goroutine, which ends with Stop.
+func New(member Member, o Options) (*Server, error) {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.NewRequestID == nil {
+		o.NewRequestID = newUUID
+	}
+	o.Limits = o.Limits.withDefaults()
+	o.ReadyDebounce = positive(o.ReadyDebounce, defaultReadyDebounce)
+	if err := o.Metrics.registry.Register(memberCollector{member}); err != nil {
+		return nil, fmt.Errorf("registering the member's metrics (does another server use them?): %w", err)
+	}
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("compiling the rules of the contract: %w", err)
+	}
+	s := &Server{
+		member: member, metrics: o.Metrics, log: o.Log, limits: o.Limits, newRequestID: o.NewRequestID,
+		ready:  &readiness{ready: member.Ready, debounce: o.ReadyDebounce, now: o.Now},
+		secure: o.TLS != nil,
+	}
+	s.life, s.die = context.WithCancel(context.Background())
+	s.gate = newGate(o.Limits, o.Metrics, o.Now, s.draining)
+	s.schema = schemaSource(member, o)
+	s.topology = topologySource(member, o)
+	s.http = newHTTPServer(s.routes(validator, o), o)
+	s.work.Go(func() { s.sample() })
+	return s, nil
+}
+
+func newUUID() string {
+	id, err := uuid.NewV7()
+	if err != nil { // the system has no randomness
+		panic(err)
+	}
+	return id.String()
+}
+
+// sample looks at what changes without a call, until the server drains.
+func (s *Server) sample() {
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	for {
+		s.ready.look()
+		s.schema.pins.sweep()
+		s.topology.pins.sweep()
+		select {
+		case <-s.life.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Handler returns the whole of what the server serves, for use without Serve.
+func (s *Server) Handler() http.Handler { return s.http.Handler }
+
+// Serve answers on a listener until Stop, and returns nil then; otherwise what
+// ended it. It closes the listener.
+func (s *Server) Serve(listener net.Listener) error {
+	var err error
+	if s.secure {
+		err = s.http.ServeTLS(listener, "", "")
+	} else {
+		err = s.http.Serve(listener)
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serving on %v: %w", listener.Addr(), err)
+}
+
+// Drain makes room for the end: new calls are refused with STOPPING, streams
+// end with it, so that clients go on elsewhere; unary calls in progress go on.
+// It returns at once and may be called again.
+func (s *Server) Drain() { s.die() }
+
+func (s *Server) draining() bool { return s.life.Err() != nil }
+
+// Stop drains, closes the listeners and waits for the calls in progress. When
+// ctx ends before they do, it closes their connections and returns the
+// context's error.
+func (s *Server) Stop(ctx context.Context) error {
+	s.Drain()
+	s.work.Wait()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("waiting for calls in progress: %w", err), s.http.Close())
+	}
+	return nil
+}

@@ -1,0 +1,21 @@
+package server
+
+import (
+	"context"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
+)
+
+// service is the handlers of the contract's rpcs.
+type service struct{ *Server }
+
+var (
+	_ metadatav1connect.MetadataServiceHandler = service{}
+	_ metadatav1connect.ClusterServiceHandler  = service{}
+)
+
+// Status is of the contract.
+func (s service) Status(ctx context.Context, _ *metadatav1.StatusRequest) (*metadatav1.StatusResponse, error) {
+	return s.member.Status(ctx)
+}
