@@ -1,0 +1,251 @@
+package commands
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/internal/invariants"
+	"github.com/heliosdb/metadata/projections"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Env is what a decision takes from outside beside model and command.
+type Env struct {
+	Now   time.Time // the leader's clock; where it lies before the stream's last change, that change's time counts
+	Actor string    // who asks; UTF-8, at most MaxActorBytes
+	// RequestID and KnownRevision are those of WriteOptions. Left zero, those in the
+	// command count. Without a request id, a retry is a new command.
+	RequestID     string
+	KnownRevision uint64
+}
+
+// Decision is what a command that was not rejected does.
+type Decision struct {
+	// Change is what to propose; nil if nothing is to be: nothing changes, an
+	// earlier attempt took effect, or it is a dry run.
+	Change *events.Change
+	// Reply is the rpc's response; for ExpireNodeLease and ReviveNode, which have
+	// none, the bare WriteResult. Its position names only the stream decided on; a
+	// RegisterNodeResponse lacks the lease's times. It shares messages with the
+	// change.
+	Reply proto.Message
+	// Deduplicated says that an earlier attempt with this request id took effect
+	// and Reply is its answer.
+	Deduplicated bool
+}
+
+// Schema decides a command of the schema stream. Errors are *failure.Error.
+func Schema(s *projections.Schema, env Env, cmd proto.Message) (Decision, error) {
+	c := call{stream: metadatav1.Stream_STREAM_SCHEMA, head: s.Head, env: env, cmd: cmd}
+	return c.decide(s.Requests, func(r recorder) (recorder, proto.Message, error) {
+		d := &schemaDraft{recorder: r, Draft: s.Model.Draft()}
+		unchanged, err := d.carryOut(cmd)
+		return d.recorder, unchanged, err
+	})
+}
+
+// Topology decides a command of the topology stream. Errors are *failure.Error.
+func Topology(s *projections.Topology, env Env, cmd proto.Message) (Decision, error) {
+	c := call{stream: metadatav1.Stream_STREAM_TOPOLOGY, head: s.Head, env: env, cmd: cmd}
+	draft := s.Model.Draft()
+	d, err := c.decide(s.Requests, func(r recorder) (recorder, proto.Message, error) {
+		d := &topologyDraft{recorder: r, TopologyDraft: draft}
+		unchanged, err := d.carryOut(cmd)
+		return d.recorder, unchanged, err
+	})
+	if err == nil {
+		describeMap(d.Reply, draft.Model)
+		err = checkReplySize(d.Reply)
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	return d, nil
+}
+
+// call is one decision under way.
+type call struct {
+	stream metadatav1.Stream
+	head   projections.Head
+	env    Env
+	cmd    proto.Message
+}
+
+// decide is what all commands have in common. run carries the command out on a
+// draft and returns what it recorded.
+func (c *call) decide(requests projections.Requests, run func(recorder) (recorder, proto.Message, error)) (d Decision, err error) {
+	defer func() {
+		// A command that a leader cannot decide must not take down one leader after the
+		// other. Nothing has been proposed yet, so refusing it is safe.
+		if r := recover(); r != nil && !invariants.Enabled {
+			d, err = Decision{}, reject(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "deciding %T failed: %v", c.cmd, r)
+		} else if r != nil {
+			panic(r)
+		}
+	}()
+	hash, err := c.prepare()
+	if err != nil {
+		return Decision{}, err
+	}
+	if change, ok := requests.Lookup(c.env.RequestID); ok && c.env.RequestID != "" {
+		return c.repeat(change, hash)
+	}
+	if err := c.checkWindow(requests.Forgotten()); err != nil {
+		return Decision{}, err
+	}
+	r, unchanged, err := run(newRecorder(c.head, c.env.Now))
+	if err != nil {
+		return Decision{}, err
+	}
+	return c.conclude(r, unchanged, hash)
+}
+
+// prepare checks what every command has, and returns its hash.
+func (c *call) prepare() ([]byte, error) {
+	stream, err := StreamOf(c.cmd)
+	if err != nil {
+		return nil, err
+	}
+	if stream != c.stream {
+		return nil, reject(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "%T belongs to %v, not to %v", c.cmd, stream, c.stream)
+	}
+	options := WriteOptionsOf(c.cmd)
+	if c.env.RequestID == "" {
+		c.env.RequestID = options.GetRequestId()
+	}
+	if c.env.KnownRevision == 0 {
+		c.env.KnownRevision = options.GetKnownRevision()
+	}
+	if len(c.env.RequestID) > MaxRequestIDBytes || !utf8.ValidString(c.env.RequestID) {
+		return nil, invalid("write.request_id", "%.20q... has %d bytes; at most %d bytes of UTF-8 are allowed",
+			c.env.RequestID, len(c.env.RequestID), MaxRequestIDBytes)
+	}
+	if len(c.env.Actor) > MaxActorBytes || !utf8.ValidString(c.env.Actor) {
+		return nil, invalid("", "the actor %.20q... has %d bytes; at most %d bytes of UTF-8 are allowed",
+			c.env.Actor, len(c.env.Actor), MaxActorBytes)
+	}
+	return hashCommand(c.cmd)
+}
+
+// checkWindow refuses a retry that comes so late that its first attempt may have
+// been forgotten.
+func (c *call) checkWindow(forgotten uint64) error {
+	known := c.env.KnownRevision
+	if c.env.RequestID == "" || known == 0 || forgotten <= known {
+		return nil
+	}
+	return reject(metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWABLE,
+		"request %q was first sent at revision %d, and request ids up to revision %d are forgotten: whether it took effect cannot be known from it; look at the object",
+		c.env.RequestID, known, forgotten).
+		With("request_id", c.env.RequestID).With("forgotten_revision", strconv.FormatUint(forgotten, 10))
+}
+
+// repeat answers a request id that took effect before.
+func (c *call) repeat(change *events.Change, hash []byte) (Decision, error) {
+	if !bytes.Equal(change.CommandHash(), hash) {
+		return Decision{}, reject(metadatav1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED,
+			"request id %q was used for another command at revision %d; choose a new id", c.env.RequestID, change.Revision()).
+			With("request_id", c.env.RequestID)
+	}
+	result := c.result(change.Revision())
+	result.Changed, result.Deduplicated = true, true
+	return Decision{Reply: answer(c.cmd, change.Events(), nil, result), Deduplicated: true}, nil
+}
+
+// conclude makes the change of what was recorded, and the answer.
+func (c *call) conclude(r recorder, unchanged proto.Message, hash []byte) (Decision, error) {
+	if len(r.events) == 0 {
+		return Decision{Reply: answer(c.cmd, nil, unchanged, c.result(c.head.Revision))}, nil
+	}
+	change := events.Seal(events.Header{
+		Revision:    r.revision,
+		Time:        r.at,
+		Actor:       c.env.Actor,
+		RequestID:   c.env.RequestID,
+		CommandHash: hash,
+	}, r.events)
+	if err := r.checkChangeSize(); err != nil {
+		return Decision{}, err
+	}
+	if !WriteOptionsOf(c.cmd).GetDryRun() {
+		result := c.result(r.revision)
+		result.Changed = true
+		return Decision{Change: change, Reply: answer(c.cmd, r.events, nil, result)}, nil
+	}
+	result := c.result(c.head.Revision)
+	result.Changed = true
+	for _, e := range r.events {
+		result.Events = append(result.Events, e.Message())
+	}
+	reply := answer(c.cmd, r.events, nil, result)
+	return Decision{Reply: reply}, checkReplySize(reply)
+}
+
+// result returns a WriteResult with the position that this stream knows of.
+func (c *call) result(revision uint64) *metadatav1.WriteResult {
+	p := &metadatav1.Position{ClusterId: c.head.Cluster.String(), RecoveryEpoch: c.head.RecoveryEpoch}
+	if c.stream == metadatav1.Stream_STREAM_SCHEMA {
+		p.SchemaRevision = revision
+	} else {
+		p.TopologyRevision = revision
+	}
+	return &metadatav1.WriteResult{Position: p}
+}
+
+// Reply returns the answer to a command from the change that it made. A fresh
+// command and its retry are both answered by this one function. The result's
+// position is left to the caller.
+//
+// What an answer tells of the rest of the map, the holes after an UpdateShardMap
+// and the shards on a drained node, is not part of the change: [Topology] adds it
+// from the model of the moment, also to the answer of a retry.
+func Reply(change *events.Change, cmd proto.Message) proto.Message {
+	return answer(cmd, change.Events(), nil, &metadatav1.WriteResult{Changed: true})
+}
+
+// checkReplySize keeps answers small enough to be sent. Only dry runs, which say
+// everything twice, get there.
+func checkReplySize(reply proto.Message) error {
+	if size := proto.Size(reply); size > MaxReplyBytes {
+		return limit("MaxReplyBytes", "the answer would have %d bytes; at most %d are allowed: split the command", size, MaxReplyBytes)
+	}
+	return nil
+}
+
+// hashCommand returns the SHA-256 of a command's name and of its deterministic
+// encoding without its write options.
+func hashCommand(cmd proto.Message) ([]byte, error) {
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(cmd)
+	if err != nil {
+		return nil, &failure.Error{
+			Reason:  metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD,
+			Message: fmt.Sprintf("the command cannot be encoded: %v", err),
+		}
+	}
+	descriptor := cmd.ProtoReflect().Descriptor()
+	var options protowire.Number
+	if f := descriptor.Fields().ByName("write"); f != nil {
+		options = f.Number()
+	}
+	h := sha256.New()
+	h.Write([]byte(descriptor.FullName()))
+	h.Write([]byte{0})
+	for len(encoded) > 0 {
+		num, typ, n := protowire.ConsumeTag(encoded)
+		n += max(0, protowire.ConsumeFieldValue(num, typ, encoded[n:]))
+		if num != options {
+			h.Write(encoded[:n])
+		}
+		encoded = encoded[n:]
+	}
+	return h.Sum(nil), nil
+}

@@ -1,0 +1,67 @@
+package commands
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/projections/schema"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// recorder gathers the events of one change.
+type recorder struct {
+	revision uint64                 // that the change will have
+	at       time.Time              // when it is decided
+	stamp    *timestamppb.Timestamp // the same; shared by all events
+	ordinal  uint32                 // of the command within its batch
+	events   []events.Event
+	size     int // encoded, of events
+}
+
+// newRecorder stamps the next change. Time never runs backwards in a stream,
+// whatever the leaders' clocks say.
+func newRecorder(head projections.Head, now time.Time) recorder {
+	// Without the monotonic reading, which would hide a wall clock that was set back.
+	now = now.Round(0).UTC()
+	if now.Before(head.Time) {
+		now = head.Time
+	}
+	return recorder{revision: head.Revision + 1, at: now, stamp: timestamppb.New(now)}
+}
+
+func (r *recorder) record(m *metadatav1.Event) events.Event {
+	m.Command = r.ordinal
+	e := events.New(m)
+	r.events = append(r.events, e)
+	r.size += len(e.Raw()) + 8
+	return e
+}
+
+// checkChangeSize keeps changes small enough to be sent in one message.
+func (r *recorder) checkChangeSize() error {
+	if r.size > MaxChangeBytes {
+		return limit("MaxChangeBytes", "the change has %d bytes so far; at most %d are allowed: split the command", r.size, MaxChangeBytes)
+	}
+	return nil
+}
+
+// schemaDraft is the schema as it is with the events recorded so far. Folding
+// them while deciding is what lets the commands of a batch see each other; it
+// also means that nothing gets into the log that does not fold.
+type schemaDraft struct {
+	recorder
+	*schema.Draft
+}
+
+func (d *schemaDraft) emit(m *metadatav1.Event) { d.Apply(d.record(m), d.revision) }
+
+// topologyDraft is the same for nodes and shards.
+type topologyDraft struct {
+	recorder
+	*projections.TopologyDraft
+}
+
+func (d *topologyDraft) emit(m *metadatav1.Event) { d.Apply(d.record(m), d.revision) }
