@@ -1,0 +1,158 @@
+package replica
+
+import (
+	"bytes"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/internal/invariants"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// apply folds committed entries and publishes once. An error stops the member.
+func (r *Replica[D]) apply(entries []raftlog.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	var changes []*events.Change
+	for i := range entries {
+		e := &entries[i]
+		if e.Conf != nil {
+			r.conf = e.Conf
+		}
+		if len(e.Data) > 0 {
+			took, err := r.applyEntry(e)
+			if err != nil {
+				return fmt.Errorf("replica: stream %s, log entry %d of term %d cannot take effect: %w", r.name, e.Index, e.Term, err)
+			}
+			changes = append(changes, took...)
+		}
+		r.applied, r.appliedTerm = e.Index, e.Term
+		r.considerCheckpoint(e)
+	}
+	r.publish(changes)
+	r.group.Applied(r.applied)
+	return nil
+}
+
+// applyEntry returns the changes that took effect.
+func (r *Replica[D]) applyEntry(e *raftlog.Entry) ([]*events.Change, error) {
+	if l := r.lead; l != nil && e.Term == l.term && len(l.proposed) > 0 && bytes.Equal(l.proposed[0].data, e.Data) {
+		return r.applyOwn(e)
+	}
+	b, err := events.DecodeBatch(e.Data)
+	if err != nil {
+		return nil, err
+	}
+	if why := r.fence(b, e.Term); why != "" {
+		r.fenced(e, why)
+		return nil, nil
+	}
+	next, err := fold(r.state, b.Changes)
+	if err != nil {
+		return nil, err
+	}
+	digest := r.state.Head.Digest
+	for _, c := range b.Changes {
+		digest = digest.Next(c.Raw())
+		if err := r.keepHistory(e, c, digest); err != nil {
+			return nil, err
+		}
+	}
+	r.state = next
+	if r.lead != nil && r.lead.ready {
+		r.resetLead() // not what this leader decided next
+	}
+	return b.Changes, nil
+}
+
+// fence says why a batch must not take effect; "" if it may.
+func (r *Replica[D]) fence(b *events.Batch, term uint64) string {
+	switch head := r.state.Head; {
+	case b.Term != term:
+		return fmt.Sprintf("it was decided in term %d", b.Term)
+	case b.Previous != head.Digest:
+		return fmt.Sprintf("it was decided after digest %s, the stream is at %s", b.Previous, head.Digest)
+	case b.Stream != head.Stream:
+		return fmt.Sprintf("it belongs to stream %s", streamName(b.Stream))
+	case b.Cluster != head.Cluster || b.RecoveryEpoch != head.RecoveryEpoch:
+		return fmt.Sprintf("it belongs to cluster %s, recovery epoch %d", b.Cluster, b.RecoveryEpoch)
+	}
+	return ""
+}
+
+func (r *Replica[D]) fenced(e *raftlog.Entry, why string) {
+	r.stats.Fenced++
+	r.log.Error("log entry skipped by the fence", "index", e.Index, "term", e.Term, "reason", why)
+}
+
+// applyOwn makes the pending model the applied one: the entry is the oldest proposal
+// of this leader, so it was folded when it was decided.
+func (r *Replica[D]) applyOwn(e *raftlog.Entry) ([]*events.Change, error) {
+	l := r.lead
+	p := l.proposed[0]
+	if p.previous != r.state.Head.Digest {
+		r.fenced(e, "the leader's own proposal was decided on another state")
+		r.resetLead()
+		return nil, nil
+	}
+	l.proposed = l.proposed[1:]
+	changes := make([]*events.Change, len(p.decisions))
+	for i := range p.decisions {
+		d := &p.decisions[i]
+		if invariants.Enabled {
+			foldAgain(r.state, d.change, d.state)
+		}
+		if err := r.keepHistory(e, d.change, d.state.Head.Digest); err != nil {
+			return nil, err
+		}
+		r.state = d.state
+		changes[i] = d.change
+		l.changes--
+		l.bytes -= len(d.change.Raw())
+		r.answer(d.waiter.done, Answer{Reply: d.reply, Revision: d.change.Revision()})
+	}
+	return changes, nil
+}
+
+// foldAgain checks that folding is the same wherever it happens.
+func foldAgain[D projections.Domain[D]](before *projections.State[D], c *events.Change, pending *projections.State[D]) {
+	decoded, err := events.DecodeChange(c.Raw())
+	invariants.Assert(err == nil, "change %d cannot be decoded: %v", c.Revision(), err)
+	again := before.Fold(decoded)
+	invariants.Assert(again.Head.Digest == pending.Head.Digest, "change %d: applied digest %s, pending digest %s", c.Revision(), again.Head.Digest, pending.Head.Digest)
+	invariants.Assert(again.Hash() == pending.Hash(), "change %d: applied and pending model differ", c.Revision())
+}
+
+// keepHistory queues a change's history record. Written twice, after a restart, it is
+// the same record.
+func (r *Replica[D]) keepHistory(e *raftlog.Entry, c *events.Change, digest events.Digest) error {
+	record, err := proto.MarshalOptions{Deterministic: true}.Marshal(&metadatav1.HistoryRecord{
+		Change: c.Raw(), Digest: digest[:], LogIndex: e.Index, LogTerm: e.Term,
+	})
+	if err != nil {
+		return err
+	}
+	r.group.AddHistory(raftlog.Record{Seq: c.Revision(), Data: record})
+	r.checkpts.grown += uint64(len(c.Raw()))
+	return nil
+}
+
+// fold turns a *projections.FoldError, which folding panics with, into an error.
+func fold[D projections.Domain[D]](s *projections.State[D], changes []*events.Change) (next *projections.State[D], err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			bug, ok := p.(*projections.FoldError)
+			if !ok {
+				panic(p)
+			}
+			err = bug
+		}
+	}()
+	return s.FoldAll(changes), nil
+}

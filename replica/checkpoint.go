@@ -1,0 +1,164 @@
+package replica
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// checkpoints decides when the model is written out. The choice depends on the log
+// alone, so that all members write the same checkpoints and can compare their hashes.
+type checkpoints struct {
+	newest  raftlog.Descriptor // current one
+	chosen  uint64             // revision of the last one that was due
+	grown   uint64             // bytes of changes since then
+	writing bool
+	pinned  int // cuts in a row that kept the log for a member being caught up
+}
+
+func (c *checkpoints) begin(d raftlog.Descriptor) {
+	c.newest, c.chosen, c.grown = d, d.Seq, 0
+}
+
+// considerCheckpoint hands out a job when one is due at this entry. If the last one
+// is still being written, this one is left out.
+func (r *Replica[D]) considerCheckpoint(e *raftlog.Entry) {
+	c, head := &r.checkpts, r.state.Head
+	if head.Revision-c.chosen < r.cfg.CheckpointRevisions && c.grown < r.cfg.CheckpointBytes {
+		return
+	}
+	c.chosen, c.grown = head.Revision, 0
+	if c.writing {
+		r.log.Warn("checkpoint left out: the one before is still being written", "revision", head.Revision)
+		return
+	}
+	meta, err := headMeta(r.state)
+	if err != nil {
+		r.log.Error("checkpoint left out", "revision", head.Revision, "error", err)
+		return
+	}
+	c.writing = true
+	r.out.Checkpoint = &CheckpointJob[D]{State: r.state, Descriptor: raftlog.Descriptor{
+		Format: raftlog.DescriptorFormat, Group: r.cfg.Log.Group, Index: e.Index, Term: e.Term,
+		ConfState: proto.Clone(r.conf).(*pb.ConfState), Seq: head.Revision, Meta: meta,
+	}}
+}
+
+// CheckpointWritten reports how a job ended, with the descriptor that WriteCheckpoint
+// returned. The log before it is cut; history stays. A failure is not fatal: the next
+// one that is due may succeed.
+func (r *Replica[D]) CheckpointWritten(d raftlog.Descriptor, err error) {
+	if r.failed != nil {
+		return
+	}
+	r.checkpts.writing = false
+	if err == nil {
+		err = r.group.Cut(r.cutFor(d), d)
+	}
+	if err != nil {
+		r.stats.Failures++
+		r.log.Error("checkpoint not written", "error", err)
+		return
+	}
+	r.stats.Checkpoints++
+	if d.Index > r.checkpts.newest.Index {
+		r.checkpts.newest = d
+	}
+}
+
+// cutFor returns up to where the log may be cut. Entries before the checkpoint keep
+// short gaps of other members cheap, and while a member receives a checkpoint the
+// log stays as it is, or it would need another one right after.
+func (r *Replica[D]) cutFor(d raftlog.Descriptor) uint64 {
+	upTo := d.Index - min(d.Index, r.cfg.TrailingEntries)
+	c := &r.checkpts
+	for _, p := range r.group.Status().Progress {
+		if p.State == progressSnapshot && p.RecentActive && c.pinned < MaxPinnedCuts {
+			c.pinned++
+			return 0
+		}
+	}
+	c.pinned = 0
+	return upTo
+}
+
+// progressSnapshot is raftlog.Progress.State of a member that needs a checkpoint.
+const progressSnapshot = "snapshot"
+
+// WriteCheckpoint carries out a job: it exports the model, in records that are cut
+// into chunks, to a file of the storage. It runs on a goroutine of the driver, beside
+// the replica, and gives up when ctx ends. Equal models give equal bytes.
+//
+// The chunks together are one stream of records, each with its length before it
+// (unsigned varint).
+func WriteCheckpoint[D projections.Domain[D]](ctx context.Context, s raftlog.Storage, job *CheckpointJob[D]) (raftlog.Descriptor, error) {
+	w, err := s.CreateCheckpoint(job.Descriptor.Group, job.Descriptor)
+	if err != nil {
+		return raftlog.Descriptor{}, err
+	}
+	chunks := chunker{write: w.WriteChunk}
+	err = job.State.Export(func(record []byte) error {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		return chunks.record(record)
+	})
+	if err == nil {
+		err = chunks.flush()
+	}
+	if err != nil {
+		return raftlog.Descriptor{}, errors.Join(err, w.Abort())
+	}
+	return w.Commit()
+}
+
+// chunkBytes is the size of all chunks but the last.
+const chunkBytes = 256 << 10
+
+type chunker struct {
+	buf   []byte
+	write func([]byte) error
+}
+
+func (c *chunker) record(b []byte) error {
+	if len(b) == 0 || len(b) > MaxRecordBytes {
+		return fmt.Errorf("replica: a checkpoint record of %d bytes, the limit MaxRecordBytes is %d", len(b), MaxRecordBytes)
+	}
+	c.buf = binary.AppendUvarint(c.buf, uint64(len(b)))
+	c.buf = append(c.buf, b...)
+	for len(c.buf) >= chunkBytes {
+		if err := c.write(c.buf[:chunkBytes]); err != nil {
+			return err
+		}
+		c.buf = append(c.buf[:0], c.buf[chunkBytes:]...)
+	}
+	return nil
+}
+
+func (c *chunker) flush() error {
+	if len(c.buf) == 0 {
+		return nil
+	}
+	return c.write(c.buf)
+}
+
+// nextRecord takes the first record off b and says how many bytes that is; 0 if b
+// does not hold a whole one.
+func nextRecord(b []byte) (record []byte, n int, err error) {
+	size, head := binary.Uvarint(b)
+	switch {
+	case head < 0 || size > MaxRecordBytes || (head > 0 && size == 0):
+		return nil, 0, fmt.Errorf("a record of %d bytes, the limit MaxRecordBytes is %d", size, MaxRecordBytes)
+	case head == 0 || uint64(len(b)-head) < size:
+		return nil, 0, nil
+	}
+	n = head + int(size)
+	return b[head:n:n], n, nil
+}

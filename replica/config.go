@@ -1,0 +1,138 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"google.golang.org/protobuf/proto"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+
+	"github.com/heliosdb/metadata/commands"
+	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// Limits. Those of Config are defaults for its zero values.
+const (
+	// MaxBatchBytes bounds the changes of one log entry, unless it is a single one.
+	MaxBatchBytes = 1 << 20
+	// MaxBatchChanges bounds their number.
+	MaxBatchChanges = 4096
+	// MaxEntryBytes bounds a log entry: one change of the largest size that commands
+	// allow, and what the batch adds to it.
+	MaxEntryBytes = 4 << 20
+	// MaxRecordBytes bounds one record of a checkpoint.
+	MaxRecordBytes = 8 << 20
+	// MaxPinnedCuts is how many times in a row the log is kept longer for a member
+	// that is receiving a checkpoint.
+	MaxPinnedCuts = 4
+
+	DefaultMaxPending          = 8192
+	DefaultMaxPendingBytes     = 16 << 20
+	DefaultMaxWaiting          = 32768
+	DefaultCheckpointRevisions = 50_000
+	DefaultCheckpointBytes     = 256 << 20
+	DefaultTrailingEntries     = 10_000
+	DefaultReadRetryTicks      = 5
+	DefaultPatienceTicks       = 50
+)
+
+// Decide carries out a command on a model: commands.Schema or commands.Topology. It
+// has to be pure.
+type Decide[D projections.Domain[D]] func(*projections.State[D], commands.Env, proto.Message) (commands.Decision, error)
+
+// Config of a Replica. Zero values of limits stand for the defaults.
+type Config[D projections.Domain[D]] struct {
+	// Log configures the Raft group. Checkpoint names the one that State was read
+	// from; MaxEntryBytes is set by the replica.
+	Log raftlog.Config
+	// State is the model at Log.Checkpoint, see Restore.
+	State  *projections.State[D]
+	Decide Decide[D]
+	// Feed gets every change that takes effect. It stands at State's revision.
+	Feed *feed.Log
+	// ReadSeed is random, or at least another one at each start: a late answer to a
+	// read of an earlier process must not be taken for a new one's.
+	ReadSeed uint64
+
+	MaxPending      int // changes decided and not yet applied, and commands waiting to be
+	MaxPendingBytes int // of these changes
+	MaxWaiting      int // reads, and answers without a change, that wait
+	// A checkpoint is due at the first entry after which the stream has grown by one of
+	// these since the last one that was due. They must be equal on all members, so that
+	// all write the same checkpoints.
+	CheckpointRevisions uint64
+	CheckpointBytes     uint64
+	TrailingEntries     uint64 // log entries kept before a checkpoint
+	ReadRetryTicks      int    // a ReadIndex round without an answer is tried again
+	PatienceTicks       int    // a read that waits longer fails
+
+	Logger *slog.Logger // nil: silent
+}
+
+func (c *Config[D]) setDefaults() {
+	def := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.MaxPending, DefaultMaxPending)
+	def(&c.MaxPendingBytes, DefaultMaxPendingBytes)
+	def(&c.MaxWaiting, DefaultMaxWaiting)
+	def(&c.ReadRetryTicks, DefaultReadRetryTicks)
+	def(&c.PatienceTicks, DefaultPatienceTicks)
+	if c.CheckpointRevisions == 0 {
+		c.CheckpointRevisions = DefaultCheckpointRevisions
+	}
+	if c.CheckpointBytes == 0 {
+		c.CheckpointBytes = DefaultCheckpointBytes
+	}
+	if c.TrailingEntries == 0 {
+		c.TrailingEntries = DefaultTrailingEntries
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	c.Log.MaxEntryBytes = MaxEntryBytes
+	c.Log.Logger = c.Logger
+}
+
+func (c *Config[D]) check() error {
+	switch {
+	case c.State == nil || c.Decide == nil || c.Feed == nil:
+		return errors.New("replica: Config needs State, Decide and Feed")
+	case c.Log.Loaded == nil:
+		return errors.New("replica: Config.Log needs Loaded: call Storage.Load first")
+	}
+	if at := c.Feed.Head(); at != c.State.Head.Revision {
+		return fmt.Errorf("replica: %v: the model is at revision %d, its feed at %d", c.State.Head.Stream, c.State.Head.Revision, at)
+	}
+	cp := c.checkpoint()
+	if head := c.State.Head; head.Revision != cp.Seq {
+		return fmt.Errorf("replica: %v: the model is at revision %d, its checkpoint at %d", head.Stream, head.Revision, cp.Seq)
+	}
+	return nil
+}
+
+// checkpoint returns the one that State was read from.
+func (c *Config[D]) checkpoint() raftlog.Descriptor {
+	if c.Log.Checkpoint != nil {
+		return *c.Log.Checkpoint
+	}
+	return c.Log.Loaded.Newest()
+}
+
+// streamName is the stream in messages for people.
+func streamName(s metadatav1.Stream) string {
+	switch s {
+	case metadatav1.Stream_STREAM_SCHEMA:
+		return "schema"
+	case metadatav1.Stream_STREAM_TOPOLOGY:
+		return "topology"
+	default:
+		return s.String()
+	}
+}

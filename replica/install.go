@@ -1,0 +1,118 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	pb "go.etcd.io/raft/v3/raftpb"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// install is how a member takes over a checkpoint of another one because the log
+// that it needs has been cut. Raft's message names the checkpoint; only after it was
+// transferred, staged and read does raft get to see the message.
+type install[D projections.Domain[D]] struct {
+	fetching *Fetch // handed out to the driver, not yet reported
+	// staged is read and waits for raft to take it. Another offer of the same
+	// checkpoint, by a new leader perhaps, needs no second transfer.
+	staged *raftlog.Descriptor
+	state  *projections.State[D]
+}
+
+// offered takes a snapshot message.
+func (r *Replica[D]) offered(from uint64, m *pb.Message) error {
+	d, err := raftlog.DescriptorOf(m.GetSnapshot())
+	if err != nil {
+		return err
+	}
+	if err := r.checkOffer(d); err != nil || r.failed != nil {
+		return err
+	}
+	in := &r.install
+	switch {
+	case d.Index <= r.applied:
+		return r.group.InstallSnapshot(from, m) // raft answers that it is not needed
+	case in.staged != nil && in.staged.Equal(d):
+		return r.group.InstallSnapshot(from, m)
+	case in.fetching != nil && in.fetching.Descriptor.Equal(d):
+		in.fetching.From, in.fetching.message = from, m // the newest offer counts
+		return nil
+	case in.fetching != nil:
+		return nil // one at a time; raft offers again
+	}
+	in.fetching = &Fetch{From: from, Descriptor: d, message: m}
+	r.out.Fetch = &Fetch{From: from, Descriptor: d, message: m}
+	return nil
+}
+
+// checkOffer refuses a checkpoint that could not be installed. One that only a newer
+// build can read stops the member: it cannot follow any more.
+func (r *Replica[D]) checkOffer(d raftlog.Descriptor) error {
+	have, err := projections.ReadHead(d.Meta)
+	if _, unsupported := errors.AsType[*events.UnsupportedError](err); unsupported {
+		r.fail(fmt.Errorf("replica: stream %s: the checkpoint at index %d cannot be installed: %w", r.name, d.Index, err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if want := r.state.Head; have.Stream != want.Stream || have.Cluster != want.Cluster || have.RecoveryEpoch != want.RecoveryEpoch {
+		return fmt.Errorf("replica: checkpoint at index %d belongs to stream %s of cluster %s, recovery epoch %d; this is stream %s of cluster %s, recovery epoch %d",
+			d.Index, streamName(have.Stream), have.Cluster, have.RecoveryEpoch, r.name, want.Cluster, want.RecoveryEpoch)
+	}
+	return nil
+}
+
+// Fetched reports how a Fetch ended: with the model that ReadCheckpoint returned for
+// the staged checkpoint, or with an error. After an error the checkpoint is fetched
+// again when a leader offers it again.
+func (r *Replica[D]) Fetched(f *Fetch, state *projections.State[D], err error) {
+	in := &r.install
+	if r.failed != nil || in.fetching == nil || !in.fetching.Descriptor.Equal(f.Descriptor) {
+		return
+	}
+	latest := in.fetching
+	in.fetching = nil
+	if err == nil {
+		err = r.checkFetched(f.Descriptor, state)
+	}
+	if err != nil {
+		r.log.Warn("checkpoint not fetched", "index", f.Descriptor.Index, "from", latest.From, "error", err)
+		return
+	}
+	if f.Descriptor.Index <= r.applied {
+		return // caught up by other means
+	}
+	in.staged, in.state = &f.Descriptor, state
+	if err := r.group.InstallSnapshot(latest.From, latest.message); err != nil {
+		r.log.Warn("checkpoint not installed", "index", f.Descriptor.Index, "from", latest.From, "error", err)
+	}
+}
+
+func (r *Replica[D]) checkFetched(d raftlog.Descriptor, state *projections.State[D]) error {
+	if state == nil {
+		return fmt.Errorf("replica: checkpoint at index %d was reported without a model", d.Index)
+	}
+	return checkHead(d, state.Head)
+}
+
+// swap replaces the model: the Write that installed its checkpoint is stored.
+func (r *Replica[D]) swap(d raftlog.Descriptor) bool {
+	in := &r.install
+	if in.staged == nil || !in.staged.Equal(d) {
+		r.fail(fmt.Errorf("replica: stream %s: the log was replaced by the checkpoint at index %d, but its model was not read", r.name, d.Index))
+		return false
+	}
+	r.state, r.applied, r.appliedTerm, r.conf = in.state, d.Index, d.Term, d.ConfState
+	*in = install[D]{fetching: in.fetching}
+	r.checkpts.begin(d)
+	r.view.Store(r.state)
+	r.cfg.Feed.Jump(r.state.Head.Revision)
+	r.out.Installed = true
+	r.stats.Installs++
+	r.log.Info("checkpoint of another member installed", "index", d.Index, "revision", d.Seq)
+	return true
+}

@@ -1,0 +1,115 @@
+package replica
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// Restore reads the model that a replica starts with: that of the newest checkpoint
+// which can be read, and genesis, the state before the first change, when there is
+// none yet. The checkpoint goes into Config.Log.Checkpoint; what the log holds after
+// it is folded by the replica. A checkpoint that is damaged is passed over while
+// there is an older one; a *events.UnsupportedError is final.
+func Restore[D projections.Domain[D]](s raftlog.Storage, loaded *raftlog.Loaded, genesis *projections.State[D]) (*projections.State[D], *raftlog.Descriptor, error) {
+	var failed []error
+	for i := len(loaded.Checkpoints) - 1; i >= 0; i-- {
+		d := loaded.Checkpoints[i]
+		state, err := ReadCheckpoint(s, d, genesis)
+		if err == nil {
+			return state, &d, nil
+		}
+		failed = append(failed, err)
+		if _, final := errors.AsType[*events.UnsupportedError](err); final {
+			break
+		}
+	}
+	return nil, nil, fmt.Errorf("replica: stream %s: no checkpoint can be read: %w", streamName(genesis.Head.Stream), errors.Join(failed...))
+}
+
+// ReadCheckpoint reads the model of a finished checkpoint, current or staged. genesis
+// says which stream of which cluster it has to be. It runs on any goroutine.
+func ReadCheckpoint[D projections.Domain[D]](s raftlog.Storage, d raftlog.Descriptor, genesis *projections.State[D]) (state *projections.State[D], err error) {
+	if d.Index == raftlog.GenesisIndex && d.Chunks == 0 {
+		return genesis, nil
+	}
+	r, err := s.OpenCheckpoint(d.Group, d.Index)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if have := r.Descriptor(); !have.Equal(d) {
+		return nil, fmt.Errorf("replica: the checkpoint file at index %d has hash %x, wanted is %x", d.Index, have.Hash, d.Hash)
+	}
+	state, err = genesis.Import(records(r))
+	if err != nil {
+		return nil, fmt.Errorf("replica: checkpoint at index %d: %w", d.Index, err)
+	}
+	return state, checkHead(d, state.Head)
+}
+
+// checkHead reports whether a model is the one that its descriptor promises.
+func checkHead(d raftlog.Descriptor, have projections.Head) error {
+	want, err := projections.ReadHead(d.Meta)
+	if err != nil {
+		return fmt.Errorf("replica: descriptor of the checkpoint at index %d: %w", d.Index, err)
+	}
+	if have != want || have.Revision != d.Seq {
+		return fmt.Errorf("replica: the checkpoint at index %d holds revision %d with digest %s, its descriptor says revision %d with digest %s",
+			d.Index, have.Revision, have.Digest, want.Revision, want.Digest)
+	}
+	return nil
+}
+
+var errEnough = errors.New("enough")
+
+// headMeta is the opaque part of a checkpoint's descriptor: the head record of the
+// checkpoint, which is enough to refuse it before a byte of it is transferred.
+func headMeta[D projections.Domain[D]](s *projections.State[D]) ([]byte, error) {
+	var head []byte
+	err := s.Export(func(record []byte) error {
+		head = bytes.Clone(record)
+		return errEnough
+	})
+	if !errors.Is(err, errEnough) {
+		return nil, fmt.Errorf("replica: the model exports no head: %w", err)
+	}
+	return head, nil
+}
+
+// records yields the records of a checkpoint, see WriteCheckpoint. They stay valid.
+func records(r raftlog.CheckpointReader) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		var rest []byte
+		for i := range r.Descriptor().Chunks {
+			chunk, err := r.ReadChunk(i)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for rest = append(rest, chunk...); ; {
+				record, n, err := nextRecord(rest)
+				if err != nil {
+					yield(nil, fmt.Errorf("replica: checkpoint at index %d, chunk %d: %w", r.Descriptor().Index, i, err))
+					return
+				}
+				if n == 0 {
+					break
+				}
+				if !yield(record, nil) {
+					return
+				}
+				rest = rest[n:]
+			}
+			rest = bytes.Clone(rest) // what was yielded is not written over
+		}
+		if len(rest) > 0 {
+			yield(nil, fmt.Errorf("replica: checkpoint at index %d ends inside a record", r.Descriptor().Index))
+		}
+	}
+}
