@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -125,8 +124,7 @@ func (s *Subscription) restart(err error) error {
 	return nil
 }
 
-// resetFor returns the reset that tells of err. Reason is one of ErrorReason's
-// names without its prefix, as in errors.
+// resetFor returns the reset that tells of err.
 func resetFor(s metadatav1.Stream, oldest uint64, err error) *metadatav1.Reset {
 	reason := metadatav1.ErrorReason_ERROR_REASON_INTERNAL
 	if e := failure.As(err); e != nil {
@@ -134,7 +132,7 @@ func resetFor(s metadatav1.Stream, oldest uint64, err error) *metadatav1.Reset {
 	}
 	return &metadatav1.Reset{
 		Stream:         s,
-		Reason:         strings.TrimPrefix(reason.String(), "ERROR_REASON_"),
+		Reason:         failure.Name(reason),
 		OldestRevision: oldest,
 	}
 }

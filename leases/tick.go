@@ -24,7 +24,7 @@ func (t *Table) Tick(now time.Duration) []Transition {
 		if l.queued > t.clock {
 			break
 		}
-		if l.deadline > t.clock { // beats only move deadline; catch up here
+		if l.deadline > l.queued { // beats only move deadline; catch up here
 			l.queued = l.deadline
 			heap.Fix(&t.expiries, 0)
 			continue
