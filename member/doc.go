@@ -1,0 +1,18 @@
+// Package member runs one member of the cluster: its two streams, their shared
+// storage, the connections to the other members and the leases of nodes.
+//
+// Everything that decides is elsewhere, in step machines (replica, feed, leases,
+// raftlog's transfers); this package gives them goroutines, sockets and clocks.
+// Each stream has one goroutine that owns its replica; one more stores the
+// writes of both, so that they share synced batches; others come and go with
+// calls, checkpoints and transfers. They talk through queues and never hold a lock
+// while they wait for another goroutine.
+//
+// A Member is created by New, which opens the storage and refuses what must not
+// start (another member's directory, damage, a log shorter than promised), and
+// lives in Run. Its methods may be called from any goroutine at any time: before
+// the streams run they answer NO_LEADER and say what is being waited for.
+//
+// It refuses to carry on after a failed write, an event that it cannot fold, or
+// a blank directory in a cluster that has lived: Run returns why.
+package member

@@ -1,0 +1,119 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/transport"
+)
+
+const (
+	genesisRetry = 200 * time.Millisecond // between two rounds of asking the peers
+	probeTimeout = time.Second            // for one peer's answer
+	waitingLog   = 10 * time.Second       // between two log lines while waiting
+)
+
+// awaitGenesis brings a member to the point where its groups may start: at once
+// if it has lived, else after the initial members have agreed on genesis. It
+// returns the state that the member is in, or why it must not start.
+func (m *Member) awaitGenesis(ctx context.Context) error {
+	state := m.state
+	for lastLog := (time.Time{}); ; {
+		var claims map[uint64]raftlog.PeerClaim
+		if state != raftlog.StateLived {
+			claims = m.probePeers(ctx)
+		}
+		action, err := raftlog.Genesis(state, m.identity, claims, m.initial())
+		if err != nil {
+			return err
+		}
+		switch action {
+		case raftlog.Start:
+			return m.claim(raftlog.StateLived)
+		case raftlog.WriteGenesis:
+			if err := m.store.Bootstrap(m.identity, groups(), m.initial()); err != nil {
+				return fmt.Errorf("writing genesis: %w", err)
+			}
+			state = raftlog.StateGenesis
+			if err := m.claim(state); err != nil {
+				return err
+			}
+			continue
+		}
+		m.waitReason.Store(new(m.waitingFor(claims)))
+		if time.Since(lastLog) > waitingLog {
+			lastLog = time.Now()
+			m.log.Info(m.waitingFor(claims))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(genesisRetry):
+		}
+	}
+}
+
+// probePeers asks every other initial member what it claims.
+func (m *Member) probePeers(ctx context.Context) map[uint64]raftlog.PeerClaim {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var (
+		mu     sync.Mutex
+		wg     sync.WaitGroup
+		claims = make(map[uint64]raftlog.PeerClaim)
+	)
+	for _, id := range m.initial() {
+		if id == m.identity.Member {
+			continue
+		}
+		wg.Go(func() {
+			hello, err := m.transport.Probe(ctx, id)
+			if err != nil {
+				if refused, ok := errors.AsType[*transport.RefusedError](err); ok {
+					m.log.Warn("a peer refused this member", "peer", id, "reason", refused.Error())
+				}
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			claims[id] = raftlog.PeerClaim{State: hello.Claim, ClusterID: hello.ClusterID}
+		})
+	}
+	wg.Wait()
+	return claims
+}
+
+// claim tells peers from now on what this member is.
+func (m *Member) claim(s raftlog.State) error {
+	return m.transport.SetHello(func(h *transport.Hello) { h.Claim = s })
+}
+
+// waitingFor says which members hold up the first start.
+func (m *Member) waitingFor(claims map[uint64]raftlog.PeerClaim) string {
+	var missing []string
+	for _, p := range m.identity.Peers {
+		if _, ok := claims[p.ID]; !ok && p.ID != m.identity.Member {
+			missing = append(missing, fmt.Sprintf("%d (%s)", p.ID, p.Addr))
+		}
+	}
+	if len(missing) == 0 {
+		return "first start: the other members are about to write genesis"
+	}
+	return "first start: waiting for member " + strings.Join(missing, ", ")
+}
+
+// initial returns the ids of the initial members in order.
+func (m *Member) initial() []uint64 {
+	ids := make([]uint64, 0, len(m.identity.Peers))
+	for _, p := range m.identity.Peers {
+		ids = append(ids, p.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,158 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/internal/failure"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/transport"
+)
+
+// Methods of calls between members. They are wire format: never renumber one.
+const (
+	methodCommand uint8 = 1 // ForwardedCommand -> the rpc's response
+	methodBeats   uint8 = 2 // ForwardedBeats -> ForwardedBeatAnswers
+	methodChunk   uint8 = 3 // CheckpointChunkRequest -> the chunk's bytes
+	methodStatus  uint8 = 4 // nothing -> MemberStatus
+)
+
+// codeFailure marks a RemoteError whose payload is a ForwardedError.
+const codeFailure = transport.FirstHandlerCode
+
+// peers receives what other members send.
+type peers struct{ m *Member }
+
+// Message implements transport.Handler.
+func (p peers) Message(from uint64, group raftlog.GroupID, msg *raftpb.Message) {
+	r := p.m.running.Load()
+	if r == nil {
+		return
+	}
+	for _, s := range r.all() {
+		if s.groupID() == group {
+			s.step(from, msg)
+		}
+	}
+}
+
+// Call implements transport.Handler.
+func (p peers) Call(ctx context.Context, from uint64, method uint8, payload []byte) ([]byte, error) {
+	r := p.m.running.Load()
+	if r == nil {
+		return nil, remote(p.m.notRunning())
+	}
+	answer, err := p.serve(ctx, r, from, method, payload)
+	if err != nil {
+		return nil, remote(err)
+	}
+	return answer, nil
+}
+
+func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8, payload []byte) ([]byte, error) {
+	switch method {
+	case methodCommand:
+		return p.m.serveForwarded(ctx, r, payload)
+	case methodBeats:
+		return p.m.serveBeats(ctx, r, payload)
+	case methodChunk:
+		var q metadatav1.CheckpointChunkRequest
+		if err := proto.Unmarshal(payload, &q); err != nil {
+			return nil, err
+		}
+		for _, s := range r.all() {
+			if s.streamID() == q.GetStream() {
+				return s.serveChunk(from, &q)
+			}
+		}
+		return nil, fmt.Errorf("member %d asks for a checkpoint of unknown stream %v", from, q.GetStream())
+	case methodStatus:
+		return proto.Marshal(p.m.ownStatus(r))
+	}
+	return nil, fmt.Errorf("member %d calls unknown method %d; it may run a newer version", from, method)
+}
+
+// PeerUp implements transport.Handler.
+func (p peers) PeerUp(id uint64, _ transport.Hello) {
+	if r := p.m.running.Load(); r != nil {
+		for _, s := range r.all() {
+			s.peerUp(id)
+		}
+	}
+}
+
+// PeerDown implements transport.Handler.
+func (p peers) PeerDown(id uint64, refused bool) {
+	p.m.log.Warn("connection to a member broke", "peer", id, "refused", refused)
+	if r := p.m.running.Load(); r != nil && refused && p.m.flaps.steady(id, time.Now()) {
+		for _, s := range r.all() {
+			s.peerGone(id, p.m.rankWithout(id))
+		}
+	}
+}
+
+// step passes a message to the stream.
+func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
+	s.inputs.push(func() {
+		if err := s.replica.Step(from, msg); err != nil {
+			s.member.log.Warn("message refused", "stream", s.id, "from", from, "type", msg.GetType(), "error", err)
+		}
+		if msg.GetType() == raftpb.MsgAppResp && !msg.GetReject() {
+			s.sender.Finished(from)
+		}
+	})
+}
+
+// peerUp says that what was sent to a member before may be lost.
+func (s *stream[D]) peerUp(id uint64) {
+	s.inputs.push(func() {
+		if s.sender.Finished(id) {
+			s.replica.ReportSnapshot(id, false)
+		}
+		s.replica.ReportUnreachable(id)
+	})
+}
+
+func (s *stream[D]) groupID() raftlog.GroupID    { return s.group }
+func (s *stream[D]) streamID() metadatav1.Stream { return s.id }
+
+// remote turns a failure into what crosses to another member.
+func remote(err error) error {
+	f := failure.As(err)
+	if f == nil {
+		return err
+	}
+	e := &metadatav1.ForwardedError{
+		Reason: int32(f.Reason), Message: f.Message, Metadata: f.Metadata,
+		RetryAfterMillis: uint64(f.RetryAfter.Milliseconds()), RequestId: f.RequestID,
+	}
+	for _, field := range f.Fields {
+		e.Fields = append(e.Fields, &metadatav1.ForwardedFieldError{Field: field.Path, Description: field.Description})
+	}
+	payload, mErr := proto.Marshal(e)
+	if mErr != nil {
+		return err
+	}
+	return &transport.RemoteError{Code: codeFailure, Reason: f.Message, Payload: payload}
+}
+
+// fromRemote is the failure that another member answered; nil if it is none.
+func fromRemote(err *transport.RemoteError) *failure.Error {
+	var e metadatav1.ForwardedError
+	if err.Code != codeFailure || proto.Unmarshal(err.Payload, &e) != nil {
+		return nil
+	}
+	f := &failure.Error{
+		Reason: metadatav1.ErrorReason(e.GetReason()), Message: e.GetMessage(), Metadata: e.GetMetadata(),
+		RetryAfter: time.Duration(e.GetRetryAfterMillis()) * time.Millisecond, RequestID: e.GetRequestId(),
+	}
+	for _, field := range e.GetFields() {
+		f.Fields = append(f.Fields, failure.Field{Path: field.GetField(), Description: field.GetDescription()})
+	}
+	return f
+}

@@ -1,0 +1,229 @@
+package member
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/internal/vitals"
+	"github.com/heliosdb/metadata/leases"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+const (
+	// statusTimeout is how long a member may take to describe itself.
+	statusTimeout = time.Second
+	// lagAlarm is how many entries a member may be behind before it is worth a
+	// warning.
+	lagAlarm = 10_000
+)
+
+// Status describes the cluster as this member sees it.
+func (m *Member) Status(ctx context.Context) (*metadatav1.StatusResponse, error) {
+	status := &metadatav1.StatusResponse{
+		ClusterId: m.cluster.String(), ClusterName: m.identity.ClusterName,
+		RecoveryEpoch: m.identity.RecoveryEpoch, MemberId: m.identity.Member, Position: m.Position(),
+	}
+	status.Members = m.memberStatuses(ctx)
+	noteLag(status.Members)
+	status.Alarms = m.alarms(status.Members)
+	return status, nil
+}
+
+// memberStatuses asks all members at once.
+func (m *Member) memberStatuses(ctx context.Context) []*metadatav1.MemberStatus {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	members := make([]*metadatav1.MemberStatus, len(m.config.Peers))
+	var wg sync.WaitGroup
+	for i, p := range sortedPeers(m.config.Peers) {
+		if p.ID == m.identity.Member {
+			members[i] = m.ownStatus(m.running.Load())
+			continue
+		}
+		wg.Go(func() { members[i] = m.peerStatus(ctx, p) })
+	}
+	wg.Wait()
+	return members
+}
+
+// peerStatus asks one other member.
+func (m *Member) peerStatus(ctx context.Context, p raftlog.Peer) *metadatav1.MemberStatus {
+	status := &metadatav1.MemberStatus{MemberId: p.ID, RaftAddress: p.Addr}
+	if hello, _, _, ok := m.transport.Peer(p.ID); ok {
+		status.ApiAddress, status.Version = hello.Advertise, hello.Build
+	}
+	answer, err := m.transport.Call(ctx, p.ID, methodStatus, nil)
+	if err != nil {
+		return status
+	}
+	var full metadatav1.MemberStatus
+	if proto.Unmarshal(answer, &full) != nil {
+		return status
+	}
+	full.Reachable = true
+	return &full
+}
+
+// ownStatus describes this member.
+func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
+	free, used, _ := m.store.Space()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	status := &metadatav1.MemberStatus{
+		MemberId: m.identity.Member, Reachable: true, ApiAddress: m.config.Advertise, Version: m.config.Version,
+		Uptime: durationpb.New(time.Since(m.made)), StoreBytes: used, FreeBytes: free,
+		SupportedFeatureLevel: events.FeatureLevel, MemoryBytes: memory.Sys - memory.HeapReleased,
+	}
+	for _, p := range m.config.Peers {
+		if p.ID == m.identity.Member {
+			status.RaftAddress = p.Addr
+		}
+	}
+	if r == nil {
+		return status
+	}
+	status.Subscribers = uint32(r.feed.Subscriptions())
+	for _, s := range r.all() {
+		status.Streams = append(status.Streams, s.statusNow())
+	}
+	return status
+}
+
+// statusNow describes this member's part in the stream.
+func (s *stream[D]) statusNow() *metadatav1.StreamStatus {
+	st, soft, head := s.status.Load(), s.soft.Load(), s.replica.View().Head
+	status := &metadatav1.StreamStatus{
+		Stream: s.id, Role: roleOf(soft.Role), Term: soft.Term, Leader: soft.Leader,
+		Revision: head.Revision, Digest: head.Digest.String(),
+		FirstIndex: st.First, LastIndex: st.Last, CommittedIndex: st.Commit, AppliedIndex: st.Applied,
+		FeatureLevel: head.FeatureLevel, CheckpointRevision: st.Newest.Seq, CheckpointBytes: st.Newest.Bytes,
+		FencedEntries: st.Fenced, OldestRevision: s.feed.Oldest(),
+	}
+	if !head.Time.IsZero() {
+		status.LastChangeTime = timestamppb.New(head.Time)
+	}
+	return status
+}
+
+// vitalsNow gives the numbers by which the stream is watched.
+func (s *stream[D]) vitalsNow() vitals.Stream {
+	st, soft, head := s.status.Load(), s.soft.Load(), s.replica.View().Head
+	subscribers, lag := s.member.running.Load().feed.Watching(s.id)
+	return vitals.Stream{
+		Stream: s.id, Role: roleOf(soft.Role), Term: soft.Term, Leader: soft.Leader, FeatureLevel: head.FeatureLevel,
+		Revision: head.Revision, OldestRevision: s.feed.Oldest(),
+		FirstIndex: st.First, LastIndex: st.Last, CommittedIndex: st.Commit, AppliedIndex: st.Applied,
+		QueueDepth: st.Pending + st.Waiting, FencedEntries: st.Fenced, LeaderChanges: s.elections.Load(),
+		Checkpoints: st.Checkpoints + st.Installs, CheckpointBytes: st.Newest.Bytes,
+		CheckpointTime: time.Duration(s.checkpointTook.Load()), CheckpointRevision: st.Newest.Seq,
+		Subscribers: subscribers, SubscriberLag: lag,
+	}
+}
+
+func roleOf(r raftlog.Role) metadatav1.Role {
+	switch r {
+	case raftlog.Leader:
+		return metadatav1.Role_ROLE_LEADER
+	case raftlog.Candidate, raftlog.PreCandidate:
+		return metadatav1.Role_ROLE_CANDIDATE
+	case raftlog.Follower:
+		return metadatav1.Role_ROLE_FOLLOWER
+	}
+	return metadatav1.Role_ROLE_UNSPECIFIED
+}
+
+// noteLag fills in how far each member is behind the leader of each stream.
+func noteLag(members []*metadatav1.MemberStatus) {
+	committed := make(map[metadatav1.Stream]uint64)
+	for _, m := range members {
+		for _, s := range m.GetStreams() {
+			committed[s.GetStream()] = max(committed[s.GetStream()], s.GetCommittedIndex())
+		}
+	}
+	for _, m := range members {
+		for _, s := range m.GetStreams() {
+			s.Lag = committed[s.GetStream()] - min(committed[s.GetStream()], s.GetAppliedIndex())
+		}
+	}
+}
+
+// alarms says what is wrong, worst first.
+func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm {
+	var alarms []*metadatav1.Alarm
+	add := func(severity metadatav1.Severity, member uint64, advice, format string, args ...any) {
+		alarms = append(alarms, &metadatav1.Alarm{
+			Severity: severity, MemberId: member, Message: fmt.Sprintf(format, args...), Advice: advice,
+		})
+	}
+	const warning, critical = metadatav1.Severity_SEVERITY_WARNING, metadatav1.Severity_SEVERITY_CRITICAL
+	if err := m.Ready(); err != nil {
+		add(critical, 0, "start the members that are down; a majority has to run", "%v", err)
+	}
+	for _, other := range members {
+		id := other.GetMemberId()
+		if !other.GetReachable() {
+			add(warning, id, fmt.Sprintf("start it, or check the network to %s", other.GetRaftAddress()), "member %d does not answer", id)
+			continue
+		}
+		if other.GetFreeBytes() == 0 {
+			add(critical, id, "free some space on its disk: it refuses writes until then", "the disk of member %d is full up to its reserve", id)
+		}
+		for _, s := range other.GetStreams() {
+			if s.GetLag() > lagAlarm {
+				add(warning, id, "it catches up by itself; if the number grows, its machine is too slow", "member %d is %d entries behind in %v", id, s.GetLag(), s.GetStream())
+			}
+			if s.GetFencedEntries() > 0 {
+				add(warning, id, "please report it with the member's log", "member %d skipped %d entries of %v at the fence", id, s.GetFencedEntries(), s.GetStream())
+			}
+		}
+	}
+	slices.SortStableFunc(alarms, func(a, b *metadatav1.Alarm) int { return -cmp.Compare(a.GetSeverity(), b.GetSeverity()) })
+	return alarms
+}
+
+// Ready reports why the member cannot serve right now; nil if a leader is known for
+// each stream.
+func (m *Member) Ready() error {
+	r := m.running.Load()
+	if r == nil || m.stopping.Load() {
+		return m.notRunning()
+	}
+	for _, s := range r.all() {
+		if s.leader() == 0 {
+			return fmt.Errorf("no leader is known for %v", s.streamID())
+		}
+	}
+	return nil
+}
+
+// Leases returns how long a node's lease lasts and how often a node should beat.
+func (m *Member) Leases() (lease, interval time.Duration) {
+	o := m.config.Leases
+	return cmp.Or(o.Lease, leases.DefaultLease), cmp.Or(o.Interval, leases.DefaultInterval)
+}
+
+// Stats returns the numbers by which the member is watched.
+func (m *Member) Stats() vitals.Stats {
+	free, used, _ := m.store.Space()
+	stats := vitals.Stats{MemberID: m.identity.Member, StoreBytes: used, FreeBytes: free}
+	r := m.running.Load()
+	if r == nil {
+		return stats
+	}
+	stats.Subscribers = r.feed.Subscriptions()
+	for _, s := range r.all() {
+		stats.Streams = append(stats.Streams, s.vitalsNow())
+	}
+	return stats
+}

@@ -1,0 +1,247 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/internal/vitals"
+	"github.com/heliosdb/metadata/projections"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
+)
+
+// stream drives one replica: one goroutine owns it, everybody else sends inputs.
+type stream[D projections.Domain[D]] struct {
+	member  *Member
+	id      metadatav1.Stream
+	group   raftlog.GroupID
+	replica *replica.Replica[D]
+	feed    *feed.Log
+	sender  *raftlog.Sender // owned by the stream's goroutine
+	inputs  *queue[func()]
+
+	soft    atomic.Pointer[raftlog.SoftState]
+	status  atomic.Pointer[replica.Status]
+	elected *signal // fires when role, leader or term change
+
+	// Called on the stream's goroutine; they must not block.
+	onApplied func([]*events.Change)
+	onLeading func(replica.Leading)
+
+	elections      atomic.Uint64
+	checkpointTook atomic.Int64
+}
+
+// newStream restores a stream from the member's storage.
+func newStream[D projections.Domain[D]](
+	m *Member, id metadatav1.Stream, genesis *projections.State[D], decide replica.Decide[D],
+) (*stream[D], error) {
+	s := &stream[D]{
+		member: m, id: id, group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
+		sender: raftlog.NewSender(0), onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
+	}
+	loaded, err := m.store.Load(s.group)
+	if err != nil {
+		return nil, err
+	}
+	state, checkpoint, err := replica.Restore(m.store, loaded, genesis)
+	if err != nil {
+		return nil, err
+	}
+	s.feed = feed.NewLog(feed.LogOptions{
+		Stream: id, Head: state.Head.Revision, History: &history{store: m.store, group: s.group, stream: id},
+		MaxBytes: m.config.LogBytes,
+	})
+	s.replica, err = replica.New(replica.Config[D]{
+		Log: raftlog.Config{
+			Group: s.group, Member: m.identity.Member, Loaded: loaded, Checkpoint: checkpoint,
+			ElectionTicks: ElectionTicks, HeartbeatTicks: 1, StallTicks: stallTicks,
+		},
+		State: state, Decide: decide, Feed: s.feed, ReadSeed: m.config.Seed,
+		CheckpointRevisions: m.config.CheckpointRevisions, TrailingEntries: m.config.TrailingEntries,
+		Logger: m.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.noteStatus()
+	return s, nil
+}
+
+// stallTicks is after how many ticks without progress on its own disk a leader
+// stops beating, so that another can take over.
+const stallTicks = 2 * ElectionTicks
+
+// run carries out inputs and what follows from them until ctx ends.
+func (s *stream[D]) run(ctx context.Context) {
+	var batch []func()
+	for {
+		s.drainReady()
+		select {
+		case <-s.inputs.ready:
+		case <-ctx.Done():
+			return
+		}
+		batch = s.inputs.take(batch)
+		for _, input := range batch {
+			input()
+		}
+	}
+}
+
+// drainReady carries out what the replica wants done.
+func (s *stream[D]) drainReady() {
+	for {
+		out, more := s.replica.Ready()
+		s.carryOut(&out)
+		if !more {
+			return
+		}
+	}
+}
+
+func (s *stream[D]) carryOut(out *replica.Output[D]) {
+	if out.Write != nil {
+		s.member.writer.pending.push(out.Write)
+	}
+	if len(out.Messages) > 0 {
+		s.send(out.Messages)
+	}
+	if len(out.Applied) > 0 {
+		s.onApplied(out.Applied)
+	}
+	if out.Soft != nil {
+		s.noteSoft(*out.Soft)
+	}
+	if out.Leading != nil {
+		s.onLeading(*out.Leading)
+	}
+	if out.Checkpoint != nil {
+		s.writeCheckpoint(out.Checkpoint)
+	}
+	if out.Fetch != nil {
+		s.fetchCheckpoint(out.Fetch)
+	}
+	if out.Fatal != nil {
+		s.member.fail(fmt.Errorf("stream %s: %w", s.id, out.Fatal))
+	}
+}
+
+// call sends an input that a caller waits for; false if too many wait already.
+func (s *stream[D]) call(input func()) bool { return s.inputs.offer(input, maxInbox) }
+
+// tick passes one tick.
+func (s *stream[D]) tick(diskLow bool) {
+	s.inputs.push(func() {
+		s.replica.SetDiskLow(diskLow)
+		s.replica.Tick()
+		for _, id := range s.sender.Tick() {
+			s.replica.ReportSnapshot(id, false)
+		}
+		s.noteStatus()
+	})
+}
+
+// wrote tells the replica what the storage holds now.
+func (s *stream[D]) wrote(writes []*raftlog.Write) {
+	s.inputs.push(func() {
+		for _, w := range writes {
+			s.replica.Wrote(w)
+		}
+	})
+}
+
+func (s *stream[D]) noteSoft(soft raftlog.SoftState) {
+	s.soft.Store(&soft)
+	s.noteStatus()
+	if soft.Role == raftlog.Leader {
+		s.member.log.Info("this member leads", "stream", s.id, "term", soft.Term)
+	}
+	if soft.Leader != 0 {
+		s.elections.Add(1)
+	}
+	s.elected.fire()
+}
+
+func (s *stream[D]) noteStatus() {
+	status := s.replica.Status()
+	s.status.Store(&status)
+	if s.soft.Load() == nil {
+		s.soft.Store(&status.SoftState)
+	}
+}
+
+// leader returns the leader that this member knows; 0: none.
+func (s *stream[D]) leader() uint64 { return s.soft.Load().Leader }
+
+// submit decides a command here, if this member leads.
+func (s *stream[D]) submit(ctx context.Context, q replica.Request) (proto.Message, uint64, error) {
+	start := time.Now()
+	answer := make(chan replica.Answer, 1)
+	q.Done = func(a replica.Answer) { answer <- a }
+	if !s.call(func() { s.replica.Submit(q) }) {
+		return nil, 0, tooMany(s.id)
+	}
+	select {
+	case a := <-answer:
+		if a.Err == nil {
+			s.member.config.Observer.Proposal(s.id, time.Since(start), 1, vitals.Committed)
+		}
+		return a.Reply, a.Revision, a.Err
+	case <-ctx.Done():
+		return nil, 0, gaveUp(ctx, q.Env.RequestID)
+	case <-s.member.ctx.Done():
+		return nil, 0, outcomeUnknown(q.Env.RequestID)
+	}
+}
+
+// read returns a model that is fresh enough.
+func (s *stream[D]) read(ctx context.Context, q replica.Read[D]) (*projections.State[D], uint64, error) {
+	answer := make(chan replica.ReadAnswer[D], 1)
+	q.Done = func(a replica.ReadAnswer[D]) { answer <- a }
+	if !s.call(func() { s.replica.Read(q) }) {
+		return nil, 0, tooMany(s.id)
+	}
+	select {
+	case a := <-answer:
+		return a.State, a.Term, a.Err
+	case <-ctx.Done():
+		return nil, 0, gaveUp(ctx, "")
+	case <-s.member.ctx.Done():
+		return nil, 0, s.member.notRunning()
+	}
+}
+
+// nextElection returns a channel that is closed when role, leader or term change.
+func (s *stream[D]) nextElection() <-chan struct{} { return s.elected.next() }
+
+// drain begins to hand leadership over.
+func (s *stream[D]) drain() { s.inputs.push(s.replica.Drain) }
+
+// drained waits until leadership was handed over; false if ctx ends first.
+func (s *stream[D]) drained(ctx context.Context) bool {
+	for {
+		over := make(chan bool, 1)
+		s.inputs.push(func() { over <- s.replica.Drained() })
+		select {
+		case yes := <-over:
+			if yes {
+				return true
+			}
+		case <-ctx.Done():
+			return false
+		}
+		select {
+		case <-time.After(s.member.config.Tick / 4):
+		case <-ctx.Done():
+			return false
+		}
+	}
+}

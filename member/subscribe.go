@@ -1,0 +1,41 @@
+package member
+
+import (
+	"context"
+	"time"
+
+	"github.com/heliosdb/metadata/feed"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Subscribe sends a subscription's frames until ctx ends, send fails or the
+// subscription is over, and returns why. send may block as long as it likes: only
+// this goroutine waits for it.
+func (m *Member) Subscribe(
+	ctx context.Context, request *metadatav1.SubscribeRequest, send func(*metadatav1.SubscribeResponse) error,
+) error {
+	r := m.running.Load()
+	if r == nil {
+		return m.notRunning()
+	}
+	sub, err := r.feed.Subscribe(request, time.Now())
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(m.ctx, func() { cancel(m.notRunning()) })()
+	return feed.Serve(ctx, sub, func(f feed.Frame) error { return send(f.Message()) }, wallClock{})
+}
+
+// wallClock is the machine's clock.
+type wallClock struct{}
+
+// Now implements feed.Clock.
+func (wallClock) Now() time.Time { return time.Now() }
+
+// Timer implements feed.Clock.
+func (wallClock) Timer(d time.Duration) (<-chan time.Time, func() bool) {
+	t := time.NewTimer(d)
+	return t.C, t.Stop
+}

@@ -1,0 +1,150 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
+)
+
+// chunkTimeout bounds one chunk of a checkpoint.
+const chunkTimeout = 5 * time.Second
+
+// send hands messages to the transport and tells raft which went nowhere.
+func (s *stream[D]) send(messages []*raftpb.Message) {
+	for _, m := range messages {
+		if m.GetType() == raftpb.MsgSnap {
+			s.sender.Started(m.GetTo(), m.GetSnapshot().GetMetadata().GetIndex())
+		}
+	}
+	for _, m := range s.member.transport.Send(s.group, messages) {
+		if m.GetType() == raftpb.MsgSnap {
+			s.sender.Finished(m.GetTo())
+			s.replica.ReportSnapshot(m.GetTo(), false)
+		}
+		s.replica.ReportUnreachable(m.GetTo())
+	}
+}
+
+// writeCheckpoint carries out a job beside the stream.
+func (s *stream[D]) writeCheckpoint(job *replica.CheckpointJob[D]) {
+	s.member.background.Go(func() {
+		start := time.Now()
+		d, err := replica.WriteCheckpoint(s.member.ctx, s.member.store, job)
+		took := time.Since(start)
+		if err == nil {
+			s.checkpointTook.Store(int64(took))
+			s.member.config.Observer.Checkpoint(s.id, took, d.Bytes)
+		}
+		s.inputs.push(func() { s.replica.CheckpointWritten(d, err) })
+	})
+}
+
+// fetchCheckpoint transfers, stages and reads a checkpoint of another member.
+func (s *stream[D]) fetchCheckpoint(f *replica.Fetch) {
+	s.member.background.Go(func() {
+		err := s.transfer(f)
+		var input func()
+		if err != nil {
+			s.member.log.Warn("checkpoint not transferred", "stream", s.id, "from", f.From, "error", err)
+			input = func() { s.replica.Fetched(f, nil, err) }
+		} else {
+			state, err := replica.ReadCheckpoint(s.member.store, f.Descriptor, s.replica.View())
+			input = func() { s.replica.Fetched(f, state, err) }
+		}
+		s.inputs.push(input)
+	})
+}
+
+// transfer pulls a checkpoint's chunks into a staged file.
+func (s *stream[D]) transfer(f *replica.Fetch) error {
+	w, err := s.member.store.StageCheckpoint(s.group, f.Descriptor)
+	if err != nil {
+		return err
+	}
+	if err := s.pull(raftlog.NewReceiver(f.Descriptor, f.From, raftlog.ReceiverLimits{}), w); err != nil {
+		return errors.Join(err, w.Abort())
+	}
+	_, err = w.Commit()
+	return err
+}
+
+// arrival is the answer to one chunk request.
+type arrival struct {
+	chunk uint32
+	data  []byte
+	err   error
+}
+
+// pull runs a Receiver until it is done.
+func (s *stream[D]) pull(r *raftlog.Receiver, w raftlog.CheckpointWriter) error {
+	ctx, cancel := context.WithCancel(s.member.ctx)
+	defer cancel()
+	arrivals := make(chan arrival, raftlog.DefaultTransferWindow)
+	ticks := time.NewTicker(s.member.config.Tick)
+	defer ticks.Stop()
+	for !r.Done() {
+		for _, q := range r.Requests() {
+			s.member.background.Go(func() { s.askChunk(ctx, q, arrivals) })
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticks.C:
+			if err := r.Tick(); err != nil {
+				return err
+			}
+		case a := <-arrivals:
+			if a.err != nil {
+				r.Failed(a.chunk, a.err)
+				continue
+			}
+			chunks, err := r.Chunk(a.chunk, a.data)
+			if err != nil {
+				return err
+			}
+			for _, c := range chunks {
+				if err := w.WriteChunk(c); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// askChunk asks a member for one chunk.
+func (s *stream[D]) askChunk(ctx context.Context, q raftlog.ChunkRequest, arrivals chan<- arrival) {
+	ctx, cancel := context.WithTimeout(ctx, chunkTimeout)
+	defer cancel()
+	request, err := proto.Marshal(&metadatav1.CheckpointChunkRequest{Stream: s.id, Index: q.Index, Chunk: q.Chunk})
+	var data []byte
+	if err == nil {
+		data, err = s.member.transport.Call(ctx, q.To, methodChunk, request)
+	}
+	select {
+	case arrivals <- arrival{chunk: q.Chunk, data: data, err: err}:
+	case <-ctx.Done():
+	}
+}
+
+// serveChunk answers a member that pulls one of our checkpoints.
+func (s *stream[D]) serveChunk(from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error) {
+	s.inputs.push(func() { s.sender.Served(from, q.GetIndex()) })
+	r, err := s.member.store.OpenCheckpoint(s.group, q.GetIndex())
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %d of stream %v: %w", q.GetIndex(), s.id, err)
+	}
+	defer func() { _ = r.Close() }()
+	if q.GetChunk() >= r.Descriptor().Chunks {
+		return nil, fmt.Errorf("checkpoint %d of stream %v has %d chunks, not %d", q.GetIndex(), s.id, r.Descriptor().Chunks, q.GetChunk())
+	}
+	return r.ReadChunk(q.GetChunk())
+}

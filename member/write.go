@@ -1,0 +1,218 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/heliosdb/metadata/commands"
+	"github.com/heliosdb/metadata/internal/failure"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog/transport"
+	"github.com/heliosdb/metadata/replica"
+)
+
+// Write carries out a command: here if this member leads the command's stream,
+// else on the leader, one hop away. While there is no leader it waits a little.
+// All attempts have one request id, so the command takes effect once at most. The
+// command belongs to the member from now on.
+func (m *Member) Write(ctx context.Context, command proto.Message, actor string) (proto.Message, error) {
+	id, err := commands.StreamOf(command)
+	if err != nil {
+		return nil, err
+	}
+	q := replica.Request{Command: command, Env: m.envOf(command, actor)}
+	wait, cancel := context.WithTimeout(ctx, submitPatience)
+	defer cancel()
+	unknown := false // an attempt may have taken effect
+	for {
+		r := m.running.Load()
+		if r == nil {
+			return nil, m.notRunning()
+		}
+		s := r.of(id)
+		moved := s.nextElection()
+		reply, err := m.attempt(ctx, r, s, q)
+		if err == nil {
+			return reply, nil
+		}
+		f := failure.As(err)
+		if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN) {
+			unknown = true
+		}
+		if f == nil || !attemptAgain(f.Reason) || !m.waitFor(wait, moved, f.RetryAfter) {
+			return nil, finalError(err, unknown, q.Env.RequestID)
+		}
+	}
+}
+
+// attemptAgain reports whether another attempt with the same request id, on
+// whoever leads then, may do better.
+func attemptAgain(reason metadatav1.ErrorReason) bool {
+	switch reason {
+	case metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
+		metadatav1.ErrorReason_ERROR_REASON_STOPPING,
+		metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN:
+		return true
+	}
+	return false
+}
+
+// finalError is what the caller hears: once an attempt's outcome was unknown, a
+// later one that was not carried out does not make it known.
+func finalError(err error, unknown bool, requestID string) error {
+	f := failure.As(err)
+	if !unknown || f == nil || (f.Kind() != failure.Unavailable && f.Kind() != failure.Deadline && f.Kind() != failure.Exhausted) {
+		return err
+	}
+	return outcomeUnknown(requestID)
+}
+
+// attempt makes one attempt, here or on the leader.
+func (m *Member) attempt(ctx context.Context, r *running, s streamer, q replica.Request) (proto.Message, error) {
+	leader := s.leader()
+	if leader == 0 || leader == m.identity.Member {
+		return m.writeHere(ctx, r, s, q)
+	}
+	return m.forward(ctx, leader, s.streamID(), q)
+}
+
+// writeHere decides a command on this member and completes the reply.
+func (m *Member) writeHere(ctx context.Context, r *running, s streamer, q replica.Request) (proto.Message, error) {
+	reply, revision, err := s.submit(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if withResult, ok := reply.(interface {
+		GetResult() *metadatav1.WriteResult
+	}); ok {
+		position := r.position()
+		setRevision(position, s.streamID(), revision)
+		withResult.GetResult().Position = position
+	}
+	return reply, nil
+}
+
+// forward sends a command to the leader.
+func (m *Member) forward(ctx context.Context, leader uint64, id metadatav1.Stream, q replica.Request) (proto.Message, error) {
+	name := q.Command.ProtoReflect().Descriptor().FullName()
+	encoded, err := proto.Marshal(q.Command)
+	if err != nil {
+		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "encoding %s: %v", name, err)
+	}
+	payload, err := proto.Marshal(&metadatav1.ForwardedCommand{
+		Stream: id, Type: string(name), Command: encoded, Actor: q.Env.Actor, RequestId: q.Env.RequestID,
+	})
+	if err != nil {
+		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "encoding %s: %v", name, err)
+	}
+	answer, err := m.transport.Call(ctx, leader, methodCommand, payload)
+	if err != nil {
+		return nil, m.callFailed(ctx, leader, err, q.Env.RequestID)
+	}
+	reply, err := newMessage(responseOf(name))
+	if err == nil {
+		err = proto.Unmarshal(answer, reply)
+	}
+	if err != nil {
+		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "member %d answered %s with bytes that are not its response: %v", leader, name, err)
+	}
+	return reply, nil
+}
+
+// serveForwarded carries out a command that another member received. It does not
+// forward: two members that take each other for the leader would do so for ever.
+func (m *Member) serveForwarded(ctx context.Context, r *running, payload []byte) ([]byte, error) {
+	var forwarded metadatav1.ForwardedCommand
+	if err := proto.Unmarshal(payload, &forwarded); err != nil {
+		return nil, err
+	}
+	command, err := newMessage(protoreflect.FullName(forwarded.GetType()))
+	if err != nil {
+		return nil, err
+	}
+	if err := proto.Unmarshal(forwarded.GetCommand(), command); err != nil {
+		return nil, err
+	}
+	id, err := commands.StreamOf(command)
+	if err != nil {
+		return nil, err
+	}
+	env := m.envOf(command, forwarded.GetActor())
+	env.RequestID = forwarded.GetRequestId()
+	q := replica.Request{Command: command, Env: env}
+	reply, err := m.writeHere(ctx, r, r.of(id), q)
+	if err != nil {
+		return nil, err
+	}
+	return proto.Marshal(reply)
+}
+
+// envOf is what a decision may know beside the model and the command. A command
+// without a request id gets one, so that attempts of ours are one write.
+func (m *Member) envOf(command proto.Message, actor string) commands.Env {
+	options := commands.WriteOptionsOf(command)
+	id := options.GetRequestId()
+	if id == "" {
+		id = uuid.Must(uuid.NewV7()).String()
+	}
+	return commands.Env{Now: m.config.Now(), Actor: actor, RequestID: id, KnownRevision: options.GetKnownRevision()}
+}
+
+// callFailed turns the transport's error into a failure. Only a call that was not
+// sent is known to have had no effect.
+func (m *Member) callFailed(ctx context.Context, to uint64, err error, requestID string) error {
+	if e, ok := errors.AsType[*transport.RemoteError](err); ok {
+		if f := fromRemote(e); f != nil {
+			return f
+		}
+		return failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "member %d: %s", to, e.Reason)
+	}
+	if _, sent := errors.AsType[*transport.LostError](err); sent {
+		if ctx.Err() != nil {
+			return gaveUp(ctx, requestID)
+		}
+		return outcomeUnknown(requestID)
+	}
+	if ctx.Err() != nil {
+		return gaveUp(ctx, requestID)
+	}
+	f := failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER, "the leader, member %d, cannot be reached: %v", to, err)
+	f.RetryAfter = retryAfter
+	return f
+}
+
+// waitFor waits until a channel is closed or some time is over; false if the
+// context ends first.
+func (m *Member) waitFor(ctx context.Context, moved <-chan struct{}, atMost time.Duration) bool {
+	timer := time.NewTimer(max(atMost, retryAfter))
+	defer timer.Stop()
+	select {
+	case <-moved:
+		return true
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// responseOf names the response of a request message.
+func responseOf(request protoreflect.FullName) protoreflect.FullName {
+	const suffix = "Request"
+	return request[:len(request)-len(suffix)] + "Response"
+}
+
+// newMessage returns an empty message of the contract.
+func newMessage(name protoreflect.FullName) (proto.Message, error) {
+	t, err := protoregistry.GlobalTypes.FindMessageByName(name)
+	if err != nil {
+		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "unknown message %q; another member may run a newer version", name)
+	}
+	return t.New().Interface(), nil
+}
