@@ -1,0 +1,139 @@
+package projections
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/heliosdb/metadata/events"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+const benchTables = 100_000
+
+// benchTable creates a table of 20 columns.
+func benchTable(revision uint64) *events.Change {
+	t := &metadatav1.TableSchema{
+		TableId: revision, Namespace: "public", NamespaceId: 1, Name: fmt.Sprintf("table_%08d", revision*7919%100_000_007),
+		Version: 1, CreatedRevision: revision,
+	}
+	for i := range 20 {
+		t.Columns = append(t.Columns, &metadatav1.ColumnSchema{
+			ColumnId: uint32(i + 1), Name: fmt.Sprintf("column_%02d", i),
+			DataType: &metadatav1.DataType{Kind: metadatav1.TypeKind_TYPE_KIND_STRING},
+		})
+	}
+	m := &metadatav1.Event{Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{Table: t}}}
+	return events.Seal(events.Header{
+		Revision: revision, Time: epoch0.Add(time.Duration(revision)), Actor: "bench", RequestID: fmt.Sprintf("request-%d", revision),
+	}, []events.Event{events.New(m)})
+}
+
+func benchSchema(n int) *Schema {
+	s := NewSchema(cluster, 1)
+	changes := make([]*events.Change, 0, 1000)
+	for i := range n {
+		changes = append(changes, benchTable(uint64(i+1)))
+		if len(changes) == cap(changes) || i+1 == n {
+			s = s.FoldAll(changes)
+			changes = changes[:0]
+		}
+	}
+	return s
+}
+
+func BenchmarkFoldTableCreated(b *testing.B) {
+	s := benchSchema(benchTables)
+	c := benchTable(s.Head.Revision + 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Fold(c)
+	}
+}
+
+func BenchmarkFoldAllOf1000TablesCreated(b *testing.B) {
+	s := benchSchema(benchTables)
+	var changes []*events.Change
+	for i := range uint64(1000) {
+		changes = append(changes, benchTable(s.Head.Revision+1+i))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.FoldAll(changes)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/change")
+}
+
+func BenchmarkDraft(b *testing.B) {
+	s := benchSchema(benchTables)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Model.Draft()
+	}
+}
+
+func BenchmarkTable(b *testing.B) {
+	s := benchSchema(benchTables)
+	id := uint64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		id = id%benchTables + 1
+		if _, ok := s.Model.Table(id); !ok {
+			b.Fatal(id)
+		}
+	}
+}
+
+func BenchmarkTableByName(b *testing.B) {
+	s := benchSchema(benchTables)
+	var names []string
+	for t := range s.Model.TablesByID(0) {
+		names = append(names, t.Name())
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		i = (i + 1) % len(names)
+		if _, ok := s.Model.TableByName("", names[i]); !ok {
+			b.Fatal(names[i])
+		}
+	}
+}
+
+func BenchmarkShardAt(b *testing.B) {
+	var evs []events.Event
+	for i := range uint64(10_000) {
+		evs = append(evs, events.New(shardCreated(i+1, fmt.Sprintf("%08d", i), fmt.Sprintf("%08d", i+1))))
+	}
+	s := NewTopology(cluster, 1).Fold(events.Seal(events.Header{Revision: 1, Time: epoch0}, evs))
+	key := []byte("00004711-and-more")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := s.Model.ShardAt(key); !ok {
+			b.Fatal("no shard")
+		}
+	}
+}
+
+func BenchmarkHash(b *testing.B) {
+	s := benchSchema(benchTables)
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Hash()
+	}
+}
+
+func BenchmarkImport(b *testing.B) {
+	s := benchSchema(benchTables)
+	var all [][]byte
+	if err := s.Export(func(r []byte) error { all = append(all, slices.Clone(r)); return nil }); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Import(oneBuffer(all)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

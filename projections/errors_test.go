@@ -1,0 +1,227 @@
+package projections
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/heliosdb/metadata/events"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+func tableCreated(id uint64, namespace, name string) *metadatav1.Event {
+	t := &metadatav1.TableSchema{TableId: id, Namespace: namespace, Name: name}
+	return &metadatav1.Event{Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{Table: t}}}
+}
+
+func tableAltered(id uint64, namespace, name string) *metadatav1.Event {
+	t := &metadatav1.TableSchema{TableId: id, Namespace: namespace, Name: name}
+	return &metadatav1.Event{Kind: &metadatav1.Event_TableAltered{TableAltered: &metadatav1.TableAltered{Table: t}}}
+}
+
+func tableDropped(id uint64) *metadatav1.Event {
+	return &metadatav1.Event{Kind: &metadatav1.Event_TableDropped{TableDropped: &metadatav1.TableDropped{
+		Table: &metadatav1.TableSchema{TableId: id}}}}
+}
+
+func namespaceCreated(id uint64, name string) *metadatav1.Event {
+	return &metadatav1.Event{Kind: &metadatav1.Event_NamespaceCreated{NamespaceCreated: &metadatav1.NamespaceCreated{
+		Namespace: &metadatav1.Namespace{NamespaceId: id, Name: name}}}}
+}
+
+func namespaceDropped(name string) *metadatav1.Event {
+	return &metadatav1.Event{Kind: &metadatav1.Event_NamespaceDropped{NamespaceDropped: &metadatav1.NamespaceDropped{
+		Namespace: &metadatav1.Namespace{Name: name}}}}
+}
+
+func shardInfo(id uint64, start, end string) *metadatav1.ShardInfo {
+	return &metadatav1.ShardInfo{
+		ShardId: id, KeyRange: &metadatav1.KeyRange{Start: []byte(start), End: []byte(end)}, PrimaryNode: "n",
+	}
+}
+
+func shardCreated(id uint64, start, end string) *metadatav1.Event {
+	return &metadatav1.Event{Kind: &metadatav1.Event_ShardCreated{ShardCreated: &metadatav1.ShardCreated{Shard: shardInfo(id, start, end)}}}
+}
+
+func shardChanged(id uint64, start, end string) *metadatav1.Event {
+	return &metadatav1.Event{Kind: &metadatav1.Event_ShardChanged{ShardChanged: &metadatav1.ShardChanged{Shard: shardInfo(id, start, end)}}}
+}
+
+func seal(revision uint64, messages ...*metadatav1.Event) *events.Change {
+	var evs []events.Event
+	for _, m := range messages {
+		evs = append(evs, events.New(m))
+	}
+	return events.Seal(events.Header{Revision: revision, Time: epoch0, RequestID: "r"}, evs)
+}
+
+func TestSchemaFoldErrors(t *testing.T) {
+	s := NewSchema(cluster, 1).Fold(seal(1,
+		namespaceCreated(2, "a"), tableCreated(1, "a", "x"), tableCreated(2, "", "y"), tableCreated(3, "a", "z"), tableDropped(3)))
+	hash := s.Hash()
+	for name, m := range map[string]*metadatav1.Event{
+		"event of topology":        shardCreated(1, "", ""),
+		"namespace exists":         namespaceCreated(3, "a"),
+		"namespace id given":       namespaceCreated(2, "b"),
+		"public has tables":        namespaceDropped("public"),
+		"no such namespace":        namespaceDropped("b"),
+		"namespace has tables":     namespaceDropped("a"),
+		"table exists":             tableCreated(4, "a", "x"),
+		"table of public exists":   tableCreated(4, "public", "y"),
+		"table id given":           tableCreated(3, "a", "w"),
+		"table without namespace":  tableCreated(4, "b", "x"),
+		"altered unknown":          tableAltered(3, "a", "z"),
+		"altered to a taken name":  tableAltered(2, "a", "x"),
+		"altered to no namespace":  tableAltered(2, "b", "x"),
+		"dropped unknown":          tableDropped(3),
+		"dropped what never lived": tableDropped(77),
+	} {
+		wantFoldError(t, name, func() { s.Fold(seal(2, m)) })
+	}
+	if s.Hash() != hash {
+		t.Error("a fold that failed changed the state")
+	}
+}
+
+func TestTopologyFoldErrors(t *testing.T) {
+	node := &metadatav1.NodeInfo{NodeId: "m"}
+	s := NewTopology(cluster, 1).Fold(seal(1, shardCreated(1, "a", "b"), shardCreated(2, "b", "c")))
+	for name, m := range map[string]*metadatav1.Event{
+		"event of schema":   tableDropped(1),
+		"shard id given":    shardCreated(1, "x", "y"),
+		"changed unknown":   shardChanged(9, "x", "y"),
+		"offline unknown":   {Kind: &metadatav1.Event_NodeWentOffline{NodeWentOffline: &metadatav1.NodeWentOffline{Node: node}}},
+		"online unknown":    {Kind: &metadatav1.Event_NodeCameOnline{NodeCameOnline: &metadatav1.NodeCameOnline{Node: node}}},
+		"drained unknown":   {Kind: &metadatav1.Event_NodeDrained{NodeDrained: &metadatav1.NodeDrained{Node: node}}},
+		"removed unknown":   {Kind: &metadatav1.Event_NodeUnregistered{NodeUnregistered: &metadatav1.NodeUnregistered{Node: node}}},
+		"deleted unknown":   {Kind: &metadatav1.Event_ShardDeleted{ShardDeleted: &metadatav1.ShardDeleted{Shard: shardInfo(9, "", "")}}},
+		"split unknown":     {Kind: &metadatav1.Event_ShardSplit{ShardSplit: &metadatav1.ShardSplit{Parent: shardInfo(9, "", ""), Children: []*metadatav1.ShardInfo{shardInfo(10, "", "")}}}},
+		"split to given id": {Kind: &metadatav1.Event_ShardSplit{ShardSplit: &metadatav1.ShardSplit{Parent: shardInfo(1, "", ""), Children: []*metadatav1.ShardInfo{shardInfo(2, "", "")}}}},
+		"merged unknown":    {Kind: &metadatav1.Event_ShardsMerged{ShardsMerged: &metadatav1.ShardsMerged{Shard: shardInfo(10, "", ""), Parents: []*metadatav1.ShardInfo{shardInfo(1, "", ""), shardInfo(9, "", "")}}}},
+	} {
+		wantFoldError(t, name, func() { s.Fold(seal(2, m)) })
+	}
+}
+
+func TestFoldErrorsOfTheHead(t *testing.T) {
+	s := NewSchema(cluster, 1).Fold(seal(1, tableCreated(1, "", "x")))
+	early := events.Seal(events.Header{Revision: 2, Time: epoch0.Add(-time.Nanosecond)}, []events.Event{events.New(tableDropped(1))})
+	for name, c := range map[string]*events.Change{
+		"repeated":     seal(1, tableDropped(1)),
+		"gap":          seal(3, tableDropped(1)),
+		"other stream": seal(2, shardCreated(1, "", "")),
+		"time":         early,
+	} {
+		wantFoldError(t, name, func() { s.Fold(c) })
+		wantFoldError(t, name, func() { s.FoldAll([]*events.Change{c}) })
+	}
+}
+
+// In the middle of a change ranges may overlap, and shards may begin at the same
+// key.
+func TestShardsMaySwapWithinAChange(t *testing.T) {
+	s := NewTopology(cluster, 1).Fold(seal(1, shardCreated(1, "a", "b"), shardCreated(2, "b", "c")))
+	draft := s.Model.Draft()
+	draft.Apply(events.New(shardChanged(1, "b", "c")), 2)
+	first, _ := draft.Shard(1)
+	second, _ := draft.Shard(2)
+	if other, ok := draft.Overlap(first); !ok || other != second {
+		t.Error("the overlap with the shard behind is not seen")
+	}
+	if other, ok := draft.Overlap(second); !ok || other != first {
+		t.Error("the overlap with the shard before is not seen")
+	}
+	s = s.Fold(seal(2, shardChanged(1, "b", "c"), shardChanged(2, "a", "b")))
+	for key, want := range map[string]uint64{"a": 2, "b": 1} {
+		got, ok := s.Model.ShardAt([]byte(key))
+		if !ok || got.ID() != want {
+			t.Errorf("key %s: %v", key, got)
+			continue
+		}
+		if _, overlaps := s.Model.Overlap(got); overlaps {
+			t.Errorf("shard %d overlaps after the swap", want)
+		}
+	}
+	if s.Model.ShardCountOn("n") != 2 {
+		t.Errorf("%d shards on n", s.Model.ShardCountOn("n"))
+	}
+}
+
+func TestImportRefusesOtherCheckpoints(t *testing.T) {
+	exported := records(t, NewSchema(cluster, 1).Fold(seal(1, tableCreated(1, "", "x"))))
+	varint := func(num protowire.Number, v uint64) []byte {
+		head := slices.Clone(exported[0])
+		return protowire.AppendVarint(protowire.AppendTag(head, num, protowire.VarintType), v)
+	}
+	for name, into := range map[string]*Schema{
+		"other cluster": NewSchema(events.ClusterID{9}, 1),
+		"other epoch":   NewSchema(cluster, 2),
+	} {
+		if _, err := into.Import(oneBuffer(exported)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := NewTopology(cluster, 1).Import(oneBuffer(exported)); err == nil {
+		t.Error("other stream: no error")
+	}
+	for name, head := range map[string][]byte{"format": varint(1, 2), "level": varint(8, 2)} {
+		_, err := NewSchema(cluster, 1).Import(oneBuffer([][]byte{head}))
+		if _, ok := errors.AsType[*events.UnsupportedError](err); !ok {
+			t.Errorf("newer %s: %v", name, err)
+		}
+	}
+	stop := errors.New("stop")
+	_, err := NewSchema(cluster, 1).Import(func(yield func([]byte, error) bool) { yield(nil, stop) })
+	if err != stop {
+		t.Errorf("an error of the reader: %v", err)
+	}
+	if _, err := NewSchema(cluster, 1).Import(oneBuffer(nil)); err == nil {
+		t.Error("nothing was taken for a checkpoint")
+	}
+}
+
+// Damage ends in an error or, where it cannot be seen (a checkpoint has
+// checksums below), in a state; never in a panic.
+func TestImportOfDamagedCheckpointsNeverPanics(t *testing.T) {
+	schema := records(t, NewSchema(cluster, 1).FoldAll(schemaHistory(2, 6)))
+	topology := records(t, NewTopology(cluster, 1).FoldAll(topologyHistory(2, 12)))
+	for i := range schema {
+		damage(schema, i, func(r [][]byte) { NewSchema(cluster, 1).Import(oneBuffer(r)) })
+	}
+	for i := range topology {
+		damage(topology, i, func(r [][]byte) { NewTopology(cluster, 1).Import(oneBuffer(r)) })
+	}
+	for _, missing := range []int{0, 1} {
+		if _, err := NewSchema(cluster, 1).Import(oneBuffer(slices.Delete(slices.Clone(schema), missing, missing+1))); err == nil {
+			t.Errorf("a schema checkpoint without record %d was taken", missing)
+		}
+	}
+	twice := slices.Insert(slices.Clone(schema), 1, schema[1])
+	if _, err := NewSchema(cluster, 1).Import(oneBuffer(twice)); err == nil {
+		t.Error("a record that comes twice was taken")
+	}
+	last := len(topology) - 1
+	for isRequest(topology[last]) {
+		last--
+	}
+	if _, err := NewTopology(cluster, 1).Import(oneBuffer(slices.Delete(slices.Clone(topology), last, last+1))); err == nil {
+		t.Error("a topology checkpoint without the last node epoch was taken")
+	}
+}
+
+func damage(records [][]byte, i int, load func([][]byte)) {
+	changed := slices.Clone(records)
+	for at := range records[i] {
+		for bit := range 8 {
+			changed[i] = bytes.Clone(records[i])
+			changed[i][at] ^= 1 << bit
+			load(changed)
+		}
+		changed[i] = records[i][:at]
+		load(changed)
+	}
+}

@@ -1,0 +1,83 @@
+package projections
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/heliosdb/metadata/events"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// nodeChange registers a node again: it can be repeated for ever.
+func nodeChange(revision uint64, id string, size int) *events.Change {
+	n := &metadatav1.NodeInfo{NodeId: "n", Epoch: revision, Addr: strings.Repeat("x", size)}
+	m := &metadatav1.Event{Kind: &metadatav1.Event_NodeRegistered{NodeRegistered: &metadatav1.NodeRegistered{Node: n}}}
+	h := events.Header{Revision: revision, Time: epoch0.Add(time.Duration(revision)), RequestID: id}
+	return events.Seal(h, []events.Event{events.New(m)})
+}
+
+func TestRequestsForgetTheOldestBeyondTheCount(t *testing.T) {
+	s := NewTopology(cluster, 1)
+	var changes []*events.Change
+	for i := range uint64(MaxRequests) {
+		changes = append(changes, nodeChange(i+1, fmt.Sprint("r", i+1), 0))
+	}
+	s = s.FoldAll(changes)
+	if s.Requests.Len() != MaxRequests || s.Requests.Forgotten() != 0 {
+		t.Fatalf("%d remembered, forgotten up to %d", s.Requests.Len(), s.Requests.Forgotten())
+	}
+	full := s
+	s = s.Fold(nodeChange(MaxRequests+1, "", 0)) // nothing to remember
+	s = s.Fold(nodeChange(MaxRequests+2, "next", 0)).Fold(nodeChange(MaxRequests+3, "r1", 0))
+	if s.Requests.Len() != MaxRequests || s.Requests.Forgotten() != 2 {
+		t.Errorf("%d remembered, forgotten up to %d, want %d and 2", s.Requests.Len(), s.Requests.Forgotten(), MaxRequests)
+	}
+	for id, want := range map[string]uint64{"r1": MaxRequests + 3, "r2": 0, "r3": 3, "next": MaxRequests + 2, "": 0, "other": 0} {
+		c, ok := s.Requests.Lookup(id)
+		if ok != (want > 0) || ok && (c.Revision() != want || c.RequestID() != id) {
+			t.Errorf("request %q: %v, want that of revision %d", id, c, want)
+		}
+	}
+	if c, ok := full.Requests.Lookup("r1"); !ok || c.Revision() != 1 || string(c.Raw()) != string(changes[0].Raw()) {
+		t.Error("an older state forgot with the newer")
+	}
+	got, err := NewTopology(cluster, 1).Import(oneBuffer(records(t, s)))
+	if err != nil || got.Hash() != s.Hash() || got.Requests.Forgotten() != 2 {
+		t.Errorf("the imported window differs: %v", err)
+	}
+}
+
+// An id that is used again while it is remembered means the newer change, and
+// forgetting the older one leaves it alone.
+func TestRequestIDsUsedAgain(t *testing.T) {
+	s := NewTopology(cluster, 1).Fold(nodeChange(1, "twice", 0)).Fold(nodeChange(2, "twice", 0))
+	s.Requests.forgetOldest()
+	if c, ok := s.Requests.Lookup("twice"); !ok || c.Revision() != 2 || s.Requests.Forgotten() != 1 {
+		t.Errorf("%v, forgotten up to %d", c, s.Requests.Forgotten())
+	}
+}
+
+func TestRequestsForgetTheOldestBeyondTheBytes(t *testing.T) {
+	s := NewTopology(cluster, 1)
+	const size = 1 << 20
+	sum := 0
+	var sizes []int
+	for i := range uint64(40) {
+		c := nodeChange(i+1, fmt.Sprint("r", i+1), size)
+		sizes = append(sizes, len(c.Raw()))
+		sum += len(c.Raw())
+		s = s.Fold(c)
+	}
+	forgotten := 0
+	for sum > MaxRequestBytes {
+		sum -= sizes[forgotten]
+		forgotten++
+	}
+	r := s.Requests
+	if r.Bytes() != sum || r.Len() != 40-forgotten || r.Forgotten() != uint64(forgotten) || forgotten == 0 {
+		t.Errorf("%d requests of %d bytes, forgotten up to %d; want %d of %d, %d",
+			r.Len(), r.Bytes(), r.Forgotten(), 40-forgotten, sum, forgotten)
+	}
+}
