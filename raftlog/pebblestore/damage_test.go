@@ -83,6 +83,10 @@ func writeFile(t *testing.T, fs vfs.FS, path string, b []byte) {
 	storagetest.Must(t, err)
 	storagetest.Must(t, f.Sync())
 	storagetest.Must(t, f.Close())
+	d, err := fs.OpenDir(fs.PathDir(path))
+	storagetest.Must(t, err)
+	storagetest.Must(t, d.Sync())
+	storagetest.Must(t, d.Close())
 }
 
 // findFile returns the largest file with a suffix under a directory of the store.
@@ -157,7 +161,7 @@ func TestVoteBehindFloor(t *testing.T) {
 		newer := d.fs.CrashClone(vfs.CrashCloneCfg{})
 		d.close()
 		d.fs = old
-		writeFile(t, d.fs, "data/FLOOR", readFile(t, newer, "data/FLOOR"))
+		writeFile(t, d.fs, "/data/FLOOR", readFile(t, newer, "/data/FLOOR"))
 		var short *raftlog.ShortError
 		if err := d.loadError(); !errors.As(err, &short) || short.What != what {
 			t.Fatalf("load of a store whose %s is behind the floor: %v", what, err)
@@ -170,11 +174,11 @@ func TestFloorDamage(t *testing.T) {
 	s := storagetest.Fresh(t, d)
 	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 3)}))
 	d.close()
-	good := readFile(t, d.fs, "data/FLOOR")
+	good := readFile(t, d.fs, "/data/FLOOR")
 	var damage *raftlog.DamageError
 	check := func(what string, b []byte, bad bool) {
 		t.Helper()
-		writeFile(t, d.fs, "data/FLOOR", b)
+		writeFile(t, d.fs, "/data/FLOOR", b)
 		if err := d.loadError(); errors.As(err, &damage) != bad || (err != nil) != bad {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -192,8 +196,8 @@ func TestFloorDamage(t *testing.T) {
 	check("both slots bad", flip(20, half+20), true)
 	check("empty", nil, true)
 	check("cut inside the first slot", good[:10], true)
-	storagetest.Must(t, d.fs.Remove("data/FLOOR"))
-	if err := d.loadError(); !errors.As(err, &damage) || damage.Path != "data/FLOOR" {
+	storagetest.Must(t, d.fs.Remove("/data/FLOOR"))
+	if err := d.loadError(); !errors.As(err, &damage) || damage.Path != "/data/FLOOR" {
 		t.Fatalf("missing floor: %v", err)
 	}
 }
@@ -204,7 +208,7 @@ func TestDatabaseGone(t *testing.T) {
 	s := storagetest.Fresh(t, d)
 	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 3)}))
 	d.close()
-	storagetest.Must(t, d.fs.RemoveAll("data/db"))
+	storagetest.Must(t, d.fs.RemoveAll("/data/db"))
 	var damage *raftlog.DamageError
 	if err := d.loadError(); !errors.As(err, &damage) {
 		t.Fatalf("open without the database: %v", err)

@@ -108,19 +108,26 @@ func readFloor(fs vfs.FS, path string) (*floor, error) {
 	return best, nil
 }
 
-// createFloor makes a new file with both slots written and durable.
+// createFloor makes a new file with both slots written. It appears under its name
+// when it is durable, so that a file without a good slot is always a damaged one.
 func createFloor(fs vfs.FS, path string, promises map[raftlog.GroupID]promise) (*floor, error) {
-	file, err := fs.Create(path, writeCategory)
+	temp := path + tempSuffix
+	file, err := fs.Create(temp, writeCategory)
 	if err != nil {
 		return nil, err
 	}
 	f := &floor{file: file, path: path}
-	for range 2 {
-		if err := f.write(promises); err != nil {
-			return nil, err
-		}
+	err = errors.Join(f.write(promises), f.write(promises), file.Close())
+	if err == nil {
+		err = fs.Rename(temp, path)
 	}
-	return f, syncDir(fs, fs.PathDir(path))
+	if err == nil {
+		err = syncDir(fs, fs.PathDir(path))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pebblestore: %s: %w", path, err)
+	}
+	return f, f.open(fs)
 }
 
 // open makes a floor that was read writable.

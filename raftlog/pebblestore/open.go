@@ -99,13 +99,10 @@ func (o Options) withDefaults() Options {
 }
 
 func (s *Store) open() error {
-	for _, dir := range []string{s.dir, s.cpDir} {
-		if err := s.fs.MkdirAll(dir, 0o755); err != nil {
+	for _, dir := range []string{s.cpDir, s.dbDir} {
+		if err := makeDir(s.fs, dir); err != nil {
 			return fmt.Errorf("pebblestore: %w", err)
 		}
-	}
-	if err := syncDir(s.fs, s.dir); err != nil {
-		return err
 	}
 	if err := s.takeLock(); err != nil {
 		return err
@@ -127,6 +124,26 @@ func (s *Store) open() error {
 		return err
 	}
 	return s.removeOrphans()
+}
+
+// makeDir creates a directory and those above it so that they survive a crash.
+func makeDir(fs vfs.FS, path string) error {
+	var changed []string // get a new entry
+	for at := path; ; at = fs.PathDir(at) {
+		if _, err := fs.Stat(at); err == nil || fs.PathDir(at) == at {
+			break
+		}
+		changed = append(changed, fs.PathDir(at))
+	}
+	if err := fs.MkdirAll(path, 0o755); err != nil {
+		return err
+	}
+	for _, dir := range changed {
+		if err := syncDir(fs, dir); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) floorPath() string { return s.fs.PathJoin(s.dir, "FLOOR") }

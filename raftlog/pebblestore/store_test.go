@@ -14,7 +14,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-const dir = "data"
+const dir = "/data"
 
 // disk is a crashable file system in memory with a store on it.
 type disk struct {
@@ -66,8 +66,6 @@ func (d *disk) tick() {
 	d.ticks <- time.Time{}
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 func TestContract(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Disk { return newDisk(t) })
 }
@@ -83,6 +81,22 @@ func TestContractOnDisk(t *testing.T) {
 		t.Fatalf("space: %d free, %d used, %v", free, used, err)
 	}
 	storagetest.Must(t, s.Close())
+}
+
+// TestCloseEndsEverything checks that no goroutine outlives Close.
+func TestCloseEndsEverything(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 1)}))
+	storagetest.Must(t, s.Close())
+	if err := s.Close(); err == nil {
+		t.Fatal("closed twice")
+	}
+	if _, err := s.Load(storagetest.A); err == nil {
+		t.Fatal("a closed store was read")
+	}
+	goleak.VerifyNone(t, before)
 }
 
 func TestInUse(t *testing.T) {
