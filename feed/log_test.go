@@ -71,19 +71,18 @@ func TestMemoryKeepsWhatHistoryHasNot(t *testing.T) {
 }
 
 func TestMemoryIsBoundedInBytes(t *testing.T) {
-	l := feed.NewLog(feed.LogOptions{Stream: schema, MaxBytes: 10_000})
+	l := feed.NewLog(feed.LogOptions{Stream: schema, MaxBytes: 200_000})
+	for r := range uint64(1_500) { // leaves an array with much room
+		l.Append([]*events.Change{change(r + 1)})
+	}
 	var appended []weak.Pointer[events.Change]
-	for r := range uint64(200) {
-		c := fatChange(r+1, 1_000)
+	for range 250 {
+		c := fatChange(l.Head()+1, 20_000)
 		appended = append(appended, weak.Make(c))
 		l.Append([]*events.Change{c})
 	}
 	if n := l.Head() - l.Oldest() + 1; n != 9 {
-		t.Errorf("%d changes of 1,000 bytes in 10,000", n)
-	}
-	l.Append([]*events.Change{fatChange(201, 50_000)})
-	if l.Oldest() != 201 {
-		t.Errorf("the newest change is not kept: oldest is %d", l.Oldest())
+		t.Errorf("%d changes of 20,000 bytes in 200,000", n)
 	}
 	runtime.GC()
 	live := 0
@@ -93,9 +92,12 @@ func TestMemoryIsBoundedInBytes(t *testing.T) {
 		}
 	}
 	if live > 20 {
-		t.Errorf("%d of 200 evicted changes are still in memory", live)
+		t.Errorf("%d of 250 changes are still in memory, 9 can be read", live)
 	}
-	runtime.KeepAlive(l)
+	l.Append([]*events.Change{fatChange(l.Head()+1, 500_000)})
+	if l.Oldest() != l.Head() {
+		t.Errorf("of %d only the newest, larger than memory, should be kept; oldest is %d", l.Head(), l.Oldest())
+	}
 }
 
 func TestJump(t *testing.T) {
@@ -130,7 +132,7 @@ func TestWithoutHistory(t *testing.T) {
 	for r := range uint64(5) {
 		l.Append([]*events.Change{change(r + 1)})
 	}
-	req := &metadatav1.SubscribeRequest{Start: &metadatav1.SubscribeRequest_After{}, FailOnGap: true}
+	req := &metadatav1.SubscribeRequest{Start: &metadatav1.SubscribeRequest_After{After: &metadatav1.Position{}}, FailOnGap: true}
 	s, err := f.Subscribe(req, time.Time{})
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +141,13 @@ func TestWithoutHistory(t *testing.T) {
 	if _, _, err := s.Next(time.Time{}); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) {
 		t.Errorf("got %v", err)
 	}
+	req.GetAfter().SchemaRevision = 3
+	m := newMember(t, 1)
+	if s, err = f.Subscribe(req, m.now); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	m.expect(s, "s4,5")
 }
 
 // A thousand subscribers that never read keep no change in memory and do not

@@ -400,6 +400,7 @@ func TestEncodedFrames(t *testing.T) {
 		t.Error("two subscribers of one change do not share its frame and encoding")
 	}
 	m.commit(table("sales", "t2"), table("hr", "t3"))
+	m.commit(table("hr", "t4"))
 	req := fromSnapshot()
 	req.Filter = &metadatav1.Filter{Namespaces: []string{"hr"}}
 	partial := after(0, 0)
@@ -425,7 +426,7 @@ func TestEncodedFrames(t *testing.T) {
 			kinds[show([]*metadatav1.SubscribeResponse{f.Message()})] = true
 		}
 	}
-	for _, kind := range []string{"s2", "s1,2", "s2(1)", "snap:s@2:0!", "mark:2/0"} {
+	for _, kind := range []string{"s2,3", "s1,2,3", "s2(1),3", "snap:s@3:0!", "mark:3/0"} {
 		if !kinds[kind] {
 			t.Errorf("no frame %q among %v", kind, kinds)
 		}

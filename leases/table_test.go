@@ -190,6 +190,7 @@ func TestFailedTransitionsAreTriedAgain(t *testing.T) {
 	w := lead(t, leases.Node{ID: "a", Epoch: 1, Status: online}, leases.Node{ID: "b", Epoch: 2, Status: offline})
 	expiry := w.pass(5 * time.Second)
 	w.table.Failed(expiry[0], w.now)
+	equal(t, "due after the failure", w.table.Due(expiry[0]), false)
 	equal(t, "before the pause is over", len(w.pass(900*time.Millisecond)), 0)
 	equal(t, "after the pause", w.pass(100*time.Millisecond), expiry)
 
@@ -222,6 +223,26 @@ func TestNewLeadershipGrantsFullLeases(t *testing.T) {
 	equal(t, "check in the new term", w.table.Check("a", 1).Outcome, leases.Granted)
 	equal(t, "within the new lease", len(w.pass(4900*time.Millisecond)), 0)
 	equal(t, "after it", w.pass(100*time.Millisecond), []leases.Transition{{NodeID: "a", Epoch: 1, Term: 9}, {NodeID: "b", Epoch: 2, Term: 9}})
+	equal(t, "the same of term 7", w.table.Due(expiries[0]), false)
+}
+
+func TestExpiriesInOrderOfDeadlines(t *testing.T) {
+	w := lead(t, leases.Node{ID: "a", Epoch: 1, Status: online}, leases.Node{ID: "b", Epoch: 2, Status: online})
+	w.pass(100 * time.Millisecond)
+	w.beat("b", 2)
+	w.pass(100 * time.Millisecond)
+	w.beat("a", 1)
+	equal(t, "before", len(w.pass(4700*time.Millisecond)), 0)
+	w.now += 400 * time.Millisecond
+	equal(t, "in one tick", w.table.Tick(w.now), []leases.Transition{{NodeID: "b", Epoch: 2, Term: 7}, {NodeID: "a", Epoch: 1, Term: 7}})
+}
+
+// The log has the last word, even if this Table thought that the node is alive.
+func TestOfflineWithinTheLease(t *testing.T) {
+	w := lead(t, leases.Node{ID: "a", Epoch: 1, Status: online})
+	w.fold("a", 1, offline, wentOffline)
+	equal(t, "beat", w.beat("a", 1), leases.Reviving)
+	equal(t, "revival", w.table.Tick(w.now), []leases.Transition{{NodeID: "a", Epoch: 1, Term: 7, Online: true}})
 }
 
 // A service that was stopped, or whose clock jumped, does not take everybody
