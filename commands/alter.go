@@ -22,7 +22,7 @@ func (d *schemaDraft) alterTable(c *metadatav1.AlterTableRequest) (unchanged pro
 		return nil, err
 	}
 	if n := len(c.Alterations); n < 1 || n > MaxAlterations {
-		return nil, invalid("alterations", "there are %d; 1 to %d are allowed", n, MaxAlterations)
+		return nil, invalid("alterations", "%d were given; 1 to %d are allowed", n, MaxAlterations)
 	}
 	before, after := record.Message(), record.Message()
 	a := &alteration{schema: d, table: after, ids: newColumnIDs(after)}
@@ -31,8 +31,11 @@ func (d *schemaDraft) alterTable(c *metadatav1.AlterTableRequest) (unchanged pro
 			return nil, element("alterations", i, err)
 		}
 	}
-	if n := len(after.Columns); n < 1 || n > MaxColumns {
-		return nil, limit("MaxColumns", "%s would have %d columns; 1 to %d are allowed", describeTable(record), n, MaxColumns)
+	switch n := len(after.Columns); {
+	case n == 0:
+		return nil, invalid("alterations", "they leave %s without columns", describeTable(record))
+	case n > MaxColumns:
+		return nil, limit("MaxColumns", "%s would have %d columns; at most %d are allowed", describeTable(record), n, MaxColumns)
 	}
 	if proto.Equal(before, after) {
 		return before, nil

@@ -11,7 +11,7 @@ import (
 // it was.
 func carryOutBatch(c *metadatav1.ApplyBatchRequest, r *recorder, carryOut func(proto.Message) (proto.Message, error)) error {
 	if n := len(c.Commands); n > MaxCommands {
-		return invalid("commands", "there are %d; at most %d are allowed", n, MaxCommands)
+		return invalid("commands", "%d were given; at most %d are allowed", n, MaxCommands)
 	}
 	for i, command := range c.Commands {
 		cmd := inner(command)

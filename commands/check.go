@@ -24,17 +24,21 @@ func reject(reason metadatav1.ErrorReason, format string, args ...any) *failure.
 	return failure.New(reason, format, args...)
 }
 
-// within says under which path of the command a rejection arose.
+// within says under which path of the command a rejection arose. Rejections that
+// blame no field carry the path as the metadata pair "field".
 func within(path string, err error) error {
 	e := failure.As(err)
-	if e == nil {
+	if e == nil || path == "" {
 		return err
 	}
-	moved := *e
 	if len(e.Fields) == 0 {
-		moved.Message = path + ": " + e.Message
-		return &moved
+		below := e.Metadata["field"]
+		at := join(path, below)
+		moved := e.With("field", at)
+		moved.Message = at + ": " + strings.TrimPrefix(e.Message, below+": ")
+		return moved
 	}
+	moved := *e
 	moved.Fields = slices.Clone(e.Fields)
 	for i := range moved.Fields {
 		moved.Fields[i].Path = join(path, moved.Fields[i].Path)
@@ -139,7 +143,7 @@ func checkProperties(path string, pairs map[string]string) error {
 		return nil
 	}
 	if len(pairs) > MaxProperties {
-		return invalid(path, "there are %d pairs; at most %d are allowed", len(pairs), MaxProperties)
+		return invalid(path, "%d pairs were given; at most %d are allowed", len(pairs), MaxProperties)
 	}
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
 		if key == "" {

@@ -47,7 +47,7 @@ func checkToast(c *metadatav1.ColumnSchema) error {
 // checkPrimaryKey checks a primary key against the columns of its table.
 func checkPrimaryKey(t *metadatav1.TableSchema) error {
 	if len(t.PrimaryKey) > MaxPrimaryKey {
-		return invalid("primary_key", "there are %d columns; at most %d are allowed", len(t.PrimaryKey), MaxPrimaryKey)
+		return invalid("primary_key", "%d columns were given; at most %d are allowed", len(t.PrimaryKey), MaxPrimaryKey)
 	}
 	for i, name := range t.PrimaryKey {
 		at := findColumn(t.Columns, name)
@@ -102,7 +102,7 @@ func (ids *columnIDs) next() (uint32, error) {
 // take marks an id that a client chose.
 func (ids *columnIDs) take(id uint32) error {
 	if _, ok := ids.used[id]; ok {
-		return usedID("column", uint64(id))
+		return within("column_id", usedID("column", uint64(id)))
 	}
 	ids.used[id] = struct{}{}
 	return nil

@@ -39,7 +39,7 @@ func streamOfBatch(c *metadatav1.ApplyBatchRequest) (metadatav1.Stream, error) {
 		stream = s
 	}
 	if stream == 0 {
-		return 0, invalid("commands", "there are none; 1 to %d are allowed", MaxCommands)
+		return 0, invalid("commands", "none were given; 1 to %d are allowed", MaxCommands)
 	}
 	return stream, nil
 }

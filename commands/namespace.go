@@ -58,7 +58,7 @@ func (d *schemaDraft) dropNamespace(c *metadatav1.DropNamespaceRequest) error {
 	}
 	if tables := d.TablesIn(c.Name); tables > 0 {
 		return reject(metadatav1.ErrorReason_ERROR_REASON_NAMESPACE_NOT_EMPTY,
-			"namespace %q has %d tables; drop or move them first", c.Name, tables).With("namespace", c.Name)
+			"namespace %q is not empty (tables in it: %d); drop or move them first", c.Name, tables).With("namespace", c.Name)
 	}
 	d.emit(&metadatav1.Event{Kind: &metadatav1.Event_NamespaceDropped{NamespaceDropped: &metadatav1.NamespaceDropped{Namespace: n.Message()}}})
 	return nil

@@ -93,7 +93,7 @@ func (d *topologyDraft) unregisterNode(c *metadatav1.UnregisterNodeRequest) erro
 	}
 	if shards := d.ShardCountOn(n.ID()); shards > 0 {
 		return reject(metadatav1.ErrorReason_ERROR_REASON_NODE_IN_USE,
-			"%d shards name node %q; move them to other nodes first", shards, n.ID()).
+			"node %q is still in use (shards that name it: %d); move them to other nodes first", n.ID(), shards).
 			With("node_id", n.ID()).With("shards", strconv.Itoa(shards))
 	}
 	d.emit(&metadatav1.Event{Kind: &metadatav1.Event_NodeUnregistered{NodeUnregistered: &metadatav1.NodeUnregistered{Node: n.Message()}}})
@@ -111,8 +111,8 @@ func (d *topologyDraft) drainNode(c *metadatav1.DrainNodeRequest) (unchanged pro
 	}
 	n.Draining = !c.Cancel
 	n.UpdatedRevision = d.revision
-	if status := aliveStatus(n); n.Status != metadatav1.NodeStatus_NODE_STATUS_OFFLINE {
-		n.Status, n.StatusTime = status, d.stamp
+	if n.Status != metadatav1.NodeStatus_NODE_STATUS_OFFLINE {
+		n.Status, n.StatusTime = aliveStatus(n), d.stamp
 	}
 	if c.Cancel {
 		d.emit(&metadatav1.Event{Kind: &metadatav1.Event_NodeDrainCancelled{NodeDrainCancelled: &metadatav1.NodeDrainCancelled{Node: n}}})

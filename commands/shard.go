@@ -89,10 +89,10 @@ func (m *shardMap) split(s *metadatav1.SplitShard) error {
 	}
 	keys := s.SplitKeys
 	if n := len(keys); n < 1 || n > MaxSplitKeys {
-		return invalid("split_keys", "there are %d; 1 to %d are allowed", n, MaxSplitKeys)
+		return invalid("split_keys", "%d were given; 1 to %d are allowed", n, MaxSplitKeys)
 	}
 	if n := len(s.ChildIds); n != 0 && n != len(keys)+1 {
-		return invalid("child_ids", "there are %d; %d keys make %d children", n, len(keys), len(keys)+1)
+		return invalid("child_ids", "%d were given for %d children", n, len(keys)+1)
 	}
 	start, end := parent.KeyRange.GetStart(), parent.KeyRange.GetEnd()
 	for i, key := range keys {
@@ -139,7 +139,7 @@ func (m *shardMap) claimChild(siblings []*metadatav1.ShardInfo, id uint64) (uint
 func (m *shardMap) merge(s *metadatav1.MergeShards) error {
 	ids := s.GetShardIds()
 	if n := len(ids); n < 2 || n > MaxMergedShards {
-		return invalid("shard_ids", "there are %d; 2 to %d are allowed", n, MaxMergedShards)
+		return invalid("shard_ids", "%d were given; 2 to %d are allowed", n, MaxMergedShards)
 	}
 	if n := len(s.ExpectedVersions); n != 0 && n != len(ids) {
 		return invalid("expected_versions", "there are %d for %d shards; name one for each, or none", n, len(ids))

@@ -13,7 +13,7 @@ import (
 func (d *topologyDraft) updateShardMap(c *metadatav1.UpdateShardMapRequest) error {
 	steps := c.GetChanges()
 	if n := len(steps); n < 1 || n > MaxShardMapChanges {
-		return invalid("changes", "there are %d; 1 to %d are allowed", n, MaxShardMapChanges)
+		return invalid("changes", "%d were given; 1 to %d are allowed", n, MaxShardMapChanges)
 	}
 	m := &shardMap{topologyDraft: d, chosen: chosenIDs(steps), touchedBy: make(map[uint64]int)}
 	for i, step := range steps {

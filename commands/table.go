@@ -80,7 +80,7 @@ func checkTable(t *metadatav1.TableSchema) error {
 		return invalid("retired_column_ids", "the service sets them; a new table has none, not %d", n)
 	}
 	if n := len(t.Columns); n < 1 || n > MaxColumns {
-		return invalid("columns", "there are %d; 1 to %d are allowed", n, MaxColumns)
+		return invalid("columns", "%d were given; 1 to %d are allowed", n, MaxColumns)
 	}
 	names := make(map[string]int, len(t.Columns))
 	ids := make(map[uint32]int)
@@ -132,11 +132,11 @@ func (d *schemaDraft) claimTableID(id uint64) (uint64, error) {
 		return 0, invalid("table_id", "%d is above %d, the largest table id", id, MaxID)
 	}
 	if _, ok := d.Table(id); ok {
-		return 0, alreadyExists("table id %d is taken; choose another, or 0 to have one assigned", id).
-			With("table_id", strconv.FormatUint(id, 10))
+		return 0, within("table_id", alreadyExists("table id %d is taken; choose another, or 0 to have one assigned", id).
+			With("table_id", strconv.FormatUint(id, 10)))
 	}
 	if d.UsedTableID(id) {
-		return 0, usedID("table", id)
+		return 0, within("table_id", usedID("table", id))
 	}
 	return id, nil
 }
