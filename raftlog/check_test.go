@@ -1,0 +1,426 @@
+package raftlog_test
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+	"testing/cryptotest"
+
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/memstore"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// Roles that the member under test can have; it is always member 1 of 3.
+const (
+	asFollower = iota
+	asCandidate
+	asLeader
+	roles
+)
+
+// lone is one member whose peers are played by the test.
+type lone struct {
+	t     testing.TB
+	store *memstore.Store
+	g     *raftlog.Group
+	sent  []*pb.Message
+}
+
+func newLone(t testing.TB, role int) *lone {
+	l := &lone{t: t, store: memstore.New("disk")}
+	if err := l.store.Bootstrap(genesisIdentity(1), []raftlog.GroupID{testGroup}, []uint64{1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := l.store.Load(testGroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.g, err = raftlog.NewGroup(raftlog.Config{Group: testGroup, Member: 1, Loaded: loaded, MaxEntryBytes: 1000, MaxMessageBytes: 2000}); err != nil {
+		t.Fatal(err)
+	}
+	switch role {
+	case asFollower:
+		l.must(msg(pb.MsgApp, 2, 3, func(m *pb.Message) {
+			m.Index, m.LogTerm, m.Commit = new(uint64(1)), new(uint64(1)), new(uint64(2))
+			m.Entries = []*pb.Entry{entry(2, 2, "a"), entry(3, 3, "b")}
+		}))
+	case asCandidate, asLeader:
+		if err := l.g.Campaign(); err != nil {
+			t.Fatal(err)
+		}
+		l.drain()
+		l.must(msg(pb.MsgPreVoteResp, 2, 2))
+		if role == asLeader {
+			l.must(msg(pb.MsgVoteResp, 2, 2))
+			l.must(msg(pb.MsgAppResp, 2, 2, func(m *pb.Message) { m.Index = new(uint64(2)) }))
+		}
+	}
+	l.drain()
+	return l
+}
+
+func (l *lone) must(m *pb.Message) {
+	l.t.Helper()
+	if err := l.g.Step(m.GetFrom(), m); err != nil {
+		l.t.Fatal(err)
+	}
+	l.drain()
+}
+
+// drain performs everything at once and keeps what was sent.
+func (l *lone) drain() {
+	l.t.Helper()
+	for {
+		out, more := l.g.Ready()
+		if !more {
+			return
+		}
+		l.sent = append(l.sent, out.Messages...)
+		if w := out.Write; w != nil {
+			if w.Install != nil {
+				l.stage(*w.Install)
+			}
+			if err := l.store.Write([]*raftlog.Write{w}); err != nil {
+				l.t.Fatal(err)
+			}
+			l.g.Appended(w)
+			if w.Install != nil {
+				l.g.Applied(w.Install.Index)
+			}
+		}
+		for _, e := range out.Committed {
+			l.g.Applied(e.Index)
+		}
+	}
+}
+
+func (l *lone) stage(d raftlog.Descriptor) {
+	w, err := l.store.StageCheckpoint(testGroup, d)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := w.Commit(); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// msg makes a message from a member to member 1.
+func msg(t pb.MessageType, from, term uint64, change ...func(*pb.Message)) *pb.Message {
+	m := &pb.Message{Type: t.Enum(), From: new(from), To: new(uint64(1)), Term: new(term)}
+	for _, f := range change {
+		f(m)
+	}
+	return m
+}
+
+func entry(index, term uint64, data string) *pb.Entry {
+	return &pb.Entry{Index: new(index), Term: new(term), Data: []byte(data)}
+}
+
+// emptyCheckpoint is the descriptor of a checkpoint without chunks at an index.
+func emptyCheckpoint(t testing.TB, index, term uint64) raftlog.Descriptor {
+	d := raftlog.GenesisDescriptor(testGroup, []uint64{1, 2, 3})
+	d.Index, d.Term = index, term
+	enc, err := raftlog.NewFileEncoder(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enc.Header()
+	_, d = enc.Trailer()
+	return d
+}
+
+func snapshotMsg(t testing.TB, from, term, index, snapTerm uint64) *pb.Message {
+	s, err := emptyCheckpoint(t, index, snapTerm).Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return msg(pb.MsgSnap, from, term, func(m *pb.Message) { m.Snapshot = s })
+}
+
+// TestCrashMessages has the messages that crash raft or take a member over: a
+// heartbeat answer with a short context, a heartbeat that commits what is not there,
+// an append from a stranger at the highest term.
+func TestCrashMessages(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		role int
+		m    *pb.Message
+		want raftlog.Reason
+	}{
+		{"short context", asLeader, msg(pb.MsgHeartbeatResp, 2, 2, func(m *pb.Message) { m.Context = []byte{1} }), raftlog.BadContext},
+		{"commit beyond the log", asFollower, msg(pb.MsgHeartbeat, 2, 3, func(m *pb.Message) { m.Commit = new(uint64(99999)) }), raftlog.BadCommit},
+		{"stranger", asFollower, msg(pb.MsgApp, 77, math.MaxUint64-1), raftlog.BadSender},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLone(t, test.role)
+			before := l.g.Status()
+			err := l.g.Step(test.m.GetFrom(), test.m)
+			var bad *raftlog.BadMessageError
+			if !errors.As(err, &bad) || bad.Reason != test.want {
+				t.Fatalf("got %v, want reason %q", err, test.want)
+			}
+			l.drain()
+			after := l.g.Status()
+			if after.SoftState != before.SoftState || after.Commit != before.Commit {
+				t.Fatalf("the message changed %+v to %+v", before, after)
+			}
+			if after.Refused[test.want] != 1 {
+				t.Fatalf("it was not counted: %v", after.Refused)
+			}
+		})
+	}
+}
+
+// TestCheck goes through every reason; each message differs from a good one in one
+// thing.
+func TestCheck(t *testing.T) {
+	app := func(change func(*pb.Message)) *pb.Message {
+		return msg(pb.MsgApp, 2, 3, func(m *pb.Message) {
+			m.Index, m.LogTerm = new(uint64(3)), new(uint64(3))
+			m.Entries = []*pb.Entry{entry(4, 3, "c"), entry(5, 3, "d")}
+		}, change)
+	}
+	read := func(change func(*pb.Message)) *pb.Message {
+		return msg(pb.MsgReadIndex, 2, 0, func(m *pb.Message) { m.Entries = []*pb.Entry{{Data: make([]byte, 8)}} }, change)
+	}
+	none := func(*pb.Message) {}
+	for _, test := range []struct {
+		name string
+		role int
+		from uint64
+		m    *pb.Message
+		want raftlog.Reason // empty: good
+	}{
+		{"append", asFollower, 2, app(none), ""},
+		{"proposal", asLeader, 2, msg(pb.MsgProp, 2, 2, func(m *pb.Message) { m.Entries = []*pb.Entry{{Data: []byte("x")}} }), raftlog.BadType},
+		{"proposal without term", asLeader, 2, msg(pb.MsgProp, 2, 0), raftlog.BadType},
+		{"hup", asFollower, 2, msg(pb.MsgHup, 2, 0), raftlog.BadType},
+		{"transfer", asLeader, 2, msg(pb.MsgTransferLeader, 2, 2), raftlog.BadType},
+		{"forget", asFollower, 2, msg(pb.MsgForgetLeader, 2, 3), raftlog.BadType},
+		{"storage", asFollower, 2, msg(pb.MsgStorageAppendResp, 2, 3), raftlog.BadType},
+		{"unknown type", asFollower, 2, msg(pb.MessageType(99), 2, 3), raftlog.BadType},
+		{"no type", asFollower, 2, msg(pb.MsgApp, 2, 3, func(m *pb.Message) { m.Type = nil }), raftlog.BadType},
+		{"responses", asFollower, 2, app(func(m *pb.Message) { m.Responses = []*pb.Message{{}} }), raftlog.BadType},
+		{"other connection", asFollower, 3, app(none), raftlog.BadSender},
+		{"from myself", asFollower, 1, app(func(m *pb.Message) { m.From = new(uint64(1)) }), raftlog.BadSender},
+		{"from nobody", asFollower, 0, app(func(m *pb.Message) { m.From = nil }), raftlog.BadSender},
+		{"for another", asFollower, 2, app(func(m *pb.Message) { m.To = new(uint64(3)) }), raftlog.BadRecipient},
+		{"no term", asFollower, 2, app(func(m *pb.Message) { m.Term = nil }), raftlog.BadTerm},
+		{"far term", asFollower, 2, msg(pb.MsgVote, 2, 3+raftlog.MaxTermJump+1), raftlog.BadTerm},
+		{"near term", asFollower, 2, msg(pb.MsgPreVote, 2, 3+raftlog.MaxTermJump), ""},
+		{"second leader", asFollower, 3, app(func(m *pb.Message) { m.From = new(uint64(3)) }), raftlog.BadLeader},
+		{"time-out from a stranger", asFollower, 3, msg(pb.MsgTimeoutNow, 3, 3), raftlog.BadLeader},
+		{"snapshot on append", asFollower, 2, app(func(m *pb.Message) { m.Snapshot = &pb.Snapshot{} }), raftlog.BadSnapshot},
+		{"entries on a vote", asFollower, 2, msg(pb.MsgVote, 2, 4, func(m *pb.Message) { m.Entries = []*pb.Entry{entry(1, 1, "")} }), raftlog.BadEntries},
+		{"gap before", asFollower, 2, app(func(m *pb.Message) { m.Index = new(uint64(2)) }), raftlog.BadEntries},
+		{"gap inside", asFollower, 2, app(func(m *pb.Message) { m.Entries[1].Index = new(uint64(6)) }), raftlog.BadEntries},
+		{"index overflow", asFollower, 2, app(func(m *pb.Message) {
+			m.Index = new(uint64(math.MaxUint64))
+			m.Entries[0].Index, m.Entries[1].Index = new(uint64(0)), new(uint64(1))
+		}), raftlog.BadEntries},
+		{"terms backwards", asFollower, 2, app(func(m *pb.Message) { m.Entries[1].Term = new(uint64(2)) }), raftlog.BadEntries},
+		{"term of the future", asFollower, 2, app(func(m *pb.Message) { m.Entries[1].Term = new(uint64(4)) }), raftlog.BadEntries},
+		{"log term of the future", asFollower, 2, app(func(m *pb.Message) { m.LogTerm, m.Entries = new(uint64(9)), nil }), raftlog.BadEntries},
+		{"unreadable conf change", asFollower, 2, app(func(m *pb.Message) { m.Entries[1].Type = pb.EntryConfChangeV2.Enum() }), raftlog.BadEntries},
+		{"unknown entry type", asFollower, 2, app(func(m *pb.Message) { m.Entries[1].Type = pb.EntryType(7).Enum() }), raftlog.BadEntries},
+		{"large entry", asFollower, 2, app(func(m *pb.Message) { m.Entries[0].Data = make([]byte, 1001) }), raftlog.BadSize},
+		{"large message", asFollower, 2, app(func(m *pb.Message) {
+			m.Entries = []*pb.Entry{entry(4, 3, string(make([]byte, 900))), entry(5, 3, string(make([]byte, 900))), entry(6, 3, string(make([]byte, 900)))}
+		}), raftlog.BadSize},
+		{"context on append", asFollower, 2, app(func(m *pb.Message) { m.Context = make([]byte, 8) }), raftlog.BadContext},
+		{"transfer vote", asFollower, 2, msg(pb.MsgVote, 2, 4, func(m *pb.Message) { m.Context = []byte("CampaignTransfer") }), ""},
+		{"odd vote", asFollower, 2, msg(pb.MsgVote, 2, 4, func(m *pb.Message) { m.Context = []byte("Campaign") }), raftlog.BadContext},
+		{"read", asLeader, 2, read(none), ""},
+		{"read with term", asLeader, 2, read(func(m *pb.Message) { m.Term = new(uint64(9)) }), raftlog.BadTerm},
+		{"read without context", asLeader, 2, read(func(m *pb.Message) { m.Entries = nil }), raftlog.BadContext},
+		{"read with a long context", asLeader, 2, read(func(m *pb.Message) { m.Entries[0].Data = make([]byte, 9) }), raftlog.BadContext},
+		{"confirms no read", asLeader, 2, msg(pb.MsgHeartbeatResp, 2, 2, func(m *pb.Message) { m.Context = []byte{9, 0, 0, 0, 0, 0, 0, 0} }), raftlog.BadContext},
+		{"acknowledges too much", asLeader, 2, msg(pb.MsgAppResp, 2, 2, func(m *pb.Message) { m.Index = new(uint64(3)) }), raftlog.BadIndex},
+		{"acknowledges to a follower", asFollower, 2, msg(pb.MsgAppResp, 2, 3, func(m *pb.Message) { m.Index = new(uint64(50)) }), ""},
+		{"commit at the end", asFollower, 2, msg(pb.MsgHeartbeat, 2, 3, func(m *pb.Message) { m.Commit = new(uint64(3)) }), ""},
+		{"old commit too far", asFollower, 2, msg(pb.MsgHeartbeat, 2, 2, func(m *pb.Message) { m.Commit = new(uint64(9)) }), ""},
+		{"no snapshot", asFollower, 2, msg(pb.MsgSnap, 2, 3), raftlog.BadSnapshot},
+		{"snapshot of the future", asFollower, 2, snapshotMsg(t, 2, 3, 9, 4), raftlog.BadSnapshot},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := newLone(t, test.role).g.Step(test.from, test.m)
+			var bad *raftlog.BadMessageError
+			switch {
+			case test.want == "" && err != nil:
+				t.Fatal(err)
+			case test.want != "" && (!errors.As(err, &bad) || bad.Reason != test.want):
+				t.Fatalf("got %v, want reason %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestCheckSnapshotConfiguration(t *testing.T) {
+	for name, change := range map[string]func(*pb.Snapshot){
+		"no voters":         func(s *pb.Snapshot) { s.Metadata.ConfState.Voters = nil },
+		"other voters":      func(s *pb.Snapshot) { s.Metadata.ConfState.Voters = []uint64{1} },
+		"voter and learner": func(s *pb.Snapshot) { s.Metadata.ConfState.Learners = []uint64{1} },
+		"other index":       func(s *pb.Snapshot) { s.Metadata.Index = new(uint64(8)) },
+		"other term":        func(s *pb.Snapshot) { s.Metadata.Term = new(uint64(1)) },
+		"no metadata":       func(s *pb.Snapshot) { s.Metadata = nil },
+		"unreadable":        func(s *pb.Snapshot) { s.Data = s.Data[:20] },
+		"member id 0":       func(s *pb.Snapshot) { s.Metadata.ConfState.Voters = []uint64{0, 1, 2} },
+		"voter twice":       func(s *pb.Snapshot) { s.Metadata.ConfState.Voters = []uint64{1, 2, 3, 3} },
+	} {
+		m := snapshotMsg(t, 2, 3, 9, 3)
+		change(m.Snapshot)
+		var bad *raftlog.BadMessageError
+		if err := newLone(t, asFollower).g.Step(2, m); !errors.As(err, &bad) || bad.Reason != raftlog.BadSnapshot {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := newLone(t, asFollower).g.Step(2, snapshotMsg(t, 2, 3, 9, 3)); !errors.Is(err, raftlog.ErrNotStaged) {
+		t.Errorf("a good snapshot: %v", err)
+	}
+}
+
+// feed gives a message to a member as the wire would, whatever it is.
+func (l *lone) feed(m *pb.Message) {
+	from := m.GetFrom()
+	if err := l.g.Step(from, m); errors.Is(err, raftlog.ErrNotStaged) {
+		_ = l.g.InstallSnapshot(from, m)
+	}
+	l.drainAnyway()
+}
+
+// drainAnyway is drain for snapshots whose bytes nobody has.
+func (l *lone) drainAnyway() {
+	for {
+		out, more := l.g.Ready()
+		if !more {
+			return
+		}
+		if out.Write != nil {
+			l.g.Appended(out.Write)
+			if out.Write.Install != nil {
+				l.g.Applied(out.Write.Install.Index)
+			}
+		}
+		for _, e := range out.Committed {
+			l.g.Applied(e.Index)
+		}
+	}
+}
+
+// near returns numbers around those that matter.
+func near(rng *rand.Rand) uint64 {
+	switch rng.IntN(12) {
+	case 0:
+		return math.MaxUint64 - rng.Uint64N(3)
+	case 1:
+		return rng.Uint64()
+	case 2:
+		return raftlog.MaxTermJump + rng.Uint64N(4)
+	}
+	return rng.Uint64N(7)
+}
+
+// wireTypes are what members may send.
+var wireTypes = []pb.MessageType{
+	pb.MsgApp, pb.MsgAppResp, pb.MsgVote, pb.MsgVoteResp, pb.MsgPreVote, pb.MsgPreVoteResp,
+	pb.MsgHeartbeat, pb.MsgHeartbeatResp, pb.MsgSnap, pb.MsgTimeoutNow, pb.MsgReadIndex, pb.MsgReadIndexResp,
+}
+
+func randomMessage(t testing.TB, rng *rand.Rand) *pb.Message {
+	kind := wireTypes[rng.IntN(len(wireTypes))]
+	if rng.IntN(20) == 0 {
+		kind = pb.MessageType(rng.IntN(26))
+	}
+	m := msg(kind, 2+rng.Uint64N(2), near(rng), func(m *pb.Message) {
+		m.Index, m.LogTerm, m.Commit, m.RejectHint = new(near(rng)), new(near(rng)), new(near(rng)), new(near(rng))
+		m.Reject = new(rng.IntN(2) == 0)
+	})
+	switch kind {
+	case pb.MsgApp:
+		term := max(1, m.GetLogTerm())
+		for i := range rng.Uint64N(4) {
+			term += rng.Uint64N(2)
+			m.Entries = append(m.Entries, entry(m.GetIndex()+1+i, term, "x"))
+			if rng.IntN(8) == 0 {
+				cc := &pb.ConfChangeV2{Changes: []*pb.ConfChangeSingle{{Type: pb.ConfChangeType(rng.IntN(5)).Enum(), NodeId: new(rng.Uint64N(5))}}}
+				m.Entries[i].Data, _ = proto.Marshal(cc)
+				m.Entries[i].Type = pb.EntryConfChangeV2.Enum()
+			}
+		}
+	case pb.MsgHeartbeat, pb.MsgHeartbeatResp:
+		m.Context = make([]byte, 8*rng.IntN(2))
+		if len(m.Context) > 0 {
+			m.Context[0] = byte(rng.IntN(4))
+		}
+	case pb.MsgReadIndex, pb.MsgReadIndexResp:
+		m.Entries = []*pb.Entry{{Data: make([]byte, 8)}}
+		if kind == pb.MsgReadIndex {
+			m.Term = nil
+		}
+	case pb.MsgSnap:
+		m.Snapshot = snapshotMsg(t, 2, 1, 1+rng.Uint64N(9), 1+rng.Uint64N(3)).GetSnapshot()
+	}
+	return m
+}
+
+// TestRandomMessages feeds members what nobody honest sends: they may refuse it or
+// follow it, but they do not panic.
+func TestRandomMessages(t *testing.T) {
+	accepted := 0
+	for seed := range uint64(600) {
+		cryptotest.SetGlobalRandom(t, seed)
+		rng := rand.New(rand.NewPCG(seed, 11))
+		l := newLone(t, int(seed%roles))
+		var last *pb.Message
+		func() {
+			defer func() {
+				if r := recover(); r != nil {
+					t.Fatalf("seed %d: %v after %v", seed, r, last)
+				}
+			}()
+			for range 60 {
+				last = randomMessage(t, rng)
+				before := fmt.Sprint(l.g.Status().Refused)
+				l.feed(last)
+				if fmt.Sprint(l.g.Status().Refused) == before {
+					accepted++
+				}
+				if rng.IntN(4) == 0 {
+					l.g.Tick()
+				}
+				_ = l.g.Propose([]byte("p"))
+				l.drainAnyway()
+			}
+		}()
+	}
+	if accepted < 2000 {
+		t.Fatalf("only %d messages passed Check: the test reaches nothing", accepted)
+	}
+}
+
+// FuzzStep gives arbitrary bytes to a member in each role.
+func FuzzStep(f *testing.F) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range 60 {
+		b, err := proto.Marshal(randomMessage(f, rng))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(byte(i), b)
+	}
+	f.Fuzz(func(t *testing.T, role byte, b []byte) {
+		m := &pb.Message{}
+		if proto.Unmarshal(b, m) != nil {
+			return
+		}
+		l := newLone(t, int(role)%roles)
+		l.feed(m)
+		l.g.Tick()
+		l.feed(msg(pb.MsgHeartbeat, 2, l.g.Status().Term))
+	})
+}
