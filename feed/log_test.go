@@ -72,11 +72,11 @@ func TestMemoryKeepsWhatHistoryHasNot(t *testing.T) {
 
 func TestMemoryIsBoundedInBytes(t *testing.T) {
 	l := feed.NewLog(feed.LogOptions{Stream: schema, MaxBytes: 200_000})
-	for r := range uint64(1_500) { // leaves an array with much room
+	for r := range uint64(1_100) { // leaves an array with much room
 		l.Append([]*events.Change{change(r + 1)})
 	}
 	var appended []weak.Pointer[events.Change]
-	for range 250 {
+	for range 150 {
 		c := fatChange(l.Head()+1, 20_000)
 		appended = append(appended, weak.Make(c))
 		l.Append([]*events.Change{c})
@@ -92,7 +92,7 @@ func TestMemoryIsBoundedInBytes(t *testing.T) {
 		}
 	}
 	if live > 20 {
-		t.Errorf("%d of 250 changes are still in memory, 9 can be read", live)
+		t.Errorf("%d of 150 changes are still in memory, 9 can be read", live)
 	}
 	l.Append([]*events.Change{fatChange(l.Head()+1, 500_000)})
 	if l.Oldest() != l.Head() {
