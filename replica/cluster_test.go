@@ -206,7 +206,7 @@ func (n *node) check() {
 		t.Fatalf("member %d: pending is at revision %d with %d changes and %d bytes; applied and proposed make %d, %d and %d",
 			n.id, l.state.Head.Revision, l.changes, l.bytes, want.Head.Revision, changes, bytes)
 	}
-	if n.c.rng.IntN(20) == 0 && l.state.Hash() != want.Hash() {
+	if n.c.rng.IntN(20) == 0 && want.Requests.Bytes() < 1<<20 && l.state.Hash() != want.Hash() {
 		t.Fatalf("member %d: the pending model is not the fold of what is in flight", n.id)
 	}
 }

@@ -26,7 +26,7 @@ func trio(t *testing.T) *cluster {
 func (o *outcome) wantOK(t *testing.T) Answer {
 	t.Helper()
 	if !o.done || o.answer.Err != nil || o.answer.Reply == nil {
-		t.Fatalf("want an answer without error, got %+v", *o)
+		t.Fatalf("want an answer without error, got %+v (%v)", *o, o.answer.Err)
 	}
 	return o.answer
 }
@@ -34,7 +34,7 @@ func (o *outcome) wantOK(t *testing.T) Answer {
 func (o *outcome) wantReason(t *testing.T, reason metadatav1.ErrorReason) *failure.Error {
 	t.Helper()
 	if !o.done || !failure.Is(o.answer.Err, reason) {
-		t.Fatalf("want %s, got %+v", reason, *o)
+		t.Fatalf("want %s, got %+v (%v)", reason, *o, o.answer.Err)
 	}
 	return failure.As(o.answer.Err)
 }

@@ -73,7 +73,7 @@ type simulation struct {
 func newSimulation(t *testing.T, seed uint64) *simulation {
 	s := &simulation{installs: map[uint64]uint64{}, down: map[uint64]int{}}
 	s.cluster = newCluster(t, seed, 3, func(c *Config[model]) {
-		c.CheckpointRevisions, c.TrailingEntries = 10, 4
+		c.CheckpointRevisions, c.TrailingEntries = 5, 2
 		c.Log.ElectionTicks = 10
 	})
 	for i := range 4 {
@@ -100,13 +100,13 @@ func (s *simulation) step() {
 		if n := s.anyUp(); n != nil && len(n.writes) > 0 {
 			n.storeWrites(1 + s.rng.IntN(len(n.writes)))
 		}
-	case d < 82:
+	case d < 81:
 		if n := s.anyUp(); n != nil {
 			s.clients[s.rng.IntN(len(s.clients))].step(n)
 		}
-	case d < 92:
+	case d < 89:
 		s.tickOnce()
-	case d < 96:
+	case d < 98:
 		if n := s.anyUp(); n != nil {
 			n.background()
 		}
@@ -140,7 +140,7 @@ func (s *simulation) fault() {
 		s.crashes++
 		s.installs[id] += n.rep.Status().Installs
 		n.crash(s.rng.IntN(3))
-		s.down[id] = s.now + 1 + s.rng.IntN(400)
+		s.down[id] = s.now + 1 + s.rng.IntN(1000)
 	case d < 20:
 		s.isolate(id)
 		s.healAt = s.now + 50 + s.rng.IntN(400)

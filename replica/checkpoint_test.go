@@ -1,0 +1,265 @@
+package replica
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/cryptotest"
+
+	"github.com/heliosdb/metadata/events"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"google.golang.org/protobuf/proto"
+)
+
+// shortLog makes checkpoints often and cuts the log close behind them.
+func shortLog(c *Config[model]) { c.CheckpointRevisions, c.TrailingEntries = 8, 2 }
+
+func (c *cluster) fill(n *node, prefix string, tables int) {
+	c.t.Helper()
+	for i := range tables {
+		name := fmt.Sprintf("%s%d", prefix, i)
+		o := n.submit(createTable(name, name))
+		c.settle()
+		if !o.done || o.answer.Err != nil {
+			c.t.Fatalf("table %s: %+v", name, *o)
+		}
+	}
+}
+
+func TestMemberThatWasDownCatchesUpByCheckpoint(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 7)
+	c := newCluster(t, 7, 3, shortLog)
+	n := c.elect(1)
+	c.fill(n, "a", 3)
+	c.node(3).crash(0)
+	c.fill(n, "b", 40)
+	if st := n.rep.Status(); st.First <= st.Newest.Index-3 || st.Newest.Seq != 40 {
+		t.Fatalf("the log starts at %d with the checkpoint of revision %d at %d: it was not cut", st.First, st.Newest.Seq, st.Newest.Index)
+	}
+	if st := n.rep.Status(); st.Checkpoints != 5 || c.node(2).rep.Status().Newest.Seq != st.Newest.Seq {
+		t.Fatalf("members made %d checkpoints, the newest at %d and %d", st.Checkpoints, st.Newest.Seq, c.node(2).rep.Status().Newest.Seq)
+	}
+	back := c.node(3)
+	back.start()
+	c.tick(30)
+	if st := back.rep.Status(); st.Installs != 1 || st.Head.Revision != 43 {
+		t.Fatalf("installed %d checkpoints, at revision %d; want 1, 43", st.Installs, st.Head.Revision)
+	}
+	c.sameModels()
+	if back.feed.Head() != 43 {
+		t.Fatalf("its feed is at %d", back.feed.Head())
+	}
+	// What came by checkpoint is not in its history, what came after is.
+	first, last, err := back.store.HistoryBounds(testGroup)
+	if _, errGap := back.store.ReadHistory(testGroup, 4, 1); err != nil || first != 1 || last != 43 || errGap == nil {
+		t.Fatalf("history from %d to %d (%v), record 4: %v", first, last, err, errGap)
+	}
+	// It can lead, and goes on from there; a crash brings it back to the same place.
+	c.fill(c.elect(3), "c", 5)
+	c.tick(2)
+	c.sameModels()
+	back.crash(0)
+	back.start()
+	c.tick(30)
+	c.sameModels()
+}
+
+func TestRestartFromCheckpoint(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 8)
+	c := newCluster(t, 8, 1, shortLog)
+	n := c.elect(1)
+	c.fill(n, "a", 30)
+	want := n.rep.View().Hash()
+	for range 3 {
+		n.crash(0)
+		n.start()
+		if got := n.rep.cfg.State.Head.Revision; got != 24 {
+			t.Fatalf("restarted from revision %d, want the checkpoint at 24", got)
+		}
+		c.elect(1)
+		if n.rep.View().Hash() != want || n.rep.View().Head.Revision != 30 {
+			t.Fatalf("restarted to revision %d with another model", n.rep.View().Head.Revision)
+		}
+	}
+	if h := n.history(); len(h) != 30 || len(h["a29"]) != 1 {
+		t.Fatalf("history has %d request ids; replay has to leave it as it was", len(h))
+	}
+	c.fill(n, "b", 1)
+}
+
+// A checkpoint of several chunks with a record larger than a chunk comes back as it
+// was, and its bytes do not depend on who writes it.
+func TestLargeCheckpointRoundTrip(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 9)
+	c := newCluster(t, 9, 3, func(c *Config[model]) { c.CheckpointBytes = 512 << 10 })
+	n := c.elect(1)
+	for i := range 6 {
+		cmd := createTable(fmt.Sprintf("big%d", i), fmt.Sprintf("big%d", i))
+		for k := range 100 {
+			cmd.Table.Columns = append(cmd.Table.Columns, &metadatav1.ColumnSchema{
+				Name: fmt.Sprintf("c%d", k), Comment: strings.Repeat("x", 4000), DataType: cmd.Table.Columns[0].DataType})
+		}
+		n.submit(cmd)
+		c.settle()
+	}
+	c.tick(1)
+	st := n.rep.Status()
+	if st.Checkpoints < 2 || st.Newest.Chunks < 4 || len(c.hashes) < 2 || c.node(3).rep.Status().Newest.Hash != st.Newest.Hash {
+		t.Fatalf("%d checkpoints, the newest with %d chunks, %d hashes", st.Checkpoints, st.Newest.Chunks, len(c.hashes))
+	}
+	back, err := ReadCheckpoint(n.store, st.Newest, genesis())
+	if err != nil || back.Head.Revision != st.Newest.Seq {
+		t.Fatalf("read back revision %d: %v", back.Head.Revision, err)
+	}
+	d, err := WriteCheckpoint(t.Context(), c.node(2).store, &CheckpointJob[model]{State: back, Descriptor: st.Newest})
+	if err != nil || !d.Equal(st.Newest) {
+		t.Fatalf("written again it is %+v (%v), was %+v", d, err, st.Newest)
+	}
+	wrong := st.Newest
+	wrong.Hash[0]++
+	if _, err := ReadCheckpoint(n.store, wrong, genesis()); err == nil {
+		t.Fatal("a checkpoint with another hash was read")
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	stop := errors.New("stop")
+	cancel(stop)
+	if _, err := WriteCheckpoint(ctx, n.store, &CheckpointJob[model]{State: back, Descriptor: st.Newest}); !errors.Is(err, stop) {
+		t.Fatalf("a cancelled job ended with %v", err)
+	}
+}
+
+func TestRecordsRefuseWhatWasNotWritten(t *testing.T) {
+	for name, chunk := range map[string][]byte{
+		"cut short":    {5, 1, 2},
+		"empty record": {0},
+		"too large":    {0xff, 0xff, 0xff, 0xff, 0x0f},
+		"no length":    bytes.Repeat([]byte{0xff}, 11),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got error
+			for _, err := range records(fakeReader{chunk}) {
+				got = err
+			}
+			if got == nil {
+				t.Fatal("read without an error")
+			}
+		})
+	}
+}
+
+type fakeReader struct{ chunk []byte }
+
+func (f fakeReader) Descriptor() raftlog.Descriptor   { return raftlog.Descriptor{Index: 9, Chunks: 1} }
+func (f fakeReader) ReadChunk(uint32) ([]byte, error) { return f.chunk, nil }
+func (f fakeReader) Close() error                     { return nil }
+
+// A fetch that fails is tried again when the leader offers the checkpoint again.
+func TestFailedFetchIsRepeated(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 10)
+	c := newCluster(t, 10, 3, shortLog)
+	n := c.elect(1)
+	c.node(3).crash(0)
+	c.fill(n, "a", 20)
+	back := c.node(3)
+	back.start()
+	for range 30 {
+		c.tickOnce()
+		for len(c.net) > 0 {
+			c.deliver(0, false)
+		}
+		for _, m := range []*node{n, c.node(2), back} {
+			m.storeWrites(len(m.writes))
+		}
+		if back.fetch != nil {
+			break
+		}
+	}
+	f := back.fetch
+	if f == nil {
+		t.Fatal("no checkpoint was offered")
+	}
+	back.fetch = nil
+	back.rep.Fetched(f, nil, errors.New("the link broke"))
+	n.rep.ReportSnapshot(3, false)
+	c.tick(30)
+	c.sameModels()
+	if got := back.rep.Status().Installs; got != 1 {
+		t.Fatalf("installed %d checkpoints", got)
+	}
+}
+
+// What a member cannot fold stops it, with a message that says what and where.
+func TestUnknownFeatureLevelStopsTheMember(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 11)
+	c := newCluster(t, 11, 3, nil)
+	n := c.elect(1)
+	for _, m := range c.nodes {
+		c.fatal[m.id] = nil
+	}
+	head := n.rep.View().Head
+	raw, err := proto.Marshal(&metadatav1.Batch{
+		Stream: testStream, ClusterId: head.Cluster[:], RecoveryEpoch: 1, Term: n.rep.soft.Term,
+		PreviousDigest: head.Digest[:], FeatureLevel: events.FeatureLevel + 1, Changes: [][]byte{{1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.rep.group.Propose(raw); err != nil {
+		t.Fatal(err)
+	}
+	waiting := n.submit(createTable("a", "r1"))
+	c.settle()
+	c.tick(60) // the next leader commits the entry too, and stops; the last one alone commits nothing
+	stopped := 0
+	for _, m := range c.nodes {
+		if _, ok := errors.AsType[*events.UnsupportedError](c.fatal[m.id]); ok {
+			stopped++
+		}
+		if m.rep.View().Head.Revision != 0 {
+			t.Errorf("member %d is at revision %d", m.id, m.rep.View().Head.Revision)
+		}
+	}
+	if stopped != 2 {
+		t.Errorf("%d members stopped: %v", stopped, c.fatal)
+	}
+	if msg := c.fatal[1].Error(); !strings.Contains(msg, "stream schema") || !strings.Contains(msg, "feature level 2") {
+		t.Errorf("the message names neither stream nor level: %s", msg)
+	}
+	if !waiting.done || waiting.answer.Err == nil {
+		t.Errorf("who waited was told %+v", *waiting)
+	}
+	n.submit(createTable("b", "r2")).wantReason(t, metadatav1.ErrorReason_ERROR_REASON_STOPPING)
+}
+
+// A change that does not fold stops the member too: it is a bug, and going on would
+// make members differ.
+func TestChangeThatDoesNotFoldStopsTheMember(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 12)
+	c := newCluster(t, 12, 1, nil)
+	n := c.elect(1)
+	c.fill(n, "a", 1)
+	c.fatal[1] = nil
+	head := n.rep.View().Head
+	before := genesis() // decided on a state that has no table "a0"
+	before.Head.Revision, before.Head.Time = head.Revision, head.Time
+	decided, err := n.rep.cfg.Decide(before, envAt(c), createTable("a0", "again"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := events.Batch{Stream: head.Stream, Cluster: head.Cluster, RecoveryEpoch: head.RecoveryEpoch,
+		Term: n.rep.soft.Term, Previous: head.Digest, Changes: []*events.Change{decided.Change}}
+	if err := n.rep.group.Propose(b.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	c.settle()
+	if c.fatal[1] == nil || !strings.Contains(c.fatal[1].Error(), "cannot take effect") {
+		t.Fatalf("the member went on: %v", c.fatal[1])
+	}
+	if n.rep.View().Head.Revision != 1 {
+		t.Fatalf("revision %d was published", n.rep.View().Head.Revision)
+	}
+}
