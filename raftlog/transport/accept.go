@@ -60,9 +60,9 @@ func (t *Transport) admit(c *conn) bool {
 		return false
 	}
 	if len(t.handshaking) >= MaxHandshakes {
+		t.count.handshakesEvicted.Add(1)
 		t.handshaking[0].close()
 		t.handshaking = slices.Delete(t.handshaking, 0, 1)
-		t.count.handshakesEvicted.Add(1)
 	}
 	t.handshaking = append(t.handshaking, c)
 	return true

@@ -170,6 +170,7 @@ func TestDeadlineTravels(t *testing.T) {
 	if got := <-left; got <= 0 || got > limit {
 		t.Errorf("the handler had %v left of %v", got, limit)
 	}
+	<-ctx.Done()
 	if _, err := caller.Call(ctx, 2, 0, nil); !errors.As(err, new(*UnavailableError)) {
 		t.Errorf("a call after its deadline: %v", err)
 	}

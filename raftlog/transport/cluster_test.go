@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"testing"
@@ -114,6 +115,7 @@ func startNode(t testing.TB, cfg Config) *node {
 		n.heard = r
 	}
 	cfg.Handler = n.heard
+	cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil)).With("self", cfg.Member)
 	var err error
 	if n.Transport, err = New(cfg); err != nil {
 		t.Fatal(err)
@@ -189,7 +191,7 @@ func (n *node) awaitMessage(t testing.TB) received {
 	case r := <-n.heard.messages:
 		return r
 	case <-time.After(waitLimit):
-		t.Fatalf("no message after %v", waitLimit)
+		t.Fatalf("no message after %v; %+v", waitLimit, n.Stats())
 		return received{}
 	}
 }

@@ -112,7 +112,7 @@ type Timing struct {
 	Handshake  time.Duration // dial, TLS and hello together; default 5s
 	Redial     time.Duration // the one re-dial that verifies a broken connection; default 500ms
 	Ping       time.Duration // between pings on each connection; default 1s
-	Idle       time.Duration // a connection silent for so long is broken; default 4s
+	Idle       time.Duration // a connection silent for so long, and for half as long again, is broken; default 4s
 	Write      time.Duration // one write to a socket; default 5s
 	BackoffMin time.Duration // first wait before another dial; default 20ms
 	BackoffMax time.Duration // longest wait before another dial; default 1s

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,15 +45,25 @@ func (t *Transport) newConn(raw net.Conn) *conn {
 
 // Read reads from the connection; it is there for the conn's own frameReader.
 func (c *conn) Read(p []byte) (int, error) {
-	if c.idle > 0 {
-		if err := c.raw.SetReadDeadline(time.Now().Add(c.idle)); err != nil {
-			return 0, err
-		}
+	n, err := c.readWithin(c.idle, p)
+	if n == 0 && c.idle > 0 && errors.Is(err, os.ErrDeadlineExceeded) {
+		// When this process was the one that stood still, the deadline passed
+		// with bytes waiting: look again before calling the peer silent.
+		n, err = c.readWithin(c.idle/2, p)
 	}
-	n, err := c.raw.Read(p)
 	c.t.count.bytesReceived.Add(uint64(n))
 	c.heard.Store(time.Now().UnixNano())
 	return n, err
+}
+
+// readWithin reads once, after the handshake within limit.
+func (c *conn) readWithin(limit time.Duration, p []byte) (int, error) {
+	if c.idle > 0 {
+		if err := c.raw.SetReadDeadline(time.Now().Add(limit)); err != nil {
+			return 0, err
+		}
+	}
+	return c.raw.Read(p)
 }
 
 // established ends the handshake: larger frames, and deadlines per read.

@@ -59,5 +59,5 @@
 // sends its hello first; the other answers with its own hello or with a
 // refusal. After a probe both sides close the connection. On the others the
 // dialling side sends pings and the other pongs; a connection on which nothing
-// arrives for Timing.Idle is broken.
+// arrives for one and a half times Timing.Idle is broken.
 package transport

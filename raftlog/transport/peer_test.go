@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -247,6 +248,42 @@ func TestSilentPeerIsBroken(t *testing.T) {
 	n.awaitChange(t, 2, true)
 	n.awaitChange(t, 2, true) // broken, dialled again, and answered by the same process
 	n.Close()
+}
+
+// stalling is a connection whose reads can find their deadline passed.
+type stalling struct {
+	net.Conn
+	stalls *atomic.Int32
+}
+
+func (s stalling) Read(p []byte) (int, error) {
+	if s.stalls.Add(-1) >= 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	return s.Conn.Read(p)
+}
+
+func TestStalledProcessLooksAgain(t *testing.T) {
+	var stalls atomic.Int32
+	nodes := startCluster(t, 2, func(c *Config) {
+		if c.Member == 1 {
+			c.Timing.Ping = 5 * time.Millisecond
+			c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+				raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+				return stalling{raw, &stalls}, err
+			}
+		}
+	})
+	awaitUp(t, nodes)
+	if _, err := nodes[1].Call(t.Context(), 2, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	stalls.Store(1)
+	eventually(t, "a read past its deadline", func() bool { return stalls.Load() < 0 })
+	time.Sleep(quietTime)
+	if got := nodes[1].Stats().Dialled; got != 2 || len(nodes[1].heard.changes) > 0 {
+		t.Errorf("a late read broke the connection: dialled %d times", got)
+	}
 }
 
 func TestReconnectBacksOff(t *testing.T) {
