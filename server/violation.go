@@ -16,13 +16,14 @@ func describe(v *protovalidate.Violation) string {
 	if rule == "" {
 		rule = v.Proto.GetRuleId()
 	}
-	if v.FieldDescriptor == nil || !v.FieldValue.IsValid() {
+	if !v.FieldValue.IsValid() {
 		return rule
 	}
-	return rule + got(v.FieldDescriptor, v.FieldValue)
+	return rule + got(v.FieldValue)
 }
 
-func got(field protoreflect.FieldDescriptor, value protoreflect.Value) string {
+// got shows a wrong value, or how much of it there is.
+func got(value protoreflect.Value) string {
 	switch wrong := value.Interface().(type) {
 	case protoreflect.List:
 		return fmt.Sprintf(" (got %d items)", wrong.Len())
@@ -38,9 +39,6 @@ func got(field protoreflect.FieldDescriptor, value protoreflect.Value) string {
 	case []byte:
 		return fmt.Sprintf(" (got %d bytes)", len(wrong))
 	case protoreflect.Message:
-		return ""
-	}
-	if field.IsList() || field.IsMap() {
 		return ""
 	}
 	return fmt.Sprintf(" (got %v)", value.Interface())
