@@ -81,6 +81,7 @@ type cluster struct {
 	trace    []byte // running hash of what happened
 	counts   map[string]int
 	gaps     map[uint64]bool // members that a snapshot skipped history for
+	tolerate raftlog.Reason  // of messages that may be refused
 	mutant   string          // a way to break the rules
 	bad      error           // first violation
 }
@@ -260,7 +261,9 @@ func (c *cluster) deliver(i int, keep bool) {
 	case errors.Is(err, raftlog.ErrNotStaged):
 		m.snap = msg
 	case err != nil:
-		c.violate("member %d: %v", m.id, err)
+		if bad, ok := errors.AsType[*raftlog.BadMessageError](err); !ok || bad.Reason != c.tolerate {
+			c.violate("member %d: %v", m.id, err)
+		}
 	}
 	c.drain(m)
 }
