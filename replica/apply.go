@@ -37,6 +37,9 @@ func (r *Replica[D]) apply(entries []raftlog.Entry) error {
 	}
 	r.publish(changes)
 	r.group.Applied(r.applied)
+	if cp := r.install.staged; cp != nil && cp.Index <= r.applied {
+		r.install.staged = nil // overtaken: do not keep its model alive
+	}
 	return nil
 }
 

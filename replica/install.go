@@ -13,13 +13,21 @@ import (
 
 // install is how a member takes over a checkpoint of another one because the log
 // that it needs has been cut. Raft's message names the checkpoint; only after it was
-// transferred, staged and read does raft get to see the message.
+// transferred, staged and read does raft get to see the message. One at a time: raft
+// offers again what was not taken.
 type install[D projections.Domain[D]] struct {
 	fetching *Fetch // handed out to the driver, not yet reported
-	// staged is read and waits for raft to take it. Another offer of the same
-	// checkpoint, by a new leader perhaps, needs no second transfer.
-	staged *raftlog.Descriptor
-	state  *projections.State[D]
+	// staged is read. Raft has seen its message, or did not want it: another offer of
+	// the same checkpoint, by a new leader perhaps, needs no second transfer.
+	staged *checkpoint[D]
+	asked  bool // raft has seen the message, the next Ready shows what it makes of it
+	// writing is staged on its way to the storage.
+	writing *checkpoint[D]
+}
+
+type checkpoint[D projections.Domain[D]] struct {
+	raftlog.Descriptor
+	state *projections.State[D]
 }
 
 // offered takes a snapshot message.
@@ -35,16 +43,17 @@ func (r *Replica[D]) offered(from uint64, m *pb.Message) error {
 	switch {
 	case d.Index <= r.applied:
 		return r.group.InstallSnapshot(from, m) // raft answers that it is not needed
-	case in.staged != nil && in.staged.Equal(d):
-		return r.group.InstallSnapshot(from, m)
-	case in.fetching != nil && in.fetching.Descriptor.Equal(d):
-		in.fetching.From, in.fetching.message = from, m // the newest offer counts
+	case in.asked || in.writing != nil:
 		return nil
-	case in.fetching != nil:
-		return nil // one at a time; raft offers again
+	case in.staged != nil && in.staged.Equal(d):
+		in.asked = true
+		return r.group.InstallSnapshot(from, m)
+	case in.fetching == nil:
+		in.fetching = &Fetch{From: from, Descriptor: d, message: m}
+		r.out.Fetch = &Fetch{From: from, Descriptor: d, message: m}
+	case in.fetching.Descriptor.Equal(d):
+		in.fetching.From, in.fetching.message = from, m // the newest offer counts
 	}
-	in.fetching = &Fetch{From: from, Descriptor: d, message: m}
-	r.out.Fetch = &Fetch{From: from, Descriptor: d, message: m}
 	return nil
 }
 
@@ -83,10 +92,9 @@ func (r *Replica[D]) Fetched(f *Fetch, state *projections.State[D], err error) {
 		r.log.Warn("checkpoint not fetched", "index", f.Descriptor.Index, "from", latest.From, "error", err)
 		return
 	}
-	if f.Descriptor.Index <= r.applied {
-		return // caught up by other means
+	if f.Descriptor.Index > r.applied { // else it caught up by other means, which raft will tell
+		in.staged, in.asked = &checkpoint[D]{f.Descriptor, state}, true
 	}
-	in.staged, in.state = &f.Descriptor, state
 	if err := r.group.InstallSnapshot(latest.From, latest.message); err != nil {
 		r.log.Warn("checkpoint not installed", "index", f.Descriptor.Index, "from", latest.From, "error", err)
 	}
@@ -99,20 +107,30 @@ func (r *Replica[D]) checkFetched(d raftlog.Descriptor, state *projections.State
 	return checkHead(d, state.Head)
 }
 
-// swap replaces the model: the Write that installed its checkpoint is stored.
-func (r *Replica[D]) swap(d raftlog.Descriptor) bool {
+// noteInstall follows what raft makes of a staged checkpoint: it is in this step's
+// Write, or raft did not want it.
+func (r *Replica[D]) noteInstall(w *raftlog.Write) error {
 	in := &r.install
-	if in.staged == nil || !in.staged.Equal(d) {
-		r.fail(fmt.Errorf("replica: stream %s: the log was replaced by the checkpoint at index %d, but its model was not read", r.name, d.Index))
-		return false
+	in.asked = false
+	if w == nil || w.Install == nil {
+		return nil
 	}
-	r.state, r.applied, r.appliedTerm, r.conf = in.state, d.Index, d.Term, d.ConfState
-	*in = install[D]{fetching: in.fetching}
-	r.checkpts.begin(d)
+	if in.staged == nil || !in.staged.Equal(*w.Install) {
+		return fmt.Errorf("replica: stream %s: raft installs the checkpoint at index %d, whose model was not read", r.name, w.Install.Index)
+	}
+	in.writing, in.staged = in.staged, nil
+	return nil
+}
+
+// swap replaces the model: the Write that installed its checkpoint is stored.
+func (r *Replica[D]) swap() {
+	cp := r.install.writing
+	r.install.writing = nil
+	r.state, r.applied, r.appliedTerm, r.conf = cp.state, cp.Index, cp.Term, cp.ConfState
+	r.checkpts.begin(cp.Descriptor)
 	r.view.Store(r.state)
 	r.cfg.Feed.Jump(r.state.Head.Revision)
 	r.out.Installed = true
 	r.stats.Installs++
-	r.log.Info("checkpoint of another member installed", "index", d.Index, "revision", d.Seq)
-	return true
+	r.log.Info("checkpoint of another member installed", "index", cp.Index, "revision", cp.Seq)
 }

@@ -103,8 +103,8 @@ func (r *Replica[D]) Wrote(w *raftlog.Write) {
 	if r.failed != nil {
 		return
 	}
-	if w.Install != nil && !r.swap(*w.Install) {
-		return
+	if w.Install != nil {
+		r.swap()
 	}
 	r.group.Appended(w)
 	if w.Install != nil {
@@ -150,7 +150,7 @@ func (r *Replica[D]) Ready() (Output[D], bool) {
 	}
 	step, more := r.group.Ready()
 	r.out.Messages, r.out.Write, r.out.Soft = step.Messages, step.Write, step.Soft
-	if err := r.apply(step.Committed); err != nil {
+	if err := errors.Join(r.noteInstall(step.Write), r.apply(step.Committed)); err != nil {
 		r.fail(err)
 		return r.readyFailed()
 	}
