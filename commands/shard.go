@@ -142,7 +142,7 @@ func (m *shardMap) merge(s *metadatav1.MergeShards) error {
 		return invalid("shard_ids", "%d were given; 2 to %d are allowed", n, MaxMergedShards)
 	}
 	if n := len(s.ExpectedVersions); n != 0 && n != len(ids) {
-		return invalid("expected_versions", "there are %d for %d shards; name one for each, or none", n, len(ids))
+		return invalid("expected_versions", "%d were given for %d shards; name one for each, or none", n, len(ids))
 	}
 	parents := make([]*metadatav1.ShardInfo, len(ids))
 	var epoch uint64
