@@ -1,0 +1,96 @@
+package pebblestore
+
+import (
+	"math"
+	"time"
+
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// lowerFloor takes back, before it happens, what replaced entries make untrue.
+func (s *Store) lowerFloor(ws []*raftlog.Write, next map[raftlog.GroupID]*groupState) error {
+	lowered := false
+	promises := s.promises()
+	for _, w := range ws {
+		keep := uint64(math.MaxUint64)
+		if len(w.Entries) > 0 {
+			keep = w.Entries[0].GetIndex() - 1
+		}
+		if w.Install != nil {
+			keep = raftlog.GenesisIndex
+		}
+		p := s.floor.promises[w.Group]
+		if p.last > keep && next[w.Group] != nil {
+			p.last, lowered = keep, true
+			s.floor.promises[w.Group] = p
+		}
+		promises[w.Group] = s.floor.promises[w.Group]
+	}
+	if !lowered {
+		return nil
+	}
+	return s.writeFloor(promises)
+}
+
+// promises returns what the floor says now, for a next write of it.
+func (s *Store) promises() map[raftlog.GroupID]promise {
+	out := map[raftlog.GroupID]promise{}
+	for g, p := range s.floor.promises {
+		out[g] = p
+	}
+	return out
+}
+
+// promiseVotes writes the floor if a term or vote is durable that is not in it.
+func (s *Store) promiseVotes() error {
+	for g, st := range s.groups {
+		if p := s.floor.promises[g]; p.term != st.durable.term || p.vote != st.durable.vote {
+			return s.writeDurable()
+		}
+	}
+	return nil
+}
+
+// writeDurable brings the whole floor up to what is durable, if it is not.
+func (s *Store) writeDurable() error {
+	changed := false
+	promises := map[raftlog.GroupID]promise{}
+	for g, st := range s.groups {
+		promises[g] = st.durable
+		changed = changed || s.floor.promises[g] != st.durable
+	}
+	if !changed {
+		return nil
+	}
+	return s.writeFloor(promises)
+}
+
+func (s *Store) writeFloor(promises map[raftlog.GroupID]promise) error {
+	err := s.floor.write(promises)
+	if err != nil {
+		s.opts.Fatal(err)
+	}
+	return err
+}
+
+// raiseFloor lets the last durable index follow, until the store is closed.
+func (s *Store) raiseFloor() {
+	ticks := s.opts.FloorTicks
+	if ticks == nil {
+		t := time.NewTicker(FloorInterval)
+		defer t.Stop()
+		ticks = t.C
+	}
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticks:
+		}
+		s.mu.Lock()
+		if s.floor != nil && !s.closed {
+			_ = s.writeDurable() // Fatal was called
+		}
+		s.mu.Unlock()
+	}
+}
