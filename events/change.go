@@ -184,6 +184,43 @@ func DecodeChange(raw []byte) (*Change, error) {
 	return c, nil
 }
 
+// ScanChange returns revision and request id (a part of raw) of a change whose
+// bytes are known to be whole, as in a checkpoint with checksums. It checks the
+// change's outer shape and its feature level, at a fraction of DecodeChange's
+// cost. The errors are those of DecodeChange.
+func ScanChange(raw []byte) (revision uint64, requestID []byte, err error) {
+	encoded, err := scanChange(raw)
+	if err != nil {
+		return 0, nil, err
+	}
+	level := uint32(0)
+	for rest := raw; len(rest) > 0; {
+		num, typ, n := protowire.ConsumeTag(rest)
+		switch {
+		case num == changeRevision && typ == protowire.VarintType:
+			revision, _ = protowire.ConsumeVarint(rest[n:])
+		case num == changeFeatureLevel && typ == protowire.VarintType:
+			v, _ := protowire.ConsumeVarint(rest[n:])
+			level = uint32(v) // as protobuf has it
+		case num == changeRequestID && typ == protowire.BytesType:
+			requestID, _ = protowire.ConsumeBytes(rest[n:])
+		}
+		rest = rest[n+protowire.ConsumeFieldValue(num, typ, rest[n:]):]
+	}
+	if level > FeatureLevel {
+		return 0, nil, &UnsupportedError{What: fmt.Sprintf("feature level %d of change %d", level, revision)}
+	}
+	if revision == 0 || level == 0 || len(encoded) == 0 {
+		return 0, nil, corrupt("change", "revision %d, feature level %d, %d events", revision, level, len(encoded))
+	}
+	for _, e := range encoded {
+		if _, err := scanEvent(e); err != nil {
+			return 0, nil, err
+		}
+	}
+	return revision, requestID, nil
+}
+
 // scanChange finds the encoded events, and fields that this build does not know
 // before they could be dropped silently.
 func scanChange(raw []byte) (encoded [][]byte, err error) {

@@ -31,6 +31,10 @@ func TestSealIsTheDeterministicEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		revision, id, err := ScanChange(c.Raw())
+		if revision != h.Revision || string(id) != h.RequestID || err != nil {
+			t.Errorf("scanned revision %d, request %q, %v; want %d, %q", revision, id, err, h.Revision, h.RequestID)
+		}
 		if got.Revision() != h.Revision || !got.Time().Equal(h.Time) || got.Actor() != h.Actor ||
 			got.RequestID() != h.RequestID || !bytes.Equal(got.CommandHash(), h.CommandHash) || got.FeatureLevel() != 1 {
 			t.Errorf("decoded header %+v, want %+v", got.header, h)
@@ -131,6 +135,9 @@ func TestUnsupported(t *testing.T) {
 		if _, ok := errors.AsType[*UnsupportedError](err); !ok {
 			t.Errorf("%s: %v, want an UnsupportedError", name, err)
 		}
+		if _, _, err := ScanChange(raw); name[0] != 'b' && !isUnsupported(err) {
+			t.Errorf("scanning %s: %v, want an UnsupportedError", name, err)
+		}
 	}
 }
 
@@ -217,6 +224,9 @@ func decodeAndUse(t *testing.T, raw []byte) {
 		return
 	}
 	for _, c := range b.Changes {
+		if revision, id, err := ScanChange(c.Raw()); err != nil || revision != c.Revision() || string(id) != c.RequestID() {
+			t.Fatalf("%x: scanned as change %d of %q, %v", raw, revision, id, err)
+		}
 		c.Message()
 		for _, e := range c.Events() {
 			Subjects(e.Message())

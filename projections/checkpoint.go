@@ -160,14 +160,13 @@ func (r *Requests) restore(record []byte, revision uint64) error {
 		return err
 	}
 	raw := string(value)
-	c, err := events.DecodeChange(fold.Bytes(raw))
+	at, id, err := events.ScanChange(fold.Bytes(raw))
 	if err != nil {
 		return err
 	}
-	last, _ := r.changes.Max()
-	if c.Revision() <= max(last.revision, r.forgotten) || c.Revision() > revision || c.RequestID() == "" {
-		return damaged("change %d is remembered out of place", c.Revision())
+	if at <= max(r.order.last().revision, r.forgotten) || at > revision || len(id) == 0 {
+		return damaged("change %d is remembered out of place", at)
 	}
-	r.put(c.Revision(), requestIDOf(raw), raw)
+	r.put(at, fold.View(id), raw)
 	return nil
 }

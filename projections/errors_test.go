@@ -187,8 +187,8 @@ func TestImportRefusesOtherCheckpoints(t *testing.T) {
 // Damage ends in an error or, where it cannot be seen (a checkpoint has
 // checksums below), in a state; never in a panic.
 func TestImportOfDamagedCheckpointsNeverPanics(t *testing.T) {
-	schema := records(t, NewSchema(cluster, 1).FoldAll(schemaHistory(2, 6)))
-	topology := records(t, NewTopology(cluster, 1).FoldAll(topologyHistory(2, 12)))
+	schema := records(t, NewSchema(cluster, 1).FoldAll(schemaHistory(2, 3)))
+	topology := records(t, NewTopology(cluster, 1).FoldAll(topologyHistory(2, 8)))
 	for i := range schema {
 		damage(schema, i, func(r [][]byte) { NewSchema(cluster, 1).Import(oneBuffer(r)) })
 	}

@@ -13,13 +13,20 @@ import (
 	"pgregory.net/rapid"
 )
 
+// fataler is a test, rapid's or another.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // record is what all records offer.
 type record[M proto.Message] interface {
 	Bytes() []byte
 	Message() M
 }
 
-func equal[M proto.Message, R record[M]](t *rapid.T, what string, got iter.Seq[R], want []M) {
+func equal[M proto.Message, R record[M]](t fataler, what string, got iter.Seq[R], want []M) {
 	t.Helper()
 	records := slices.Collect(got)
 	if len(records) != len(want) {
@@ -46,7 +53,7 @@ func TestSchemaAgainstNaive(t *testing.T) {
 	})
 }
 
-func compareSchema(t *rapid.T, m *schema.Model, want *naive) {
+func compareSchema(t fataler, m *schema.Model, want *naive) {
 	var spaces []*metadatav1.Namespace
 	for _, name := range slices.Sorted(maps.Keys(want.namespaces)) {
 		spaces = append(spaces, want.namespaces[name])
@@ -101,11 +108,38 @@ func TestTopologyAgainstNaive(t *testing.T) {
 			s = s.Fold(h.topology())
 		}
 		compareNodes(t, s.Model, h.now)
-		compareShards(t, s.Model, h.now)
+		compareShards(t, s.Model, h)
 	})
 }
 
-func compareNodes(t *rapid.T, m *TopologyModel, want *naive) {
+// Histories drawn evenly go further than those that rapid draws, which prefers
+// small numbers.
+func TestLongHistoriesAgainstNaive(t *testing.T) {
+	most, mostShards := 0, 0
+	for seed := range uint64(25) {
+		h, s := randomHistory(seed), NewSchema(cluster, 0)
+		for range 150 {
+			s = s.Fold(h.schema())
+		}
+		compareSchema(t, s.Model, h.now)
+		most = max(most, s.Model.TableCount())
+	}
+	for seed := range uint64(25) {
+		h, s := randomHistory(seed), NewTopology(cluster, 0)
+		for i := range 150 {
+			if s = s.Fold(h.topology()); i%10 == 0 {
+				compareNodes(t, s.Model, h.now)
+				compareShards(t, s.Model, h)
+			}
+		}
+		mostShards = max(mostShards, s.Model.ShardCount())
+	}
+	if most < 40 || mostShards < 10 {
+		t.Errorf("at most %d tables and %d shards: the histories are too tame", most, mostShards)
+	}
+}
+
+func compareNodes(t fataler, m *TopologyModel, want *naive) {
 	var nodes []*metadatav1.NodeInfo
 	counts := map[metadatav1.NodeStatus]int{}
 	for _, id := range slices.Sorted(maps.Keys(want.nodes)) {
@@ -133,7 +167,8 @@ func compareNodes(t *rapid.T, m *TopologyModel, want *naive) {
 	}
 }
 
-func compareShards(t *rapid.T, m *TopologyModel, want *naive) {
+func compareShards(t fataler, m *TopologyModel, h *history) {
+	want := h.now
 	sorted := want.sortedShards()
 	equal(t, "shards", m.Shards(nil), sorted)
 	if m.ShardCount() != len(sorted) || m.FreeShardID() != free(want.usedShards) {
@@ -165,7 +200,7 @@ func compareShards(t *rapid.T, m *TopologyModel, want *naive) {
 			equal(t, "later shards on "+id, m.ShardsOn(id, on[1].KeyRange.Start), on[1:])
 		}
 	}
-	compareRange(t, m, sorted)
+	compareRange(t, m, h, sorted)
 	holes, all := m.Holes(1000), want.holes()
 	if len(holes) != len(all) {
 		t.Fatalf("holes %v, want %v", holes, all)
@@ -180,7 +215,7 @@ func compareShards(t *rapid.T, m *TopologyModel, want *naive) {
 	}
 }
 
-func compareKey(t *rapid.T, m *TopologyModel, sorted []*metadatav1.ShardInfo, key []byte) {
+func compareKey(t fataler, m *TopologyModel, sorted []*metadatav1.ShardInfo, key []byte) {
 	got, ok := m.ShardAt(key)
 	at := slices.IndexFunc(sorted, func(s *metadatav1.ShardInfo) bool { return holds(s, key) })
 	if ok != (at >= 0) || ok && got.ID() != sorted[at].ShardId {
@@ -188,9 +223,9 @@ func compareKey(t *rapid.T, m *TopologyModel, sorted []*metadatav1.ShardInfo, ke
 	}
 }
 
-func compareRange(t *rapid.T, m *TopologyModel, sorted []*metadatav1.ShardInfo) {
-	start := []byte{byte(rapid.IntRange(0, 255).Draw(t, "start"))}
-	end := []byte{byte(rapid.IntRange(int(start[0]), 255).Draw(t, "end"))}
+func compareRange(t fataler, m *TopologyModel, h *history, sorted []*metadatav1.ShardInfo) {
+	start := []byte{byte(h.pick(256))}
+	end := []byte{start[0] + byte(h.pick(256-int(start[0])))}
 	if bytes.Equal(start, end) {
 		end = nil
 	}

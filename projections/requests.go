@@ -4,7 +4,6 @@ import (
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/cow"
 	"github.com/heliosdb/metadata/projections/internal/fold"
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // The window of remembered requests. It is counted, never timed, so that it is
@@ -16,33 +15,29 @@ const (
 	MaxRequestBytes = 32 << 20
 )
 
-// fieldRequestID is the number of Change.request_id.
-const fieldRequestID = 4
-
 // Requests is the window of the last request ids with the changes that they
 // made. It is an immutable value.
 type Requests struct {
 	ids       cow.Set[requestID]
-	changes   cow.Set[request]
+	order     queue
 	bytes     int
 	forgotten uint64
 }
 
+// requestID finds a remembered change by its id.
 type requestID struct {
-	id       string // a part of the change's bytes
-	revision uint64
+	id string // a part of the change's bytes
+	request
 }
 
+// request is one remembered change.
 type request struct {
 	revision uint64
 	raw      string
 }
 
 func newRequests() Requests {
-	r := Requests{
-		ids:     cow.New(func(a, b requestID) bool { return a.id < b.id }),
-		changes: cow.New(func(a, b request) bool { return a.revision < b.revision }),
-	}
+	r := Requests{ids: cow.New(func(a, b requestID) bool { return a.id < b.id })}
 	r.freeze()
 	return r
 }
@@ -50,11 +45,10 @@ func newRequests() Requests {
 // Lookup returns the change that a request made, if it is remembered. It decodes
 // the change.
 func (r Requests) Lookup(id string) (*events.Change, bool) {
-	at, ok := r.ids.Get(requestID{id: id})
-	if !ok || id == "" {
+	found, ok := r.ids.Get(requestID{id: id})
+	if !ok {
 		return nil, false
 	}
-	found, _ := r.changes.Get(request{revision: at.revision})
 	c, err := events.DecodeChange(fold.Bytes(found.raw))
 	if err != nil {
 		panic("projections: a remembered change does not decode: " + err.Error())
@@ -67,14 +61,14 @@ func (r Requests) Lookup(id string) (*events.Change, bool) {
 func (r Requests) Forgotten() uint64 { return r.forgotten }
 
 // Len returns the number of remembered requests.
-func (r Requests) Len() int { return r.changes.Len() }
+func (r Requests) Len() int { return r.order.len() }
 
 // Bytes returns the size of the remembered changes.
 func (r Requests) Bytes() int { return r.bytes }
 
 func (r *Requests) freeze() {
 	r.ids.Freeze()
-	r.changes.Freeze()
+	r.order.freeze()
 }
 
 // add remembers a change with a request id, and forgets the oldest beyond the
@@ -84,46 +78,35 @@ func (r *Requests) add(c *events.Change) {
 		return
 	}
 	r.put(c.Revision(), c.RequestID(), fold.View(c.Raw()))
-	for r.changes.Len() > MaxRequests || r.bytes > MaxRequestBytes {
+	for r.order.len() > MaxRequests || r.bytes > MaxRequestBytes {
 		r.forgetOldest()
 	}
 }
 
 func (r *Requests) put(revision uint64, id, raw string) {
-	r.ids.Put(requestID{id, revision})
-	r.changes.Put(request{revision, raw})
+	r.ids.Put(requestID{id, request{revision, raw}})
+	r.order.push(request{revision, raw})
 	r.bytes += len(raw)
 }
 
 func (r *Requests) forgetOldest() {
-	oldest, _ := r.changes.Min()
-	r.changes.Delete(oldest)
+	oldest := r.order.pop()
 	r.bytes -= len(oldest.raw)
 	r.forgotten = oldest.revision
-	id := requestIDOf(oldest.raw)
+	_, id, err := events.ScanChange(fold.Bytes(oldest.raw))
+	if err != nil {
+		panic("projections: a remembered change is damaged: " + err.Error())
+	}
 	// The id may have been used for a newer change since.
-	if at, ok := r.ids.Get(requestID{id: id}); ok && at.revision == oldest.revision {
+	if at, ok := r.ids.Get(requestID{id: fold.View(id)}); ok && at.revision == oldest.revision {
 		r.ids.Delete(at)
 	}
-}
-
-// requestIDOf reads the request id of an encoded change.
-func requestIDOf(raw string) (id string) {
-	err := fold.Fields(raw, func(num protowire.Number, _ uint64, value string) {
-		if num == fieldRequestID {
-			id = value
-		}
-	})
-	if err != nil {
-		panic("projections: a remembered change is no message: " + err.Error())
-	}
-	return id
 }
 
 // export yields the remembered changes by revision.
 func (r Requests) export(yield func(record []byte) error) error {
 	var buf []byte
-	for c := range r.changes.All() {
+	for c := range r.order.all() {
 		buf = fold.AppendRecord(buf[:0], fold.RecordRequest, c.raw)
 		if err := yield(buf); err != nil {
 			return err

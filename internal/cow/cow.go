@@ -18,9 +18,9 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// degree decides the size of nodes: up to 31 items. Smaller nodes than the
-// default make the paths that each change copies cheaper.
-const degree = 16
+// degree decides the size of nodes: up to 63 items. Of the sizes measured it
+// makes single changes to a fresh copy of a large set cheapest.
+const degree = 32
 
 // Set is an ordered set of items. Make it with [New].
 type Set[T any] struct {

@@ -1,0 +1,52 @@
+package projections
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// Copies of a queue never see what happens to each other: checked against plain
+// slices, with copies of copies.
+func TestQueueAgainstSlices(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		queues, plain := []queue{{}}, [][]request{nil}
+		next := uint64(1)
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			i := rapid.IntRange(0, len(queues)-1).Draw(t, "queue")
+			n := rapid.IntRange(1, 3*chunk).Draw(t, "times")
+			switch rapid.IntRange(0, 4).Draw(t, "action") {
+			case 0:
+				queues[i].freeze()
+				queues = append(queues, queues[i])
+				plain = append(plain, slices.Clone(plain[i]))
+			case 1, 2:
+				for range min(n, len(plain[i])) {
+					if got := queues[i].pop(); got != plain[i][0] {
+						t.Fatalf("popped %v, want %v", got, plain[i][0])
+					}
+					plain[i] = plain[i][1:]
+				}
+			default:
+				for range n {
+					queues[i].push(request{revision: next})
+					plain[i] = append(plain[i], request{revision: next})
+					next++
+				}
+			}
+		}
+		for i := range queues {
+			if got := slices.Collect(queues[i].all()); !slices.Equal(got, plain[i]) || queues[i].len() != len(plain[i]) {
+				t.Fatalf("queue %d holds %v, want %v", i, got, plain[i])
+			}
+			want := request{}
+			if n := len(plain[i]); n > 0 {
+				want = plain[i][n-1]
+			}
+			if queues[i].last() != want {
+				t.Fatalf("last of queue %d is %v, want %v", i, queues[i].last(), want)
+			}
+		}
+	})
+}
