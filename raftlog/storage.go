@@ -210,8 +210,8 @@ type Storage interface {
 	// refused, and the bytes in use.
 	Space() (free, used uint64, err error)
 
-	// Close releases the directory. It is a clean stop: the floor is brought up to
-	// the last durable entry.
+	// Close releases the directory. It is a clean stop: nothing written is lost and
+	// the floor is brought up to the last entry. No other call may be running.
 	Close() error
 }
 

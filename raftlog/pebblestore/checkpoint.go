@@ -34,7 +34,7 @@ func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlo
 }
 
 func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
-	if err := s.known(g); err != nil {
+	if _, err := s.group(g); err != nil {
 		return nil, err
 	}
 	if d.Group != g {
@@ -126,15 +126,12 @@ func (w *writer) Abort() error {
 
 // OpenCheckpoint implements raftlog.Storage.
 func (s *Store) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.CheckpointReader, error) {
-	s.mu.Lock()
 	st, err := s.group(g)
-	if err == nil && index == raftlog.GenesisIndex && st.checkpoints[0].Index == index {
-		defer s.mu.Unlock()
-		return &reader{desc: st.checkpoints[0]}, nil
-	}
-	s.mu.Unlock()
 	if err != nil {
 		return nil, err
+	}
+	if first := st.checkpoints[0]; index == raftlog.GenesisIndex && first.Index == index {
+		return &reader{desc: first}, nil
 	}
 	r, err := openFile(s.fs, s.checkpointPath(g, index))
 	if oserror.IsNotExist(err) {
@@ -248,8 +245,6 @@ func (r *reader) Close() error {
 
 // Checkpoints implements raftlog.Storage.
 func (s *Store) Checkpoints(g raftlog.GroupID) ([]raftlog.Descriptor, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	st, err := s.group(g)
 	if err != nil {
 		return nil, err

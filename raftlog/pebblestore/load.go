@@ -103,8 +103,8 @@ func (s *Store) scan(g raftlog.GroupID, kind byte, from uint64, f func(index uin
 
 // Load implements raftlog.Storage.
 func (s *Store) Load(g raftlog.GroupID) (*raftlog.Loaded, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	st, err := s.group(g)
 	if err != nil {
 		return nil, err
@@ -156,8 +156,6 @@ func (s *Store) compareFloor(g raftlog.GroupID, st *groupState) error {
 
 // HistoryBounds implements raftlog.Storage.
 func (s *Store) HistoryBounds(g raftlog.GroupID) (first, last uint64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if _, err := s.group(g); err != nil {
 		return 0, 0, err
 	}
@@ -180,7 +178,7 @@ func (s *Store) bounds(g raftlog.GroupID) (first, last uint64, err error) {
 
 // ReadHistory implements raftlog.Storage.
 func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Record, error) {
-	if err := s.known(g); err != nil {
+	if _, err := s.group(g); err != nil {
 		return nil, err
 	}
 	var out []raftlog.Record
@@ -203,16 +201,9 @@ func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raf
 	return nil, &raftlog.GapError{Group: g, Seq: from, First: first, Last: last}
 }
 
-func (s *Store) known(g raftlog.GroupID) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, err := s.group(g)
-	return err
-}
-
 // TrimHistory implements raftlog.Storage.
 func (s *Store) TrimHistory(g raftlog.GroupID, below uint64) error {
-	if err := s.known(g); err != nil {
+	if _, err := s.group(g); err != nil {
 		return err
 	}
 	return s.wrap(s.db.DeleteRange(indexKey(g, kindHistory, 0), indexKey(g, kindHistory, below), pebble.NoSync))

@@ -51,12 +51,15 @@ type Store struct {
 	db                *pebble.DB
 	cache             *pebble.Cache
 
-	mu       sync.Mutex // everything below
-	identity *raftlog.Identity
-	groups   map[raftlog.GroupID]*groupState
+	// writing is held by what writes, through its syncs; mu for moments only, so that
+	// readers never wait for a disk. What is below mu changes under both.
+	writing  sync.Mutex
 	floor    *floor
-	temps    int // unfinished checkpoint files so far
+	mu       sync.Mutex
+	identity *raftlog.Identity
+	groups   map[raftlog.GroupID]*groupState // replaced, never changed but for durable
 	closed   bool
+	temps    int // unfinished checkpoint files so far; under mu alone
 
 	stop chan struct{}
 	done sync.WaitGroup

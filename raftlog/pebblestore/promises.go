@@ -87,10 +87,10 @@ func (s *Store) raiseFloor() {
 			return
 		case <-ticks:
 		}
-		s.mu.Lock()
+		s.writing.Lock()
 		if s.floor != nil && !s.closed {
 			_ = s.writeDurable() // Fatal was called
 		}
-		s.mu.Unlock()
+		s.writing.Unlock()
 	}
 }

@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -18,8 +19,8 @@ type groupState struct {
 	start       raftlog.LogStart
 	last        uint64
 	checkpoints []raftlog.Descriptor // current ones, newest last
-	durable     promise
-	short       error // below the floor: nothing is written to it, its floor stays
+	durable     promise              // under writing
+	short       error                // below the floor: nothing is written to it, its floor stays
 }
 
 var genesisPromise = promise{last: raftlog.GenesisIndex, term: raftlog.GenesisTerm}
@@ -41,8 +42,8 @@ func (s *Store) Identity() (*raftlog.Identity, error) {
 // Bootstrap implements raftlog.Storage. The floor comes first: a directory with an
 // identity always has one.
 func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters []uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	if s.identity != nil {
 		return fmt.Errorf("pebblestore: directory %s is not blank: it holds member %d of cluster %q", s.dir, s.identity.Member, s.identity.ClusterName)
 	}
@@ -77,6 +78,8 @@ func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters 
 	if err := s.db.Apply(b, pebble.Sync); err != nil {
 		return s.wrap(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.identity, s.groups = &id, states
 	return nil
 }
@@ -86,6 +89,8 @@ func put(b *pebble.Batch, key, content []byte) {
 }
 
 func (s *Store) group(g raftlog.GroupID) (*groupState, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.closed {
 		return nil, errClosed
 	}
@@ -97,8 +102,8 @@ func (s *Store) group(g raftlog.GroupID) (*groupState, error) {
 
 // Write implements raftlog.Storage.
 func (s *Store) Write(ws []*raftlog.Write) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	b := s.db.NewBatch()
 	defer b.Close()
 	next, err := s.prepare(b, ws)
@@ -118,9 +123,9 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 	if err := s.db.Apply(b, how); err != nil {
 		return s.wrap(err)
 	}
-	for g, st := range next {
-		s.groups[g] = st
-	}
+	s.mu.Lock()
+	maps.Copy(s.groups, next)
+	s.mu.Unlock()
 	if how == pebble.NoSync {
 		return nil
 	}
@@ -293,14 +298,16 @@ func (s *Store) Space() (free, used uint64, err error) {
 
 // Close implements raftlog.Storage.
 func (s *Store) Close() error {
-	s.mu.Lock()
+	s.writing.Lock()
 	if s.closed {
-		s.mu.Unlock()
+		s.writing.Unlock()
 		return errClosed
 	}
 	err := s.settle()
+	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.writing.Unlock()
 	close(s.stop)
 	s.done.Wait()
 	return errors.Join(err, s.release())

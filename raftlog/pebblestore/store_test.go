@@ -70,17 +70,49 @@ func TestContract(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Disk { return newDisk(t) })
 }
 
-// TestContractOnDisk runs the suite on the real file system, without power cuts that
-// lose data: there a crash only ends the process.
-func TestContractOnDisk(t *testing.T) {
-	s, err := pebblestore.Open(t.TempDir(), pebblestore.Options{})
+// osDisk is a directory of the real file system. Its crashes lose nothing.
+type osDisk struct {
+	path  string
+	store *pebblestore.Store
+}
+
+func (d *osDisk) Open(t *testing.T) raftlog.Storage {
+	t.Helper()
+	var err error
+	d.store, err = pebblestore.Open(d.path, pebblestore.Options{})
 	storagetest.Must(t, err)
-	storagetest.Must(t, s.Bootstrap(storagetest.Identity(), []raftlog.GroupID{storagetest.A}, storagetest.Voters))
-	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 1, 1)}))
-	if free, used, err := s.Space(); err != nil || free == 0 || used == 0 {
+	return d.store
+}
+
+func (d *osDisk) Crash(t *testing.T) { storagetest.Must(t, d.store.Close()) }
+
+// TestContractOnDisk runs the suite with real files, locks and syncs.
+func TestContractOnDisk(t *testing.T) {
+	storagetest.Run(t, func(t *testing.T) storagetest.Disk {
+		d := &osDisk{path: t.TempDir()}
+		t.Cleanup(func() { d.store.Close() })
+		return d
+	})
+}
+
+func TestSpace(t *testing.T) {
+	s, err := pebblestore.Open(t.TempDir(), pebblestore.Options{ReserveBytes: 1 << 20})
+	storagetest.Must(t, err)
+	free, used, err := s.Space()
+	if err != nil || free == 0 || used == 0 {
 		t.Fatalf("space: %d free, %d used, %v", free, used, err)
 	}
 	storagetest.Must(t, s.Close())
+	fs := vfs.NewMem()
+	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 10 << 20, TotalBytes: 20 << 20, UsedBytes: 10 << 20})
+	for reserve, want := range map[uint64]uint64{4 << 20: 6 << 20, 11 << 20: 0} {
+		s, err := pebblestore.Open(dir, pebblestore.Options{FS: fs, ReserveBytes: reserve})
+		storagetest.Must(t, err)
+		if free, _, err := s.Space(); err != nil || free != want {
+			t.Fatalf("%d bytes are free above a reserve of %d, want %d (%v)", free, reserve, want, err)
+		}
+		storagetest.Must(t, s.Close())
+	}
 }
 
 // TestCloseEndsEverything checks that no goroutine outlives Close.
@@ -207,6 +239,10 @@ func TestSyncFailureIsFatal(t *testing.T) {
 			case err := <-fatal:
 				if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), suffix) {
 					t.Fatalf("fatal error: %v", err)
+				}
+				// The writer hangs in its sync; readers do not wait for it.
+				if _, _, err := s.HistoryBounds(storagetest.A); err != nil {
+					t.Fatal(err)
 				}
 			case err := <-written:
 				t.Fatalf("the write returned %v after a failed sync", err)
