@@ -54,10 +54,6 @@ func (m *Member) rankWithout(id uint64) int {
 // follower forgets the old one, so that it may vote, and they campaign in turn.
 func (s *stream[D]) peerGone(id uint64, rank int) {
 	s.inputs.push(func() {
-		if s.sender.Finished(id) {
-			s.replica.ReportSnapshot(id, false)
-		}
-		s.replica.ReportUnreachable(id)
 		soft := s.soft.Load()
 		if soft.Role == raftlog.Leader || (soft.Leader != id && soft.Leader != 0) {
 			return

@@ -29,9 +29,9 @@ const MaxBeats = 10_000
 func (m *Member) Heartbeat(
 	ctx context.Context, beats []*metadatav1.HeartbeatRequest,
 ) ([]*metadatav1.StreamHeartbeatsResponse, error) {
-	r := m.running.Load()
-	if r == nil {
-		return refuseAll(beats, failure.As(m.notRunning())), nil
+	r, err := m.awaitRunning(ctx)
+	if err != nil {
+		return refuseAll(beats, failure.As(err)), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitPatience)
 	defer cancel()

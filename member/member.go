@@ -43,8 +43,8 @@ type Member struct {
 	background sync.WaitGroup // jobs beside the streams
 	waitReason atomic.Pointer[string]
 	running    atomic.Pointer[running] // nil until genesis is settled
+	started    chan struct{}           // closed when running is set
 	stopping   atomic.Bool
-	done       chan struct{} // closed when Run has returned
 }
 
 // running is what exists once the streams run. Adding a stream means a field here
@@ -65,7 +65,7 @@ type streamer interface {
 	nextElection() <-chan struct{}
 	submit(ctx context.Context, q replica.Request) (proto.Message, uint64, error)
 	step(from uint64, m *raftpb.Message)
-	peerUp(id uint64)
+	linkBroke(id uint64)
 	peerGone(id uint64, rank int)
 	serveChunk(from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error)
 	tick(diskLow bool)
@@ -88,7 +88,7 @@ func New(c Config) (*Member, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	m := &Member{
 		config: c, log: c.Logger.With("member", c.ID), made: time.Now(), store: c.Store,
-		ctx: ctx, cancel: cancel, done: make(chan struct{}),
+		ctx: ctx, cancel: cancel, started: make(chan struct{}),
 	}
 	m.waitReason.Store(new("it is starting"))
 	if err := m.identify(); err != nil {
@@ -153,7 +153,6 @@ func (m *Member) storedState() (raftlog.State, error) {
 // ended and leadership was handed over as far as possible, or why the member had to
 // stop. It closes the storage. Call it once.
 func (m *Member) Run(ctx context.Context) error {
-	defer close(m.done)
 	defer context.AfterFunc(ctx, m.stop)()
 	m.transport.Start()
 	err := m.awaitGenesis(m.ctx)
@@ -211,6 +210,7 @@ func (m *Member) runStreams() error {
 	}
 	storing.Go(func() { m.writer.run(writerCtx) })
 	m.running.Store(r)
+	close(m.started)
 	m.tick(r)
 	streams.Wait()
 	stopWriter()
@@ -267,6 +267,22 @@ func (m *Member) tick(r *running) {
 func (m *Member) diskLow() bool {
 	free, _, err := m.store.Space()
 	return err == nil && free == 0
+}
+
+// awaitRunning returns what runs; a call that comes too early waits a little.
+func (m *Member) awaitRunning(ctx context.Context) (*running, error) {
+	if r := m.running.Load(); r != nil {
+		return r, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, submitPatience)
+	defer cancel()
+	select {
+	case <-m.started:
+		return m.running.Load(), nil
+	case <-m.ctx.Done():
+	case <-ctx.Done():
+	}
+	return nil, m.notRunning()
 }
 
 // all returns the streams in order of their numbers.

@@ -77,11 +77,12 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 	return nil, fmt.Errorf("member %d calls unknown method %d; it may run a newer version", from, method)
 }
 
-// PeerUp implements transport.Handler.
+// PeerUp implements transport.Handler. It also comes when a connection broke and
+// was opened again at once.
 func (p peers) PeerUp(id uint64, _ transport.Hello) {
 	if r := p.m.running.Load(); r != nil {
 		for _, s := range r.all() {
-			s.peerUp(id)
+			s.linkBroke(id)
 		}
 	}
 }
@@ -89,8 +90,14 @@ func (p peers) PeerUp(id uint64, _ transport.Hello) {
 // PeerDown implements transport.Handler.
 func (p peers) PeerDown(id uint64, refused bool) {
 	p.m.log.Warn("connection to a member broke", "peer", id, "refused", refused)
-	if r := p.m.running.Load(); r != nil && refused && p.m.flaps.steady(id, time.Now()) {
-		for _, s := range r.all() {
+	r := p.m.running.Load()
+	if r == nil {
+		return
+	}
+	gone := refused && p.m.flaps.steady(id, time.Now())
+	for _, s := range r.all() {
+		s.linkBroke(id)
+		if gone {
 			s.peerGone(id, p.m.rankWithout(id))
 		}
 	}
@@ -108,8 +115,8 @@ func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 	})
 }
 
-// peerUp says that what was sent to a member before may be lost.
-func (s *stream[D]) peerUp(id uint64) {
+// linkBroke says that what was sent to a member before may be lost.
+func (s *stream[D]) linkBroke(id uint64) {
 	s.inputs.push(func() {
 		if s.sender.Finished(id) {
 			s.replica.ReportSnapshot(id, false)

@@ -11,18 +11,18 @@ import (
 
 // Schema returns the schema model, as fresh as the options ask for.
 func (m *Member) Schema(ctx context.Context, o *metadatav1.ReadOptions) (*projections.Schema, error) {
-	r := m.running.Load()
-	if r == nil {
-		return nil, m.notRunning()
+	r, err := m.awaitRunning(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return view(ctx, m, r.schema, o, o.GetAtLeast().GetSchemaRevision())
 }
 
 // Topology returns the topology model, as fresh as the options ask for.
 func (m *Member) Topology(ctx context.Context, o *metadatav1.ReadOptions) (*projections.Topology, error) {
-	r := m.running.Load()
-	if r == nil {
-		return nil, m.notRunning()
+	r, err := m.awaitRunning(ctx)
+	if err != nil {
+		return nil, err
 	}
 	return view(ctx, m, r.topology, o, o.GetAtLeast().GetTopologyRevision())
 }

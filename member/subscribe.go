@@ -14,9 +14,9 @@ import (
 func (m *Member) Subscribe(
 	ctx context.Context, request *metadatav1.SubscribeRequest, send func(*metadatav1.SubscribeResponse) error,
 ) error {
-	r := m.running.Load()
-	if r == nil {
-		return m.notRunning()
+	r, err := m.awaitRunning(ctx)
+	if err != nil {
+		return err
 	}
 	sub, err := r.feed.Subscribe(request, time.Now())
 	if err != nil {

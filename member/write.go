@@ -30,12 +30,12 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 	wait, cancel := context.WithTimeout(ctx, submitPatience)
 	defer cancel()
 	unknown := false // an attempt may have taken effect
+	r, err := m.awaitRunning(wait)
+	if err != nil {
+		return nil, err
+	}
+	s := r.of(id)
 	for {
-		r := m.running.Load()
-		if r == nil {
-			return nil, m.notRunning()
-		}
-		s := r.of(id)
 		moved := s.nextElection()
 		reply, err := m.attempt(ctx, r, s, q)
 		if err == nil {
