@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +28,7 @@ func TestErrorTable(t *testing.T) {
 	w := start(t, Options{})
 	var current *failure.Error
 	w.member.onWrite = func(context.Context, proto.Message) error { return fmt.Errorf("deciding: %w", current) }
-	rpc := w.rpc()
+	rpc, promised := w.rpc(), codesInContract(t)
 	for n := range metadatav1.ErrorReason_name {
 		reason := metadatav1.ErrorReason(n)
 		if reason == metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED {
@@ -37,7 +39,7 @@ func TestErrorTable(t *testing.T) {
 			RetryAfter: 3 * time.Second, Fields: []failure.Field{{Path: "table.name", Description: "is odd"}},
 		}
 		_, err := rpc.CreateTable(t.Context(), createTable("t"))
-		own := wantFailure(t, err, codeInContract(t, reason), failure.Name(reason), "it is so")
+		own := wantFailure(t, err, promised[reason.String()], failure.Name(reason), "it is so")
 		wantFields(t, own, "table.name")
 		if detail[*errdetails.ErrorInfo](own).GetMetadata()["limit"] != "x" ||
 			detail[*errdetails.RetryInfo](own).GetRetryDelay().AsDuration() != 3*time.Second {
@@ -50,21 +52,24 @@ func TestErrorTable(t *testing.T) {
 	}
 }
 
-// codeInContract reads the code that error.proto's comments promise from the
-// kinds' names, which spell the same table a second time.
-func codeInContract(t *testing.T, reason metadatav1.ErrorReason) connect.Code {
+var promise = regexp.MustCompile(`(?m)^  // ([A-Z_]+): .*\n(?:  //.*\n)*  (ERROR_REASON_[A-Z_]+) = \d+;`)
+
+// codesInContract reads the codes that the comments of error.proto promise.
+func codesInContract(t *testing.T) map[string]connect.Code {
 	t.Helper()
-	names := map[failure.Kind]string{
-		failure.Internal: "internal", failure.Invalid: "invalid_argument", failure.NotFound: "not_found",
-		failure.Exists: "already_exists", failure.Conflict: "aborted", failure.Precondition: "failed_precondition",
-		failure.OutOfRange: "out_of_range", failure.Exhausted: "resource_exhausted", failure.Unavailable: "unavailable",
-		failure.DataLoss: "data_loss", failure.Deadline: "deadline_exceeded", failure.Canceled: "canceled",
+	source := must(os.ReadFile("../proto/heliosdb/metadata/v1/error.proto"))(t)
+	promised := make(map[string]connect.Code)
+	for _, m := range promise.FindAllStringSubmatch(string(source), -1) {
+		var code connect.Code
+		if err := code.UnmarshalText([]byte(strings.ToLower(m[1]))); err != nil {
+			t.Fatalf("%s: %v", m[2], err)
+		}
+		promised[m[2]] = code
 	}
-	var code connect.Code
-	if err := code.UnmarshalText([]byte(names[(&failure.Error{Reason: reason}).Kind()])); err != nil {
-		t.Fatal(err)
+	if len(promised) != len(metadatav1.ErrorReason_name)-1 {
+		t.Fatalf("error.proto promises codes for %d reasons of %d", len(promised), len(metadatav1.ErrorReason_name)-1)
 	}
-	return code
+	return promised
 }
 
 func TestForeignErrorsAndPanicsKeepTheirSecrets(t *testing.T) {

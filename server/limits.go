@@ -1,6 +1,10 @@
 package server
 
-import "time"
+import (
+	"time"
+
+	"github.com/heliosdb/metadata/commands"
+)
 
 // Limits of the edge. Those of a request's content are rules in the protos and
 // in package commands.
@@ -15,10 +19,6 @@ const (
 	// pageBytes bounds the objects of one page in their binary encoding. An object
 	// is at most 1 MiB, so that a page that ends behind the bound still fits.
 	pageBytes = 1 << 20
-	// holeBytes bounds the ranges without a shard in one answer.
-	holeBytes = 256 << 10
-	// maxHoles is the number of ranges without a shard in one answer.
-	maxHoles = 1000
 	// compressMinBytes is the size below which answers are sent as they are.
 	compressMinBytes = 1 << 10
 
@@ -28,7 +28,7 @@ const (
 	// maxViolations bounds the broken rules that one error lists.
 	maxViolations = 32
 	// maxActorBytes bounds the name of a caller.
-	maxActorBytes = 256
+	maxActorBytes = commands.MaxActorBytes
 	// maxPeers bounds the peers whose rate is remembered.
 	maxPeers = 4096
 	// maxBeatsInFlight bounds the beats of one stream that wait for an answer.

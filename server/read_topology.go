@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"iter"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/topology"
@@ -184,13 +187,24 @@ func (s service) GetTopology(ctx context.Context, r *metadatav1.GetTopologyReque
 	answer := &metadatav1.GetTopologyResponse{Position: position, Topology: &metadatav1.Topology{}}
 	p := newPage(ctx, r.GetPageSize())
 	if t == nil {
-		answer.Topology.Holes = boundHoles(state.Model.Holes(maxHoles))
+		answer.Topology.Holes = boundHoles(state.Model.Holes(commands.MaxListedHoles))
 	}
 	if next := fillTopology(p, state.Model, t, answer.Topology); next != nil {
 		answer.NextPageToken = s.topology.next(state, getTopology, filter, next)
 	}
 	p.into(answer.Topology)
 	return answer, nil
+}
+
+// boundHoles cuts a list of holes to what one answer carries.
+func boundHoles(holes []*metadatav1.KeyRange) []*metadatav1.KeyRange {
+	room := commands.MaxListedHoleBytes
+	for i, h := range holes {
+		if room -= proto.Size(h); room < 0 {
+			return holes[:i]
+		}
+	}
+	return holes
 }
 
 // Cursors of GetTopology begin with what they are the key of.

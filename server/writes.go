@@ -7,12 +7,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 // write hands a command to the member. options is the command's own field for
-// its WriteOptions, so that a missing request id can be filled in.
+// its WriteOptions, so that a missing request id can be filled in. Answers fit
+// into a message: commands that would make larger ones are rejected.
 func write[R proto.Message](ctx context.Context, s service, command proto.Message, options **metadatav1.WriteOptions) (R, error) {
 	var none R
 	if *options == nil {
@@ -21,7 +21,6 @@ func write[R proto.Message](ctx context.Context, s service, command proto.Messag
 	if (*options).GetRequestId() == "" {
 		(*options).RequestId = s.newRequestID()
 	}
-	dry := (*options).GetDryRun()
 	reply, err := s.member.Write(ctx, command, callerOf(ctx).actor)
 	if err != nil {
 		return none, err
@@ -30,35 +29,7 @@ func write[R proto.Message](ctx context.Context, s service, command proto.Messag
 	if !ok {
 		return none, fmt.Errorf("the member answered %T to %T", reply, command)
 	}
-	fit(answer)
-	if size := proto.Size(answer); size > SendMaxBytes && dry {
-		return none, failure.New(metadatav1.ErrorReason_ERROR_REASON_LIMIT_REACHED,
-			"the answer to the dry run is %d bytes, more than %d; try a part of it", size, MessageMaxBytes).
-			With("limit", "message_bytes").With("max", fmt.Sprint(MessageMaxBytes))
-	}
 	return answer, nil
-}
-
-// fit leaves out what an answer may go without, if it is too large to send. The
-// write took effect: it must not look as if it had failed.
-func fit(answer proto.Message) {
-	update, ok := answer.(*metadatav1.UpdateShardMapResponse)
-	if !ok {
-		return
-	}
-	update.Holes = boundHoles(update.Holes)
-}
-
-// boundHoles cuts a list of holes to what one answer carries.
-func boundHoles(holes []*metadatav1.KeyRange) []*metadatav1.KeyRange {
-	room := holeBytes
-	for i, h := range holes {
-		room -= proto.Size(h)
-		if room < 0 || i == maxHoles {
-			return holes[:i]
-		}
-	}
-	return holes
 }
 
 // CreateNamespace is of the contract.
