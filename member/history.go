@@ -1,8 +1,11 @@
 package member
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -24,7 +27,8 @@ func (h *history) Read(from uint64, maxBytes int) ([]*events.Change, error) {
 	records, err := h.store.ReadHistory(h.group, from, maxBytes)
 	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
 		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
-			"this member has no %v changes before revision %d, but revision %d is asked for; ask another member", h.stream, gap.First, from)
+			"this member joined by a checkpoint and lacks revision %d of %v; ask another member", gap.Seq, h.stream).
+			With("stream", h.stream.String()).With("revision", strconv.FormatUint(gap.Seq, 10))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading history of %v from revision %d: %w", h.stream, from, err)
@@ -47,3 +51,51 @@ func (h *history) Read(from uint64, maxBytes int) ([]*events.Change, error) {
 // Oldest implements feed.History. Nothing is ever trimmed yet: what this member
 // lacks, it lacks because it joined by a checkpoint.
 func (h *history) Oldest() uint64 { return 1 }
+
+// holdsHistory answers a HistoryProbe: nil if this member has the revision.
+func (m *Member) holdsHistory(payload []byte) error {
+	var probe metadatav1.HistoryProbe
+	if err := proto.Unmarshal(payload, &probe); err != nil {
+		return err
+	}
+	h := history{store: m.store, group: groupOf(probe.GetStream()), stream: probe.GetStream()}
+	changes, err := h.Read(probe.GetRevision(), 1)
+	if err == nil && len(changes) == 0 {
+		err = fmt.Errorf("revision %d of %v is not in the history yet", probe.GetRevision(), probe.GetStream())
+	}
+	return err
+}
+
+// nameHolder adds to a HISTORY_GAP failure which member has what is missing.
+func (m *Member) nameHolder(ctx context.Context, f *failure.Error) error {
+	stream := metadatav1.Stream(metadatav1.Stream_value[f.Metadata["stream"]])
+	revision, err := strconv.ParseUint(f.Metadata["revision"], 10, 64)
+	if err != nil {
+		return f
+	}
+	probe, err := proto.Marshal(&metadatav1.HistoryProbe{Stream: stream, Revision: revision})
+	if err != nil {
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	holders := make([]bool, len(m.config.Peers))
+	var wg sync.WaitGroup
+	for i, p := range m.config.Peers {
+		if p.ID != m.identity.Member {
+			wg.Go(func() {
+				_, err := m.transport.Call(ctx, p.ID, methodHistory, probe)
+				holders[i] = err == nil
+			})
+		}
+	}
+	wg.Wait()
+	for i, p := range m.config.Peers {
+		if hello, _, _, ok := m.transport.Peer(p.ID); holders[i] && ok {
+			named := f.With("member", strconv.FormatUint(p.ID, 10)).With("api_address", hello.Advertise)
+			named.Message += fmt.Sprintf(": member %d at %s has it", p.ID, hello.Advertise)
+			return named
+		}
+	}
+	return f
+}

@@ -135,6 +135,9 @@ func TestAMemberThatIsTooFarBehindTakesACheckpoint(t *testing.T) {
 	if !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
 		t.Fatalf("subscribing behind the gap: %v", err)
 	}
+	if holder := failure.As(err).Metadata["member"]; holder != "1" && holder != "2" {
+		t.Fatalf("no member is named: %v", err)
+	}
 }
 
 func TestABlankMemberOfALivedClusterDoesNotStart(t *testing.T) {

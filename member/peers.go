@@ -20,6 +20,7 @@ const (
 	methodBeats   uint8 = 2 // ForwardedBeats -> ForwardedBeatAnswers
 	methodChunk   uint8 = 3 // CheckpointChunkRequest -> the chunk's bytes
 	methodStatus  uint8 = 4 // nothing -> MemberStatus
+	methodHistory uint8 = 5 // HistoryProbe -> nothing, if the history holds it
 )
 
 // codeFailure marks a RemoteError whose payload is a ForwardedError.
@@ -73,6 +74,8 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 		return nil, fmt.Errorf("member %d asks for a checkpoint of unknown stream %v", from, q.GetStream())
 	case methodStatus:
 		return proto.Marshal(p.m.ownStatus(r))
+	case methodHistory:
+		return nil, p.m.holdsHistory(payload)
 	}
 	return nil, fmt.Errorf("member %d calls unknown method %d; it may run a newer version", from, method)
 }
@@ -110,7 +113,7 @@ func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 			s.member.log.Warn("message refused", "stream", s.id, "from", from, "type", msg.GetType(), "error", err)
 		}
 		if msg.GetType() == raftpb.MsgAppResp && !msg.GetReject() {
-			s.sender.Finished(from)
+			s.endTransfer(from)
 		}
 	})
 }
@@ -118,9 +121,7 @@ func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 // linkBroke says that what was sent to a member before may be lost.
 func (s *stream[D]) linkBroke(id uint64) {
 	s.inputs.push(func() {
-		if s.sender.Finished(id) {
-			s.replica.ReportSnapshot(id, false)
-		}
+		s.transferFailed(id)
 		s.replica.ReportUnreachable(id)
 	})
 }

@@ -24,8 +24,12 @@ type stream[D projections.Domain[D]] struct {
 	group   raftlog.GroupID
 	replica *replica.Replica[D]
 	feed    *feed.Log
-	sender  *raftlog.Sender // owned by the stream's goroutine
 	inputs  *queue[func()]
+
+	// Owned by the stream's goroutine: what is being sent to members that are too
+	// far behind.
+	sender *raftlog.Sender
+	pinned map[uint64]raftlog.CheckpointReader
 
 	soft    atomic.Pointer[raftlog.SoftState]
 	status  atomic.Pointer[replica.Status]
@@ -45,7 +49,8 @@ func newStream[D projections.Domain[D]](
 ) (*stream[D], error) {
 	s := &stream[D]{
 		member: m, id: id, group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
-		sender: raftlog.NewSender(0), onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
+		sender: raftlog.NewSender(0), pinned: make(map[uint64]raftlog.CheckpointReader),
+		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
 	}
 	loaded, err := m.store.Load(s.group)
 	if err != nil {
@@ -87,6 +92,9 @@ func (s *stream[D]) run(ctx context.Context) {
 		select {
 		case <-s.inputs.ready:
 		case <-ctx.Done():
+			for id := range s.pinned {
+				s.endTransfer(id)
+			}
 			return
 		}
 		batch = s.inputs.take(batch)
@@ -143,6 +151,7 @@ func (s *stream[D]) tick(diskLow bool) {
 		s.replica.SetDiskLow(diskLow)
 		s.replica.Tick()
 		for _, id := range s.sender.Tick() {
+			s.endTransfer(id)
 			s.replica.ReportSnapshot(id, false)
 		}
 		s.noteStatus()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -25,7 +26,11 @@ func (m *Member) Subscribe(
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(m.ctx, func() { cancel(m.notRunning()) })()
-	return feed.Serve(ctx, sub, func(f feed.Frame) error { return send(f.Message()) }, wallClock{})
+	err = feed.Serve(ctx, sub, func(f feed.Frame) error { return send(f.Message()) }, wallClock{})
+	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
+		return m.nameHolder(ctx, failure.As(err))
+	}
+	return err
 }
 
 // wallClock is the machine's clock.

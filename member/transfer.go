@@ -21,15 +21,44 @@ const chunkTimeout = 5 * time.Second
 func (s *stream[D]) send(messages []*raftpb.Message) {
 	for _, m := range messages {
 		if m.GetType() == raftpb.MsgSnap {
-			s.sender.Started(m.GetTo(), m.GetSnapshot().GetMetadata().GetIndex())
+			s.startTransfer(m.GetTo(), m.GetSnapshot().GetMetadata().GetIndex())
 		}
 	}
 	for _, m := range s.member.transport.Send(s.group, messages) {
 		if m.GetType() == raftpb.MsgSnap {
-			s.sender.Finished(m.GetTo())
-			s.replica.ReportSnapshot(m.GetTo(), false)
+			s.transferFailed(m.GetTo())
 		}
 		s.replica.ReportUnreachable(m.GetTo())
+	}
+}
+
+// startTransfer notes that a member is offered a checkpoint, and keeps the file
+// from being replaced while it is pulled.
+func (s *stream[D]) startTransfer(to, index uint64) {
+	s.endTransfer(to)
+	s.sender.Started(to, index)
+	r, err := s.member.store.OpenCheckpoint(s.group, index)
+	if err != nil {
+		s.member.log.Warn("offered checkpoint cannot be read", "stream", s.id, "index", index, "error", err)
+		return
+	}
+	s.pinned[to] = r
+}
+
+// endTransfer lets go of what a member was offered; false if there was nothing.
+func (s *stream[D]) endTransfer(to uint64) bool {
+	if r := s.pinned[to]; r != nil {
+		_ = r.Close()
+		delete(s.pinned, to)
+	}
+	return s.sender.Finished(to)
+}
+
+// transferFailed tells raft that a member did not get what it was offered, so that
+// it offers again.
+func (s *stream[D]) transferFailed(to uint64) {
+	if s.endTransfer(to) {
+		s.replica.ReportSnapshot(to, false)
 	}
 }
 

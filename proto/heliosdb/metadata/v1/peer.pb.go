@@ -262,6 +262,61 @@ func (x *CheckpointChunkRequest) GetChunk() uint32 {
 	return 0
 }
 
+// HistoryProbe asks a member whether its history holds a revision.
+type HistoryProbe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// The revision.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryProbe) Reset() {
+	*x = HistoryProbe{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryProbe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryProbe) ProtoMessage() {}
+
+func (x *HistoryProbe) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryProbe.ProtoReflect.Descriptor instead.
+func (*HistoryProbe) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HistoryProbe) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *HistoryProbe) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // ForwardedError is a failure on its way back between members.
 type ForwardedError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -283,7 +338,7 @@ type ForwardedError struct {
 
 func (x *ForwardedError) Reset() {
 	*x = ForwardedError{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -295,7 +350,7 @@ func (x *ForwardedError) String() string {
 func (*ForwardedError) ProtoMessage() {}
 
 func (x *ForwardedError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -308,7 +363,7 @@ func (x *ForwardedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedError.ProtoReflect.Descriptor instead.
 func (*ForwardedError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ForwardedError) GetReason() int32 {
@@ -366,7 +421,7 @@ type ForwardedFieldError struct {
 
 func (x *ForwardedFieldError) Reset() {
 	*x = ForwardedFieldError{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +433,7 @@ func (x *ForwardedFieldError) String() string {
 func (*ForwardedFieldError) ProtoMessage() {}
 
 func (x *ForwardedFieldError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +446,7 @@ func (x *ForwardedFieldError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedFieldError.ProtoReflect.Descriptor instead.
 func (*ForwardedFieldError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ForwardedFieldError) GetField() string {
@@ -427,7 +482,10 @@ const file_heliosdb_metadata_v1_peer_proto_rawDesc = "" +
 	"\x16CheckpointChunkRequest\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05chunk\x18\x03 \x01(\rR\x05chunk\"\xdf\x02\n" +
+	"\x05chunk\x18\x03 \x01(\rR\x05chunk\"`\n" +
+	"\fHistoryProbe\x124\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xdf\x02\n" +
 	"\x0eForwardedError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\x05R\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12N\n" +
@@ -455,31 +513,33 @@ func file_heliosdb_metadata_v1_peer_proto_rawDescGZIP() []byte {
 	return file_heliosdb_metadata_v1_peer_proto_rawDescData
 }
 
-var file_heliosdb_metadata_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_heliosdb_metadata_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_heliosdb_metadata_v1_peer_proto_goTypes = []any{
 	(*ForwardedCommand)(nil),         // 0: heliosdb.metadata.v1.ForwardedCommand
 	(*ForwardedBeats)(nil),           // 1: heliosdb.metadata.v1.ForwardedBeats
 	(*ForwardedBeatAnswers)(nil),     // 2: heliosdb.metadata.v1.ForwardedBeatAnswers
 	(*CheckpointChunkRequest)(nil),   // 3: heliosdb.metadata.v1.CheckpointChunkRequest
-	(*ForwardedError)(nil),           // 4: heliosdb.metadata.v1.ForwardedError
-	(*ForwardedFieldError)(nil),      // 5: heliosdb.metadata.v1.ForwardedFieldError
-	nil,                              // 6: heliosdb.metadata.v1.ForwardedError.MetadataEntry
-	(Stream)(0),                      // 7: heliosdb.metadata.v1.Stream
-	(*HeartbeatRequest)(nil),         // 8: heliosdb.metadata.v1.HeartbeatRequest
-	(*StreamHeartbeatsResponse)(nil), // 9: heliosdb.metadata.v1.StreamHeartbeatsResponse
+	(*HistoryProbe)(nil),             // 4: heliosdb.metadata.v1.HistoryProbe
+	(*ForwardedError)(nil),           // 5: heliosdb.metadata.v1.ForwardedError
+	(*ForwardedFieldError)(nil),      // 6: heliosdb.metadata.v1.ForwardedFieldError
+	nil,                              // 7: heliosdb.metadata.v1.ForwardedError.MetadataEntry
+	(Stream)(0),                      // 8: heliosdb.metadata.v1.Stream
+	(*HeartbeatRequest)(nil),         // 9: heliosdb.metadata.v1.HeartbeatRequest
+	(*StreamHeartbeatsResponse)(nil), // 10: heliosdb.metadata.v1.StreamHeartbeatsResponse
 }
 var file_heliosdb_metadata_v1_peer_proto_depIdxs = []int32{
-	7, // 0: heliosdb.metadata.v1.ForwardedCommand.stream:type_name -> heliosdb.metadata.v1.Stream
-	8, // 1: heliosdb.metadata.v1.ForwardedBeats.beats:type_name -> heliosdb.metadata.v1.HeartbeatRequest
-	9, // 2: heliosdb.metadata.v1.ForwardedBeatAnswers.answers:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
-	7, // 3: heliosdb.metadata.v1.CheckpointChunkRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	6, // 4: heliosdb.metadata.v1.ForwardedError.metadata:type_name -> heliosdb.metadata.v1.ForwardedError.MetadataEntry
-	5, // 5: heliosdb.metadata.v1.ForwardedError.fields:type_name -> heliosdb.metadata.v1.ForwardedFieldError
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8,  // 0: heliosdb.metadata.v1.ForwardedCommand.stream:type_name -> heliosdb.metadata.v1.Stream
+	9,  // 1: heliosdb.metadata.v1.ForwardedBeats.beats:type_name -> heliosdb.metadata.v1.HeartbeatRequest
+	10, // 2: heliosdb.metadata.v1.ForwardedBeatAnswers.answers:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
+	8,  // 3: heliosdb.metadata.v1.CheckpointChunkRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	8,  // 4: heliosdb.metadata.v1.HistoryProbe.stream:type_name -> heliosdb.metadata.v1.Stream
+	7,  // 5: heliosdb.metadata.v1.ForwardedError.metadata:type_name -> heliosdb.metadata.v1.ForwardedError.MetadataEntry
+	6,  // 6: heliosdb.metadata.v1.ForwardedError.fields:type_name -> heliosdb.metadata.v1.ForwardedFieldError
+	7,  // [7:7] is the sub-list for method output_type
+	7,  // [7:7] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_peer_proto_init() }
@@ -495,7 +555,7 @@ func file_heliosdb_metadata_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_peer_proto_rawDesc), len(file_heliosdb_metadata_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
