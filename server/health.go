@@ -50,21 +50,6 @@ func (r *readiness) look() (why error, covered bool) {
 	return why, false
 }
 
-// watch looks again and again until ctx ends, so that the gap is measured from
-// its beginning and not from the first probe that met it.
-func (r *readiness) watch(ctx context.Context, every time.Duration) {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	for {
-		r.look()
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-	}
-}
-
 // livez answers while the process serves at all.
 func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 	plain(w, http.StatusOK, "alive\n")
