@@ -24,8 +24,7 @@ type recorder struct {
 // newRecorder stamps the next change. Time never runs backwards in a stream,
 // whatever the leaders' clocks say.
 func newRecorder(head projections.Head, now time.Time) recorder {
-	// Without the monotonic reading, which would hide a wall clock that was set back.
-	now = now.Round(0).UTC()
+	now = now.UTC() // drops the monotonic reading too, which no other member could compare
 	if now.Before(head.Time) {
 		now = head.Time
 	}

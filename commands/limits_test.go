@@ -73,7 +73,7 @@ func TestLimits(t *testing.T) {
 		w.fold(d.Change)
 	}
 	set(&metadatav1.CreateTableRequest{Table: wide("wide", commands.MaxColumns-1, 0)})
-	set(&metadatav1.RegisterNodeRequest{Node: &metadatav1.NodeInfo{NodeId: "n", Addr: "h:1", NodeType: metadatav1.NodeType_NODE_TYPE_STORAGE}})
+	set(registerStorage("n"))
 	set(putShards(&metadatav1.KeyRange{}))
 
 	namespace := func(n *metadatav1.Namespace) proto.Message {
@@ -161,7 +161,7 @@ func split(keys ...[]byte) *metadatav1.UpdateShardMapRequest {
 // TestHolesAreBounded makes more and longer holes than an answer can list.
 func TestHolesAreBounded(t *testing.T) {
 	w := newWorld()
-	register := &metadatav1.RegisterNodeRequest{Node: &metadatav1.NodeInfo{NodeId: "n", Addr: "h:1", NodeType: metadatav1.NodeType_NODE_TYPE_STORAGE}}
+	register := registerStorage("n")
 	d, err := w.try(t, commands.Env{Now: start}, register)
 	if err != nil {
 		t.Fatal(err)
@@ -222,9 +222,9 @@ func TestRequestIDOfTheCommandCounts(t *testing.T) {
 	}
 }
 
-// TestTimeIsTheWallClock decides with a clock whose monotonic reading went on
-// while its wall reading was set back. The log holds wall time alone, and may
-// not run backwards in it.
+// TestTimeIsTheWallClock decides with times that carry a monotonic reading, as a
+// leader's clock gives them. The log holds wall time alone, and may not run
+// backwards in it.
 func TestTimeIsTheWallClock(t *testing.T) {
 	w := newWorld()
 	early := time.Now()

@@ -182,3 +182,29 @@ func (w *world) checkTopology(t tb) {
 		}
 	}
 }
+
+// inhabited is a world in which commands find something.
+func inhabited(t tb) *world {
+	w := newWorld()
+	for _, cmd := range []proto.Message{
+		&metadatav1.CreateNamespaceRequest{Namespace: &metadatav1.Namespace{Name: "sales"}},
+		&metadatav1.CreateTableRequest{Table: wide("t", 3, 1)},
+		&metadatav1.CreateTableRequest{Table: wide("u", 3, 1)},
+		registerStorage("n"), registerStorage("n1"), registerStorage("n2"),
+		putShards(&metadatav1.KeyRange{}),
+		split([]byte("k"), []byte("p")),
+	} {
+		d, err := w.try(t, commands.Env{Now: start}, cmd)
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		w.fold(d.Change)
+	}
+	return w
+}
+
+func registerStorage(id string) *metadatav1.RegisterNodeRequest {
+	return &metadatav1.RegisterNodeRequest{Node: &metadatav1.NodeInfo{
+		NodeId: id, Addr: "h:1", Incarnation: "x", NodeType: metadatav1.NodeType_NODE_TYPE_STORAGE,
+	}}
+}
