@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/heliosdb/metadata/feed"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -131,7 +132,7 @@ func TestAMemberThatIsTooFarBehindTakesACheckpoint(t *testing.T) {
 		Start:     &metadatav1.SubscribeRequest_After{After: &metadatav1.Position{SchemaRevision: 1}},
 		Filter:    &metadatav1.Filter{Streams: []metadatav1.Stream{schemaStream}},
 		FailOnGap: true,
-	}, func(f *metadatav1.SubscribeResponse) error { return fmt.Errorf("got %v", f) })
+	}, func(f feed.Frame) error { return fmt.Errorf("got %v", f.Message()) })
 	if !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
 		t.Fatalf("subscribing behind the gap: %v", err)
 	}

@@ -13,7 +13,7 @@ import (
 // subscription is over, and returns why. send may block as long as it likes: only
 // this goroutine waits for it.
 func (m *Member) Subscribe(
-	ctx context.Context, request *metadatav1.SubscribeRequest, send func(*metadatav1.SubscribeResponse) error,
+	ctx context.Context, request *metadatav1.SubscribeRequest, send func(feed.Frame) error,
 ) error {
 	r, err := m.awaitRunning(ctx)
 	if err != nil {
@@ -26,7 +26,7 @@ func (m *Member) Subscribe(
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(m.ctx, func() { cancel(m.notRunning()) })()
-	err = feed.Serve(ctx, sub, func(f feed.Frame) error { return send(f.Message()) }, wallClock{})
+	err = feed.Serve(ctx, sub, send, wallClock{})
 	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
 		return m.nameHolder(ctx, failure.As(err))
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/heliosdb/metadata/feed"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -19,10 +20,10 @@ func (c *cluster) follow(id uint64, request *metadatav1.SubscribeRequest) (revis
 	var seen []uint64
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		err := c.up[id].Subscribe(ctx, request, func(f *metadatav1.SubscribeResponse) error {
+		err := c.up[id].Subscribe(ctx, request, func(f feed.Frame) error {
 			mu.Lock()
 			defer mu.Unlock()
-			for _, change := range f.GetChanges().GetChanges() {
+			for _, change := range f.Message().GetChanges().GetChanges() {
 				seen = append(seen, change.GetRevision())
 			}
 			return nil
@@ -82,7 +83,7 @@ func TestSubscribersThatNeverReadCostNobodyAnything(t *testing.T) {
 		wg.Go(func() {
 			_ = c.up[1].Subscribe(ctx, &metadatav1.SubscribeRequest{
 				Start: &metadatav1.SubscribeRequest_Snapshot{Snapshot: true},
-			}, func(*metadatav1.SubscribeResponse) error {
+			}, func(feed.Frame) error {
 				stuck.Add(1)
 				<-ctx.Done()
 				return ctx.Err()
