@@ -166,22 +166,7 @@ func TestFailedFetchIsRepeated(t *testing.T) {
 	c.fill(n, "a", 20)
 	back := c.node(3)
 	back.start()
-	for range 30 {
-		c.tickOnce()
-		for len(c.net) > 0 {
-			c.deliver(0, false)
-		}
-		for _, m := range []*node{n, c.node(2), back} {
-			m.storeWrites(len(m.writes))
-		}
-		if back.fetch != nil {
-			break
-		}
-	}
-	f := back.fetch
-	if f == nil {
-		t.Fatal("no checkpoint was offered")
-	}
+	f := c.untilOffered(back)
 	back.fetch = nil
 	back.rep.Fetched(f, nil, errors.New("the link broke"))
 	n.rep.ReportSnapshot(3, false)
@@ -190,6 +175,57 @@ func TestFailedFetchIsRepeated(t *testing.T) {
 	if got := back.rep.Status().Installs; got != 1 {
 		t.Fatalf("installed %d checkpoints", got)
 	}
+}
+
+// untilOffered lets time pass until a member is asked to fetch a checkpoint.
+func (c *cluster) untilOffered(n *node) *Fetch {
+	c.t.Helper()
+	for range 30 {
+		c.tickOnce()
+		for len(c.net) > 0 {
+			c.deliver(0, false)
+		}
+		if n.fetch != nil {
+			return n.fetch
+		}
+		for _, m := range c.nodes {
+			m.storeWrites(len(m.writes))
+		}
+	}
+	c.t.Fatal("no checkpoint was offered")
+	return nil
+}
+
+// While a checkpoint is on its way into the storage, a newer one is offered: the
+// first is installed with its own model.
+func TestOfferDuringInstallation(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 13)
+	c := newCluster(t, 13, 3, shortLog)
+	n := c.elect(1)
+	c.node(3).crash(0)
+	c.fill(n, "a", 10)
+	back := c.node(3)
+	back.start()
+	c.untilOffered(back)
+	back.background()
+	if back.rep.install.writing == nil {
+		t.Fatal("nothing is being installed")
+	}
+	back.frozen = true
+	c.fill(n, "b", 10)
+	n.rep.ReportSnapshot(3, false)
+	c.tick(5)
+	if back.fetch != nil || back.rep.Status().Installs != 0 {
+		t.Fatalf("a second checkpoint is fetched: %+v", back.fetch)
+	}
+	back.frozen = false
+	c.settle()
+	if st := back.rep.Status(); st.Installs != 1 || st.Head.Revision < 8 {
+		t.Fatalf("installed %d checkpoints, at revision %d", st.Installs, st.Head.Revision)
+	}
+	n.rep.ReportSnapshot(3, false)
+	c.tick(30)
+	c.sameModels()
 }
 
 // What a member cannot fold stops it, with a message that says what and where.

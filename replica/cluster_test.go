@@ -70,6 +70,7 @@ type node struct {
 	writes  []*raftlog.Write
 	job     *CheckpointJob[model]
 	fetch   *Fetch
+	frozen  bool      // its disk does not answer
 	leading []Leading // as told
 	written int       // checkpoint jobs done since the start
 }
@@ -313,7 +314,7 @@ func (c *cluster) settle() {
 				continue
 			}
 			n.pump()
-			if len(n.writes) > 0 {
+			if len(n.writes) > 0 && !n.frozen {
 				n.storeWrites(len(n.writes))
 				busy = true
 			}
@@ -356,7 +357,7 @@ func (c *cluster) elect(id uint64) *node {
 			return n
 		}
 		for _, other := range c.nodes {
-			if other.rep != nil && other != n {
+			if other.rep != nil && other != n && !c.cut[[2]uint64{id, other.id}] {
 				_ = other.rep.ForgetLeader() // refused by a leader, which is then told to hand over
 				other.rep.TransferLeader(id)
 				other.pump()

@@ -271,6 +271,7 @@ func TestDrainAnswersThenHandsOver(t *testing.T) {
 	n := c.elect(1)
 	c.tick(2)
 	flying := n.submit(createTable("a", "a"))
+	gathered := n.submit(createTable("c", "c"))
 	n.rep.Drain()
 	n.pump()
 	n.submit(createTable("b", "b")).wantReason(t, metadatav1.ErrorReason_ERROR_REASON_STOPPING)
@@ -279,6 +280,7 @@ func TestDrainAnswersThenHandsOver(t *testing.T) {
 	}
 	c.settle()
 	flying.wantOK(t)
+	gathered.wantOK(t)
 	c.tick(1)
 	if !n.rep.Drained() || c.leader() == nil || c.leader() == n {
 		t.Fatalf("drained %t, %+v", n.rep.Drained(), n.rep.Status().SoftState)
