@@ -1,0 +1,101 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/heliosdb/metadata/client"
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+)
+
+// Exit codes. They are part of the interface: scripts depend on them.
+const (
+	exitOK          = 0
+	exitError       = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitConflict    = 4 // taken, changed by somebody else, or not in this state
+	exitUnavailable = 5 // not reached, or not able to answer now
+	exitDenied      = 6
+)
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ message string }
+
+func (e *usageError) Error() string { return e.message }
+
+func usage(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+// toldError is an outcome that was told already and only needs its code.
+type toldError struct{ code int }
+
+func (e *toldError) Error() string { return "" }
+
+// exitCodes maps what the service says.
+var exitCodes = map[connect.Code]int{
+	connect.CodeNotFound:           exitNotFound,
+	connect.CodeAlreadyExists:      exitConflict,
+	connect.CodeAborted:            exitConflict,
+	connect.CodeFailedPrecondition: exitConflict,
+	connect.CodeUnavailable:        exitUnavailable,
+	connect.CodeDeadlineExceeded:   exitUnavailable,
+	connect.CodePermissionDenied:   exitDenied,
+	connect.CodeUnauthenticated:    exitDenied,
+}
+
+// exitCode returns the code of an error.
+func exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	if told, ok := errors.AsType[*toldError](err); ok {
+		return told.code
+	}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return exitUsage
+	}
+	if e, ok := errors.AsType[*connect.Error](err); ok {
+		if code, known := exitCodes[e.Code()]; known {
+			return code
+		}
+	}
+	return exitError
+}
+
+// explain is an error as people read it: a sentence, and a line for each field
+// that is to blame if there are several.
+func explain(err error, endpoints []string) string {
+	var b strings.Builder
+	b.WriteString("error: " + output.Plain(sentence(err, endpoints)))
+	if violations := client.FieldViolations(err); len(violations) > 1 {
+		for _, v := range violations {
+			b.WriteString("\n  " + output.Plain(v.GetField()+": "+v.GetDescription()))
+		}
+	}
+	return b.String()
+}
+
+func sentence(err error, endpoints []string) string {
+	e, ok := errors.AsType[*connect.Error](err)
+	if !ok {
+		return err.Error()
+	}
+	if id, unknown := client.OutcomeUnknown(err); unknown {
+		return fmt.Sprintf("%s; whether it took effect is unknown: repeat the command with --request-id %s to find out", e.Message(), id)
+	}
+	if len(e.Details()) > 0 {
+		return e.Message()
+	}
+	// The service gives details with each error; this one comes from the way to it.
+	switch e.Code() {
+	case connect.CodeUnavailable, connect.CodeDeadlineExceeded:
+		return fmt.Sprintf("no answer from %s: %s; is the service running there? (heliosmeta serve)",
+			strings.Join(endpoints, ", "), e.Message())
+	}
+	return e.Message()
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/heliosdb/metadata/client"
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// session is one run of the program: its streams, and what the global flags said.
+type session struct {
+	in        io.Reader
+	out, err  io.Writer
+	lookupEnv func(string) (string, bool)
+	started   bool // a command runs; errors before are errors of usage
+
+	endpoints      []string
+	format         output.Format
+	timeout        time.Duration
+	actor          string
+	tls            tlsFiles
+	consistency    string
+	writing        writeFlags
+	completionTime time.Duration
+}
+
+// tlsFiles name what secures a connection.
+type tlsFiles struct{ ca, cert, key string }
+
+func newSession(in io.Reader, out, err io.Writer, lookupEnv func(string) (string, bool)) *session {
+	return &session{in: in, out: out, err: err, lookupEnv: lookupEnv, format: output.Table, completionTime: time.Second}
+}
+
+func (s *session) printer() output.Printer { return output.Printer{To: s.out, Format: s.format} }
+
+// say tells people what happens; programs do not read it.
+func (s *session) say(format string, args ...any) {
+	_, _ = fmt.Fprintln(s.err, output.Plain(fmt.Sprintf(format, args...)))
+}
+
+// connect returns a client. It is the caller's to close.
+func (s *session) connect() (*client.Client, error) {
+	config, err := s.tls.load(s.endpoints)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Options{
+		Endpoints: s.endpoints, Timeout: s.timeout, TLS: config, Actor: s.actor,
+		Logger: slog.New(&patience{session: s}),
+	})
+}
+
+// load reads the files; no files and no https endpoint mean plain text.
+func (f tlsFiles) load(endpoints []string) (*tls.Config, error) {
+	secure := f != tlsFiles{}
+	for _, endpoint := range endpoints {
+		secure = secure || strings.HasPrefix(endpoint, "https://")
+	}
+	if !secure {
+		return nil, nil
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if f.ca != "" {
+		text, err := os.ReadFile(f.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--tls-ca: %s has no certificate in PEM form", f.ca)
+		}
+	}
+	if f.cert == "" && f.key == "" {
+		return config, nil
+	}
+	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert %q with --tls-key %q: %w", f.cert, f.key, err)
+	}
+	config.Certificates = []tls.Certificate{pair}
+	return config, nil
+}
+
+// call connects, calls and closes.
+func call[Res any](
+	ctx context.Context, s *session, f func(context.Context, *client.Client) (Res, error),
+) (Res, error) {
+	c, err := s.connect()
+	if err != nil {
+		var none Res
+		return none, err
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	return f(ctx, c)
+}
+
+// readOptions are what --consistency says.
+func (s *session) readOptions() (*metadatav1.ReadOptions, error) {
+	switch level, position, _ := strings.Cut(s.consistency, "="); level {
+	case "linearizable":
+		return nil, nil
+	case "local":
+		return &metadatav1.ReadOptions{Consistency: metadatav1.Consistency_CONSISTENCY_LOCAL}, nil
+	case "at-least":
+		at, err := parsePosition(position)
+		if err != nil {
+			return nil, usage("--consistency %q: %v", s.consistency, err)
+		}
+		return &metadatav1.ReadOptions{Consistency: metadatav1.Consistency_CONSISTENCY_AT_LEAST, AtLeast: at}, nil
+	}
+	return nil, usage("--consistency %q: write linearizable, local or at-least=SCHEMA:TOPOLOGY", s.consistency)
+}
+
+// parsePosition reads revisions as they are printed, such as 12:4.
+func parsePosition(text string) (*metadatav1.Position, error) {
+	p := new(metadatav1.Position)
+	var rest string
+	n, _ := fmt.Sscanf(text+" ", "%d:%d%s", &p.SchemaRevision, &p.TopologyRevision, &rest)
+	if n != 2 {
+		return nil, fmt.Errorf("position %q; write SCHEMA:TOPOLOGY, such as 12:4", text)
+	}
+	return p, nil
+}
+
+func showPosition(p *metadatav1.Position) string {
+	return fmt.Sprintf("%d:%d", p.GetSchemaRevision(), p.GetTopologyRevision())
+}
+
+// patience tells people once that the service does not answer yet.
+type patience struct {
+	session *session
+	told    bool
+}
+
+// Enabled implements slog.Handler.
+func (p *patience) Enabled(context.Context, slog.Level) bool { return !p.told }
+
+// Handle implements slog.Handler.
+func (p *patience) Handle(_ context.Context, r slog.Record) error {
+	if p.told {
+		return nil
+	}
+	p.told = true
+	var why, endpoint string
+	r.Attrs(func(a slog.Attr) bool {
+		switch a.Key {
+		case "error":
+			why = a.Value.String()
+		case "endpoint":
+			endpoint = a.Value.String()
+		}
+		return true
+	})
+	p.session.say("%s does not answer yet, trying again: %s", cmp.Or(endpoint, "the service"), why)
+	return nil
+}
+
+// WithAttrs implements slog.Handler; the client adds none.
+func (p *patience) WithAttrs([]slog.Attr) slog.Handler { return p }
+
+// WithGroup implements slog.Handler; the client adds none.
+func (p *patience) WithGroup(string) slog.Handler { return p }
