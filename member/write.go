@@ -85,6 +85,11 @@ func (m *Member) attempt(ctx context.Context, r *running, s streamer, q replica.
 // writeHere decides a command on this member and completes the reply.
 func (m *Member) writeHere(ctx context.Context, r *running, s streamer, q replica.Request) (proto.Message, error) {
 	reply, revision, err := s.submit(ctx, q)
+	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_NODE_ALIVE) {
+		f := *failure.As(err)
+		f.RetryAfter, _ = m.Leases() // by then the lease has run out, if the other is gone
+		return nil, &f
+	}
 	if err != nil {
 		return nil, err
 	}

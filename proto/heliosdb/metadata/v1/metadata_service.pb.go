@@ -1375,7 +1375,8 @@ type DrainNodeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The node as it is now.
 	Node *NodeInfo `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	// Ids of the shards that still name the node, at most 1,000.
+	// Ids of the shards that still name the node, at most 1,000. A retry with the
+	// same request id gets those of its own moment.
 	ShardIds []uint64 `protobuf:"varint,2,rep,packed,name=shard_ids,json=shardIds,proto3" json:"shard_ids,omitempty"`
 	// Position, and the events of a dry run.
 	Result        *WriteResult `protobuf:"bytes,3,opt,name=result,proto3" json:"result,omitempty"`
@@ -1744,7 +1745,8 @@ type UpdateShardMapResponse struct {
 	Shards []*ShardInfo `protobuf:"bytes,1,rep,name=shards,proto3" json:"shards,omitempty"`
 	// Ids of the shards that are gone.
 	RemovedShardIds []uint64 `protobuf:"varint,2,rep,packed,name=removed_shard_ids,json=removedShardIds,proto3" json:"removed_shard_ids,omitempty"`
-	// Ranges that no shard holds, by key; at most 1,000.
+	// Ranges that no shard holds, by key; at most 1,000. A retry with the same
+	// request id gets those of its own moment.
 	Holes []*KeyRange `protobuf:"bytes,3,rep,name=holes,proto3" json:"holes,omitempty"`
 	// Position, and the events of a dry run.
 	Result        *WriteResult `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
