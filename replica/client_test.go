@@ -26,7 +26,8 @@ type client struct {
 	reading *readOutcome
 	known   uint64            // highest revision acknowledged to this client
 	acked   map[string]uint64 // request id to revision
-	probes  int               // duplicates that were rejected rightly
+	reads   int               // that were answered rightly
+	probes  int               // commands that were rejected rightly
 	probe   *outcome
 }
 
@@ -35,9 +36,9 @@ func (k *client) table() string { return fmt.Sprintf("t%d", k.id) }
 // step does the next thing, on a member that is up.
 func (k *client) step(n *node) {
 	k.since++
-	k.readStep(n)
 	k.probeStep(n)
 	switch {
+	case k.readStep(n): // nothing else meanwhile, so that it knows what has to be read
 	case k.cmd == nil:
 		k.request++
 		k.create, k.retries = !k.exists, 0
@@ -89,51 +90,35 @@ func (k *client) take(n *node) {
 	k.cmd = nil
 }
 
-// readStep checks that a linearizable read on any member sees every write that was
-// acknowledged before it began.
-func (k *client) readStep(n *node) {
-	if k.reading != nil && !k.reading.done {
-		if k.c.rng.IntN(200) == 0 {
-			k.reading = nil // gave up
+// readStep checks, between two commands, that a linearizable read on any member sees
+// what was acknowledged before it began. It reports whether a read is under way.
+func (k *client) readStep(n *node) bool {
+	switch {
+	case k.cmd != nil:
+		return false
+	case k.reading == nil:
+		if k.c.rng.IntN(2) == 0 {
+			k.reading = n.read(Read[model]{})
 		}
-		return
+		return k.reading != nil
+	case !k.reading.done && k.c.rng.IntN(50) != 0:
+		return true
 	}
-	k.reading = nil
-	if k.cmd != nil || k.c.rng.IntN(2) == 0 {
-		return
+	if a := k.reading.answer; k.reading.done && a.Err == nil {
+		if have := a.State.Head.Revision; have < k.known {
+			k.c.t.Fatalf("client %d: a read saw revision %d, %d was acknowledged", k.id, have, k.known)
+		}
+		if _, have := a.State.Model.TableByName("public", k.table()); have != k.exists {
+			k.c.t.Fatalf("client %d: a read says that the table exists: %t; acknowledged is %t", k.id, have, k.exists)
+		}
+		k.reads++
 	}
-	exists, known := k.exists, k.known
-	var o *readOutcome
-	o = n.read(Read[model]{})
-	k.reading = o
-	if o.done {
-		k.checkRead(o, exists, known)
-		return
-	}
-	// The answer may come while the next write of this client is under way, which may
-	// or may not be seen. So only the revision is checked then.
-	k.c.pendingReads = append(k.c.pendingReads, pendingRead{o, known})
-}
-
-type pendingRead struct {
-	o     *readOutcome
-	known uint64
-}
-
-func (k *client) checkRead(o *readOutcome, exists bool, known uint64) {
-	if o.answer.Err != nil {
-		return
-	}
-	if have := o.answer.State.Head.Revision; have < known {
-		k.c.t.Fatalf("client %d: a read saw revision %d, %d was acknowledged", k.id, have, known)
-	}
-	if _, have := o.answer.State.Model.TableByName("public", k.table()); have != exists {
-		k.c.t.Fatalf("client %d: a read says that the table exists: %t; acknowledged is %t", k.id, have, exists)
-	}
+	k.reading = nil // answered, or given up
+	return false
 }
 
 // probeStep sends a command that has to be rejected: it drops a table that nobody
-// ever made, or makes one that exists all the time while the client is idle.
+// ever made.
 func (k *client) probeStep(n *node) {
 	if k.probe != nil {
 		if k.probe.done {
