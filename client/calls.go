@@ -10,27 +10,25 @@ import (
 )
 
 // A Client offers the service's contract.
-var _ metadatav1connect.MetadataServiceClient = (*Client)(nil)
+var (
+	_ metadatav1connect.MetadataServiceClient = (*Client)(nil)
+	_ metadatav1connect.ClusterServiceClient  = (*Client)(nil)
+)
 
 type service = metadatav1connect.MetadataServiceClient
-
-const (
-	schema   = metadatav1.Stream_STREAM_SCHEMA
-	topology = metadatav1.Stream_STREAM_TOPOLOGY
-)
 
 // CreateNamespace creates a namespace.
 func (c *Client) CreateNamespace(
 	ctx context.Context, req *metadatav1.CreateNamespaceRequest,
 ) (*metadatav1.CreateNamespaceResponse, error) {
-	return write(ctx, c, schema, req, service.CreateNamespace)
+	return write(ctx, c, schemaStream, req, service.CreateNamespace)
 }
 
 // DropNamespace drops an empty namespace.
 func (c *Client) DropNamespace(
 	ctx context.Context, req *metadatav1.DropNamespaceRequest,
 ) (*metadatav1.DropNamespaceResponse, error) {
-	return write(ctx, c, schema, req, service.DropNamespace)
+	return write(ctx, c, schemaStream, req, service.DropNamespace)
 }
 
 // ListNamespaces lists namespaces by name.
@@ -44,21 +42,21 @@ func (c *Client) ListNamespaces(
 func (c *Client) CreateTable(
 	ctx context.Context, req *metadatav1.CreateTableRequest,
 ) (*metadatav1.CreateTableResponse, error) {
-	return write(ctx, c, schema, req, service.CreateTable)
+	return write(ctx, c, schemaStream, req, service.CreateTable)
 }
 
 // AlterTable changes a table.
 func (c *Client) AlterTable(
 	ctx context.Context, req *metadatav1.AlterTableRequest,
 ) (*metadatav1.AlterTableResponse, error) {
-	return write(ctx, c, schema, req, service.AlterTable)
+	return write(ctx, c, schemaStream, req, service.AlterTable)
 }
 
 // DropTable drops a table.
 func (c *Client) DropTable(
 	ctx context.Context, req *metadatav1.DropTableRequest,
 ) (*metadatav1.DropTableResponse, error) {
-	return write(ctx, c, schema, req, service.DropTable)
+	return write(ctx, c, schemaStream, req, service.DropTable)
 }
 
 // GetTable returns a table.
@@ -79,21 +77,21 @@ func (c *Client) ListTables(
 func (c *Client) RegisterNode(
 	ctx context.Context, req *metadatav1.RegisterNodeRequest,
 ) (*metadatav1.RegisterNodeResponse, error) {
-	return write(ctx, c, topology, req, service.RegisterNode)
+	return write(ctx, c, topologyStream, req, service.RegisterNode)
 }
 
 // UnregisterNode removes a node.
 func (c *Client) UnregisterNode(
 	ctx context.Context, req *metadatav1.UnregisterNodeRequest,
 ) (*metadatav1.UnregisterNodeResponse, error) {
-	return write(ctx, c, topology, req, service.UnregisterNode)
+	return write(ctx, c, topologyStream, req, service.UnregisterNode)
 }
 
 // DrainNode keeps new shards away from a node.
 func (c *Client) DrainNode(
 	ctx context.Context, req *metadatav1.DrainNodeRequest,
 ) (*metadatav1.DrainNodeResponse, error) {
-	return write(ctx, c, topology, req, service.DrainNode)
+	return write(ctx, c, topologyStream, req, service.DrainNode)
 }
 
 // GetNode returns a node.
@@ -114,7 +112,7 @@ func (c *Client) ListNodes(
 func (c *Client) UpdateShardMap(
 	ctx context.Context, req *metadatav1.UpdateShardMapRequest,
 ) (*metadatav1.UpdateShardMapResponse, error) {
-	return write(ctx, c, topology, req, service.UpdateShardMap)
+	return write(ctx, c, topologyStream, req, service.UpdateShardMap)
 }
 
 // GetShard returns a shard by id or key.
@@ -146,53 +144,49 @@ func (c *Client) ApplyBatch(
 }
 
 // Heartbeat renews a node's lease. A beat that reaches the service late is a beat
-// nevertheless, so it is retried like a read.
+// nevertheless, so it is retried like a read; count the lease from before the call.
 func (c *Client) Heartbeat(
 	ctx context.Context, req *metadatav1.HeartbeatRequest,
 ) (*metadatav1.HeartbeatResponse, error) {
-	return read(ctx, c, req, service.Heartbeat)
+	t := c.tries(topologyStream, beatTimeout)
+	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*metadatav1.HeartbeatResponse, error) {
+		return e.unary.Heartbeat(ctx, req)
+	})
 }
 
 // StreamHeartbeats opens a stream of beats to one member. It does not reconnect.
 func (c *Client) StreamHeartbeats(
 	ctx context.Context,
 ) (*connect.BidiStreamForClientSimple[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse], error) {
-	return c.endpoints[c.pick(topology, 0)].stream.StreamHeartbeats(ctx)
+	return c.endpoints[c.first(topologyStream)].stream.StreamHeartbeats(ctx)
 }
 
 // Subscribe opens a subscription to one member. It does not resume: see Watch.
 func (c *Client) Subscribe(
 	ctx context.Context, req *metadatav1.SubscribeRequest,
 ) (*connect.ServerStreamForClient[metadatav1.SubscribeResponse], error) {
-	return c.endpoints[c.pick(0, 0)].stream.Subscribe(ctx, req)
+	return c.endpoints[c.first(0)].stream.Subscribe(ctx, req)
 }
 
 // Status describes the cluster as the first member that answers sees it.
 func (c *Client) Status(
 	ctx context.Context, req *metadatav1.StatusRequest,
 ) (*metadatav1.StatusResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
-	defer cancel()
-	var err error
-	for i := range c.endpoints {
-		e := c.endpoints[c.pick(0, i)]
-		var res *metadatav1.StatusResponse
-		if res, err = e.cluster.Status(ctx, req); err == nil {
-			return res, nil
-		}
-	}
-	return nil, err
+	t := c.tries(0, attemptTimeout)
+	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*metadatav1.StatusResponse, error) {
+		return e.cluster.Status(ctx, req)
+	})
 }
 
 // streamOfBatch returns the stream that the first command of a batch belongs to.
 func streamOfBatch(req *metadatav1.ApplyBatchRequest) metadatav1.Stream {
 	if len(req.GetCommands()) == 0 {
-		return schema
+		return schemaStream
 	}
 	switch req.GetCommands()[0].GetCommand().(type) {
 	case *metadatav1.Command_RegisterNode, *metadatav1.Command_UnregisterNode,
 		*metadatav1.Command_DrainNode, *metadatav1.Command_UpdateShardMap:
-		return topology
+		return topologyStream
 	}
-	return schema
+	return schemaStream
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,8 +53,13 @@ type Client struct {
 	endpoints []*endpoint
 	preferred atomic.Uint32 // index of the endpoint that answered last
 	leaders   leaders
+	known     known
 	transport [2]*http.Transport // for unary calls and for streams
 	metrics   metrics
+
+	life       context.Context // ends with Close
+	end        context.CancelFunc
+	background sync.WaitGroup // look-ups and caches
 }
 
 // endpoint is one member as the client reaches it.
@@ -78,6 +85,7 @@ func New(opts Options) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	// HTTP/1.1 is the cheapest way to make unary calls with net/http; streams
 	// need HTTP/2 to carry both directions at once.
 	c.transport[0] = newTransport(opts.TLS, false)
@@ -92,8 +100,11 @@ func New(opts Options) (*Client, error) {
 	return c, nil
 }
 
-// Close drops idle connections. Calls in flight end as they would without it.
+// Close ends the client's caches and drops idle connections. Calls and Watches in
+// flight end as they would without it.
 func (c *Client) Close() {
+	c.end()
+	c.background.Wait()
 	for _, t := range c.transport {
 		t.CloseIdleConnections()
 	}

@@ -1,11 +1,14 @@
 package client
 
 import (
+	"crypto/tls"
 	"errors"
+	"net"
 	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -98,8 +101,14 @@ func detail[D any](err error) (D, bool) {
 // retryable reports whether another attempt can help, and how long the service
 // asks to wait before it.
 func retryable(err error) (wait time.Duration, ok bool) {
+	if e, told := errors.AsType[*connect.Error](err); !told || errors.Is(e, proto.Error) {
+		return 0, false // not of a connection: the request cannot be encoded
+	}
+	if _, bad := errors.AsType[*tls.CertificateVerificationError](err); bad {
+		return 0, false
+	}
 	info, _ := detail[*errdetails.RetryInfo](err)
-	wait = info.GetRetryDelay().AsDuration()
+	wait = max(0, info.GetRetryDelay().AsDuration())
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeDeadlineExceeded:
 		return wait, true
@@ -111,4 +120,19 @@ func retryable(err error) (wait time.Duration, ok bool) {
 		return wait, Reason(err) == metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED && !connect.IsWireError(err)
 	}
 	return 0, false
+}
+
+// mayHaveHappened reports whether a write that failed with a retryable error may
+// have taken effect nevertheless.
+func mayHaveHappened(err error) bool {
+	switch Reason(err) {
+	case metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN,
+		metadatav1.ErrorReason_ERROR_REASON_DEADLINE,
+		metadatav1.ErrorReason_ERROR_REASON_CANCELED:
+		return true
+	case metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+		op, ok := errors.AsType[*net.OpError](err)
+		return !ok || op.Op != "dial" // nothing was sent if nobody was reached
+	}
+	return false
 }

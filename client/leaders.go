@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	leaderRefresh = 30 * time.Second // how long a look-up counts
-	leaderTimeout = 2 * time.Second  // for one look-up
+	leaderRefresh = 30 * time.Second       // how long a look-up that found the leader counts
+	leaderRetry   = 500 * time.Millisecond // how long one that did not
+	leaderTimeout = 2 * time.Second        // for one look-up
 )
 
 // leaders remembers which endpoint leads which stream, so that writes need no
@@ -21,6 +22,17 @@ type leaders struct {
 	index   map[metadatav1.Stream]int
 	asked   time.Time
 	looking bool
+}
+
+// first returns the endpoint that a call asks first: the stream's leader if it
+// is known, else the one that answered last.
+func (c *Client) first(s metadatav1.Stream) int {
+	if s != 0 {
+		if leader, ok := c.leader(s); ok {
+			return leader
+		}
+	}
+	return int(c.preferred.Load())
 }
 
 // leader returns the endpoint that leads a stream, if known. It starts a look-up
@@ -33,33 +45,48 @@ func (c *Client) leader(s metadatav1.Stream) (int, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	index, ok := l.index[s]
-	if !l.looking && (!ok || time.Since(l.asked) > leaderRefresh) {
+	age := time.Since(l.asked)
+	if !l.looking && (age > leaderRefresh || !ok && age > leaderRetry) && c.life.Err() == nil {
 		l.looking = true
-		go c.lookUpLeaders()
+		c.background.Go(c.lookUpLeaders)
 	}
 	return index, ok
 }
 
-// forget drops what is known of a stream's leader.
-func (l *leaders) forget(s metadatav1.Stream) {
+// suspect forgets the leader of a stream if it is this endpoint: an attempt there
+// failed.
+func (l *leaders) suspect(s metadatav1.Stream, index int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.index, s)
+	if at, ok := l.index[s]; ok && at == index {
+		delete(l.index, s)
+	}
 }
 
-// lookUpLeaders asks the members, one after the other, who leads.
+// lookUpLeaders asks the members, one after the other, who leads, until it knows
+// an endpoint for each leader.
 func (c *Client) lookUpLeaders() {
-	ctx, cancel := context.WithTimeout(context.Background(), leaderTimeout)
+	ctx, cancel := context.WithTimeout(c.life, leaderTimeout)
 	defer cancel()
+	leading := make(map[metadatav1.Stream]uint64) // member ids
+	endpoints := make(map[uint64]int)             // by member id
 	found := make(map[metadatav1.Stream]int)
 	for i := range c.endpoints {
-		e := c.endpoints[(int(c.preferred.Load())+i)%len(c.endpoints)]
-		status, err := e.cluster.Status(ctx, &metadatav1.StatusRequest{})
+		at := (int(c.preferred.Load()) + i) % len(c.endpoints)
+		status, err := c.statusOf(ctx, c.endpoints[at])
 		if err != nil {
 			continue
 		}
-		c.matchLeaders(status, found)
-		break
+		endpoints[status.GetMemberId()] = at
+		c.noteLeaders(status, leading, endpoints)
+		for s, id := range leading {
+			if index, ok := endpoints[id]; ok {
+				found[s] = index
+			}
+		}
+		if len(found) == len(streams) {
+			break
+		}
 	}
 	l := &c.leaders
 	l.mu.Lock()
@@ -67,17 +94,27 @@ func (c *Client) lookUpLeaders() {
 	l.index, l.asked, l.looking = found, time.Now(), false
 }
 
-// matchLeaders finds the endpoints of the leaders by the addresses that the
-// members advertise. A leader that is not among the endpoints stays unknown.
-func (c *Client) matchLeaders(status *metadatav1.StatusResponse, found map[metadatav1.Stream]int) {
+// statusOf asks one endpoint, which has to answer soon.
+func (c *Client) statusOf(ctx context.Context, e *endpoint) (*metadatav1.StatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, leaderTimeout/2)
+	defer cancel()
+	return e.cluster.Status(ctx, &metadatav1.StatusRequest{})
+}
+
+// noteLeaders takes from an answer who leads, and which endpoints are known by
+// the addresses that the members advertise. Endpoints under other names are
+// found by asking them.
+func (c *Client) noteLeaders(
+	status *metadatav1.StatusResponse, leading map[metadatav1.Stream]uint64, endpoints map[uint64]int,
+) {
 	for _, m := range status.GetMembers() {
+		i := slices.IndexFunc(c.endpoints, func(e *endpoint) bool { return e.address == m.GetApiAddress() })
+		if i >= 0 {
+			endpoints[m.GetMemberId()] = i
+		}
 		for _, s := range m.GetStreams() {
-			if s.GetRole() != metadatav1.Role_ROLE_LEADER {
-				continue
-			}
-			i := slices.IndexFunc(c.endpoints, func(e *endpoint) bool { return e.address == m.GetApiAddress() })
-			if i >= 0 {
-				found[s.GetStream()] = i
+			if s.GetRole() == metadatav1.Role_ROLE_LEADER {
+				leading[s.GetStream()] = m.GetMemberId()
 			}
 		}
 	}

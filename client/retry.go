@@ -2,33 +2,43 @@ package client
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"time"
 
-	"connectrpc.com/connect"
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
-	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
 
 const (
 	// attemptTimeout is after how long without an answer the next member is
-	// asked: a member may be paused, or behind a broken link.
-	attemptTimeout = 3 * time.Second
-	minBackoff     = 5 * time.Millisecond
-	maxBackoff     = 500 * time.Millisecond
+	// asked: a member may be paused, or behind a broken link. It is longer than a
+	// member waits for a leader.
+	attemptTimeout = 4 * time.Second
+	// beatTimeout is the same for heartbeats, which have to be answered well
+	// within a lease.
+	beatTimeout = time.Second
+	minBackoff  = 5 * time.Millisecond
+	maxBackoff  = 500 * time.Millisecond
+	// knownFor is how long a revision seen in an answer counts as what the client
+	// knows when it sends a write.
+	knownFor = 30 * time.Second
 )
 
-// method is a unary rpc as the generated client offers it.
-type method[Req, Res any] = func(metadatav1connect.MetadataServiceClient, context.Context, *Req) (*Res, error)
+// method is a unary rpc as an endpoint offers it.
+type method[Req, Res any] = func(service, context.Context, *Req) (*Res, error)
+
+// attempt is one try of a call at one member.
+type attempt[Res any] = func(ctx context.Context, e *endpoint, first bool) (*Res, error)
 
 // read makes a call without effect: it may be repeated at will.
 func read[Req, Res any](ctx context.Context, c *Client, req *Req, call method[Req, Res]) (*Res, error) {
-	return attempts(ctx, c, 0, req, call)
+	t := c.tries(0, attemptTimeout)
+	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*Res, error) {
+		return call(e.unary, ctx, req)
+	})
 }
 
 // write makes a call with effect. All attempts carry one request id, so at most
@@ -39,91 +49,123 @@ func write[Req, Res any, P interface {
 	GetWrite() *metadatav1.WriteOptions
 }](ctx context.Context, c *Client, s metadatav1.Stream, req *Req, call method[Req, Res]) (*Res, error) {
 	p := P(req)
+	known := uint64(0)
 	if p.GetWrite().GetRequestId() == "" {
 		p = proto.Clone(p).(P)
-		setRequestID(p, uuid.Must(uuid.NewV7()).String())
+		writeOptions(p).RequestId = uuid.Must(uuid.NewV7()).String()
+		known = c.known.revision(s)
 	}
-	res, err := attempts(ctx, c, s, (*Req)(p), call)
-	if err != nil && gaveUp(err) && !p.GetWrite().GetDryRun() {
+	t := c.tries(s, attemptTimeout)
+	res, err := perform(ctx, t, func(ctx context.Context, e *endpoint, first bool) (*Res, error) {
+		if !first && known > 0 && p.GetWrite().GetKnownRevision() == 0 {
+			// From now on the id may have been used; say how old it is, so that a
+			// service that has forgotten it says so instead of writing again.
+			p = proto.Clone(p).(P)
+			writeOptions(p).KnownRevision = known
+		}
+		return call(e.unary, ctx, (*Req)(p))
+	})
+	if err != nil && t.uncertain && !p.GetWrite().GetDryRun() {
 		err = &unknownOutcomeError{requestID: p.GetWrite().GetRequestId(), cause: err}
 	}
 	return res, err
 }
 
-// setRequestID fills in the request id of a write.
-func setRequestID(m proto.Message, id string) {
+// writeOptions returns the write options of a command, to be filled in.
+func writeOptions(m proto.Message) *metadatav1.WriteOptions {
 	r := m.ProtoReflect()
-	options := r.Mutable(r.Descriptor().Fields().ByName("write")).Message()
-	options.Interface().(*metadatav1.WriteOptions).RequestId = id
+	field := r.Descriptor().Fields().ByName("write")
+	return r.Mutable(field).Message().Interface().(*metadatav1.WriteOptions)
 }
 
-// gaveUp reports whether err means that no member gave an answer.
-func gaveUp(err error) bool {
-	code := connect.CodeOf(err)
-	return code == connect.CodeDeadlineExceeded || code == connect.CodeCanceled ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+// tries are the attempts of one call, one after the other.
+type tries struct {
+	client    *Client
+	stream    metadatav1.Stream // whose leader is asked first; 0: any member
+	timeout   time.Duration     // for one attempt
+	index     int               // of the endpoint to ask
+	failed    int               // attempts so far
+	uncertain bool              // an attempt may have taken effect, and none told
+	pause     *backoff.ExponentialBackOff
 }
 
-// attempts asks one member after the other until one answers, the context ends
-// or the answer is final.
-func attempts[Req, Res any](
-	ctx context.Context, c *Client, s metadatav1.Stream, req *Req, call method[Req, Res],
-) (*Res, error) {
+func (c *Client) tries(s metadatav1.Stream, timeout time.Duration) *tries {
+	return &tries{client: c, stream: s, timeout: timeout, index: c.first(s), pause: newBackoff()}
+}
+
+// perform asks one member after the other until one answers, the context ends or
+// the answer is final.
+func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, error) {
+	c := t.client
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.opts.Timeout)
 		defer cancel()
 	}
-	pause := newBackoff()
-	for attempt := 0; ; attempt++ {
-		index := c.pick(s, attempt)
-		res, err := once(ctx, c.endpoints[index], req, call)
+	if err := ctx.Err(); err != nil {
+		return nil, err // nothing was sent
+	}
+	for {
+		res, err := once(ctx, t, call)
 		if err == nil {
-			c.answered(index, attempt)
+			t.succeeded(res)
 			return res, nil
 		}
-		wait, again := retryable(err)
-		if !again || ctx.Err() != nil {
-			return nil, err
-		}
-		c.log.Debug("retrying", "endpoint", c.endpoints[index].address, "attempt", attempt+1, "error", err)
-		c.metrics.retries.Add(1)
-		c.leaders.forget(s)
-		// The first round through the endpoints is quick: the next one is
-		// likely to be fine.
-		if attempt+1 >= len(c.endpoints) {
-			wait = max(wait, pause.NextBackOff())
-		}
-		if !sleep(ctx, wait) {
+		wait, again := t.judge(ctx, err)
+		if !again || !sleep(ctx, wait) {
 			return nil, err
 		}
 	}
 }
 
 // once makes one attempt.
-func once[Req, Res any](ctx context.Context, e *endpoint, req *Req, call method[Req, Res]) (*Res, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+func once[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, error) {
+	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	return call(e.unary, ctx, req)
+	return call(ctx, t.client.endpoints[t.index], t.failed == 0)
 }
 
-// pick chooses the endpoint of an attempt: first the stream's leader if it is
-// known, else the one that answered last, then the others in turn.
-func (c *Client) pick(s metadatav1.Stream, attempt int) int {
-	start := int(c.preferred.Load())
-	if s != 0 {
-		if leader, ok := c.leader(s); ok {
-			start = leader
-		}
+func (t *tries) succeeded(res any) {
+	t.uncertain = false
+	t.client.known.learn(res)
+	if t.failed > 0 {
+		t.client.preferred.Store(uint32(t.index))
 	}
-	return (start + attempt) % len(c.endpoints)
 }
 
-// answered remembers who answered.
-func (c *Client) answered(index, attempt int) {
-	if attempt > 0 {
-		c.preferred.Store(uint32(index))
+// judge decides what follows from a failed attempt: whether to make another one,
+// at the next endpoint, and how long to wait before.
+func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again bool) {
+	hint, again := retryable(err)
+	if !again {
+		// The service has looked for the request id before it refused, unless it
+		// stumbled.
+		t.uncertain = t.uncertain && Reason(err) == metadatav1.ErrorReason_ERROR_REASON_INTERNAL
+		return 0, false
 	}
+	t.uncertain = t.uncertain || mayHaveHappened(err)
+	if ctx.Err() != nil {
+		return 0, false
+	}
+	c := t.client
+	c.log.Debug("retrying", "endpoint", c.endpoints[t.index].address, "attempt", t.failed+1, "error", err)
+	c.metrics.retries.Add(1)
+	c.leaders.suspect(t.stream, t.index)
+	t.index = (t.index + 1) % len(c.endpoints)
+	t.failed++
+	if hint > 0 {
+		// Those who were given the same hint should not come back together.
+		wait = hint + rand.N(hint/2+1)
+	}
+	// The first round through the endpoints is quick: the next one is likely to be
+	// fine.
+	if t.failed >= len(c.endpoints) {
+		wait = max(wait, t.pause.NextBackOff())
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < wait {
+		return 0, false
+	}
+	return wait, true
 }
 
 func newBackoff() *backoff.ExponentialBackOff {
@@ -136,7 +178,7 @@ func newBackoff() *backoff.ExponentialBackOff {
 // by chance, so that callers do not move in step.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
-		d = time.Duration(rand.Int64N(int64(time.Millisecond)))
+		d = rand.N(time.Millisecond)
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -1,0 +1,59 @@
+package client
+
+import (
+	"sync"
+	"time"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// known is the newest revision of each stream that answers have shown, and when.
+type known struct {
+	mu   sync.Mutex
+	last map[metadatav1.Stream]sighting
+}
+
+type sighting struct {
+	revision uint64
+	at       time.Time
+}
+
+// learn notes the position of an answer, if it has one.
+func (k *known) learn(answer any) {
+	var p *metadatav1.Position
+	switch a := answer.(type) {
+	case interface {
+		GetResult() *metadatav1.WriteResult
+	}:
+		p = a.GetResult().GetPosition()
+	case interface{ GetPosition() *metadatav1.Position }:
+		p = a.GetPosition()
+	}
+	if p == nil {
+		return
+	}
+	now := time.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.last == nil {
+		k.last = make(map[metadatav1.Stream]sighting)
+	}
+	for _, s := range streams {
+		if r := revisionOf(p, s); r >= k.last[s].revision {
+			k.last[s] = sighting{r, now}
+		}
+	}
+}
+
+// revision returns a stream's newest revision, if it was seen not long ago; else
+// 0. An old one is worth nothing: a write that comes with it would be refused for
+// what others did meanwhile.
+func (k *known) revision(s metadatav1.Stream) uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := k.last[s]
+	if time.Since(last.at) > knownFor {
+		return 0
+	}
+	return last.revision
+}

@@ -1,0 +1,284 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/projections/schema"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// mirror folds the frames of a subscription to everything into models: with the
+// members' fold, snapshots by way of the records of their checkpoints. It is a
+// step machine without clock or network, for one goroutine.
+//
+// What it shows never goes back. A snapshot is taken over when it is complete,
+// belongs to the same life of the cluster or a later one, and is not older than
+// what is shown; until then it is folded on beside.
+type mirror struct {
+	schema   side[*schema.Model]
+	topology side[*projections.TopologyModel]
+	// position is that of what is shown; nil: nothing is.
+	position *metadatav1.Position
+	// ahead is the position of the last bookmark, if what it says is not shown.
+	ahead *metadatav1.Position
+}
+
+func newMirror() *mirror {
+	return &mirror{
+		schema:   side[*schema.Model]{stream: schemaStream},
+		topology: side[*projections.TopologyModel]{stream: topologyStream},
+	}
+}
+
+// step takes the next frame. changed says that something else is shown than
+// before. After an error nothing shown is to be trusted.
+func (m *mirror) step(frame *metadatav1.SubscribeResponse) (changed bool, err error) {
+	switch f := frame.GetFrame().(type) {
+	case *metadatav1.SubscribeResponse_Reset_:
+		return false, m.reset(f.Reset_.GetStream())
+	case *metadatav1.SubscribeResponse_Snapshot:
+		s, err := m.side(f.Snapshot.GetStream())
+		if err == nil {
+			err = s.restore(f.Snapshot)
+		}
+		return false, err
+	case *metadatav1.SubscribeResponse_Changes:
+		s, err := m.side(f.Changes.GetStream())
+		if err == nil {
+			err = s.fold(f.Changes.GetChanges())
+		}
+		if err != nil {
+			return false, err
+		}
+		return m.show(), nil
+	case *metadatav1.SubscribeResponse_Bookmark:
+		return m.bookmark(f.Bookmark.GetPosition())
+	}
+	return false, &events.UnsupportedError{What: "a kind of frame"}
+}
+
+// current reports whether what is shown is all that has come.
+func (m *mirror) current() bool {
+	return m.position != nil && !m.schema.loading() && !m.topology.loading()
+}
+
+// sideways is a side whose model does not matter.
+type sideways interface {
+	restore(*metadatav1.SnapshotChunk) error
+	fold([]*metadatav1.Change) error
+	reset()
+	loading() bool
+	at() (shown, newest uint64, ready bool)
+	replace()
+}
+
+// sides returns the sides in the order of streams.
+func (m *mirror) sides() [len(streams)]sideways { return [...]sideways{&m.schema, &m.topology} }
+
+func (m *mirror) side(s metadatav1.Stream) (sideways, error) {
+	for i, known := range streams {
+		if s == known {
+			return m.sides()[i], nil
+		}
+	}
+	return nil, &events.UnsupportedError{What: fmt.Sprintf("stream %d", s)}
+}
+
+func (m *mirror) reset(s metadatav1.Stream) error {
+	m.ahead = nil
+	if s != 0 {
+		one, err := m.side(s)
+		if err == nil {
+			one.reset()
+		}
+		return err
+	}
+	for _, one := range m.sides() {
+		one.reset()
+	}
+	return nil
+}
+
+// bookmark takes the position of all that has come so far.
+func (m *mirror) bookmark(p *metadatav1.Position) (changed bool, err error) {
+	for i, one := range m.sides() {
+		_, newest, ready := one.at()
+		if said := revisionOf(p, streams[i]); !ready || said != newest {
+			return false, fmt.Errorf("client: a bookmark is at revision %d of %v, what came is at %d (complete: %v)",
+				said, streams[i], newest, ready)
+		}
+	}
+	if m.position != nil && p.GetClusterId() != m.position.GetClusterId() {
+		return false, fmt.Errorf("client: cluster %s answers where cluster %s did: name endpoints of one cluster only",
+			p.GetClusterId(), m.position.GetClusterId())
+	}
+	m.ahead = proto.CloneOf(p)
+	return m.show(), nil
+}
+
+// show takes over what has come, as far as it does not lead back.
+func (m *mirror) show() (changed bool) {
+	switch {
+	case m.ahead == nil: // it is not known yet which life of the cluster this is
+		return m.advance(m.position)
+	case m.position == nil || m.ahead.GetRecoveryEpoch() > m.position.GetRecoveryEpoch():
+		for _, one := range m.sides() {
+			one.replace()
+		}
+		m.position = proto.CloneOf(m.ahead)
+		m.advance(m.position)
+		return true
+	case m.ahead.GetRecoveryEpoch() < m.position.GetRecoveryEpoch():
+		return false
+	}
+	for _, one := range m.sides() {
+		if shown, newest, ready := one.at(); one.loading() && ready && newest >= shown {
+			one.replace()
+		}
+	}
+	return m.advance(m.position)
+}
+
+// advance moves the position to what the sides show.
+func (m *mirror) advance(p *metadatav1.Position) (changed bool) {
+	if p == nil {
+		return false
+	}
+	next := proto.CloneOf(p)
+	for i, one := range m.sides() {
+		shown, _, _ := one.at()
+		changed = changed || shown != revisionOf(p, streams[i])
+		setRevision(next, streams[i], shown)
+	}
+	m.position = next
+	return changed
+}
+
+// side is one stream of a mirror.
+type side[D projections.Domain[D]] struct {
+	stream metadatav1.Stream
+	shown  version[D]
+	// coming replaces shown when it is complete and not older.
+	coming   *version[D]
+	restorer projections.Restorer[D] // of a snapshot that is not complete
+	epoch    uint64                  // highest of a node in it
+	revision uint64                  // of it
+	// waiting says that a snapshot has to come first.
+	waiting bool
+}
+
+// version is a model at a revision.
+type version[D any] struct {
+	model    D
+	revision uint64
+	ready    bool
+}
+
+func (s *side[D]) loading() bool { return s.waiting || s.restorer != nil || s.coming != nil }
+
+// at returns the revision that is shown and that of what came last.
+func (s *side[D]) at() (shown, newest uint64, ready bool) {
+	switch {
+	case s.waiting || s.restorer != nil:
+		return s.shown.revision, 0, false
+	case s.coming != nil:
+		return s.shown.revision, s.coming.revision, true
+	}
+	return s.shown.revision, s.shown.revision, s.shown.ready
+}
+
+// replace shows what has come.
+func (s *side[D]) replace() {
+	if s.coming != nil {
+		s.shown, s.coming = *s.coming, nil
+	}
+}
+
+func (s *side[D]) reset() { s.waiting, s.restorer, s.coming = true, nil, nil }
+
+// restore takes a chunk of a snapshot.
+func (s *side[D]) restore(chunk *metadatav1.SnapshotChunk) error {
+	if level := chunk.GetFeatureLevel(); level > events.FeatureLevel {
+		return &events.UnsupportedError{What: fmt.Sprintf("feature level %d of %v", level, s.stream)}
+	}
+	if s.restorer == nil {
+		s.reset()
+		s.restorer, s.revision, s.epoch = s.shown.model.Restorer(), chunk.GetRevision(), 0
+		s.waiting = false
+	}
+	if chunk.GetRevision() != s.revision {
+		return fmt.Errorf("client: a snapshot of %v at revision %d goes on at revision %d", s.stream, s.revision, chunk.GetRevision())
+	}
+	for record, err := range records(chunk, &s.epoch) {
+		if err == nil {
+			err = s.restorer.Restore(record)
+		}
+		if err != nil {
+			return fmt.Errorf("client: a snapshot of %v: %w", s.stream, err)
+		}
+	}
+	if !chunk.GetLast() {
+		return nil
+	}
+	model, err := s.restorer.Done()
+	if err != nil {
+		return fmt.Errorf("client: a snapshot of %v: %w", s.stream, err)
+	}
+	s.restorer, s.coming = nil, &version[D]{model, s.revision, true}
+	return nil
+}
+
+// fold applies changes to what came last.
+func (s *side[D]) fold(changes []*metadatav1.Change) error {
+	to := &s.shown
+	if s.coming != nil {
+		to = s.coming
+	}
+	if s.waiting || s.restorer != nil || !to.ready {
+		return fmt.Errorf("client: changes of %v came before its snapshot was complete", s.stream)
+	}
+	next := to.revision
+	whole := make([]*events.Change, 0, len(changes))
+	for _, message := range changes {
+		c, err := events.FromMessage(message)
+		if err != nil {
+			return fmt.Errorf("client: %w", err)
+		}
+		next++
+		switch {
+		case c.Revision() != next:
+			return fmt.Errorf("client: change %d of %v came where change %d belongs", c.Revision(), s.stream, next)
+		case c.Stream() != s.stream || message.GetPartial():
+			return fmt.Errorf("client: change %d is not a whole change of %v", c.Revision(), s.stream)
+		}
+		whole = append(whole, c)
+	}
+	model, err := foldAll(to.model, whole)
+	if err == nil {
+		to.model, to.revision = model, next
+	}
+	return err
+}
+
+// foldAll turns the fold's panic, which ends a member, into an error.
+func foldAll[D projections.Domain[D]](model D, changes []*events.Change) (next D, err error) {
+	defer func() {
+		switch failed := recover().(type) {
+		case nil:
+		case error:
+			var fold *projections.FoldError
+			if !errors.As(failed, &fold) {
+				panic(failed)
+			}
+			err = fmt.Errorf("client: %w", fold)
+		default:
+			panic(failed)
+		}
+	}()
+	return model.Fold(changes...), nil
+}

@@ -1,0 +1,155 @@
+package client
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// snapshotInterrupted is the reason of the Reset with which a Watch begins a
+// snapshot anew.
+const snapshotInterrupted = "SNAPSHOT_INTERRUPTED"
+
+// resumption is what a Watch has seen, and how to go on from there. It is a step
+// machine without clock or network.
+type resumption struct {
+	request *metadatav1.SubscribeRequest // as the caller made it
+	// position is that of the last bookmark; nil: resuming is not possible yet.
+	position *metadatav1.Position
+	// seen is the revision up to which each stream was yielded. A stream without
+	// entry is at its beginning, or in a snapshot.
+	seen map[metadatav1.Stream]uint64
+	// partial says that a snapshot has begun, and no bookmark followed yet.
+	partial bool
+	// announced says that nothing came since the caller was told so.
+	announced bool
+
+	members int  // how many can be asked
+	lagging int  // answers in a row that the position lies in the future
+	lost    bool // the service said that it cannot resume
+}
+
+func newResumption(req *metadatav1.SubscribeRequest, members int) *resumption {
+	r := &resumption{request: proto.CloneOf(req), seen: make(map[metadatav1.Stream]uint64), members: members}
+	if r.request == nil {
+		r.request = &metadatav1.SubscribeRequest{}
+	}
+	if after := r.request.GetAfter(); after != nil {
+		r.position = proto.CloneOf(after)
+		for _, s := range streams {
+			r.seen[s] = revisionOf(after, s)
+		}
+	}
+	return r
+}
+
+// next returns the request of the next session.
+func (r *resumption) next() *metadatav1.SubscribeRequest {
+	req := proto.CloneOf(r.request)
+	switch {
+	case r.partial:
+		// Resuming would leave out the rest of the snapshot.
+		req.Start = &metadatav1.SubscribeRequest_Snapshot{Snapshot: true}
+	case r.position != nil:
+		after := proto.CloneOf(r.position)
+		for s, revision := range r.seen {
+			setRevision(after, s, max(revision, revisionOf(after, s)))
+		}
+		req.Start = &metadatav1.SubscribeRequest_After{After: after}
+		// A member that cannot resume has to say so first: another one may be able
+		// to, and a snapshot of a member that is behind would lead back in time.
+		req.FailOnGap = req.FailOnGap || !r.lost
+	}
+	return req
+}
+
+// broke notes why a session ended, and decides whether there is a next one and
+// how long to wait before.
+func (r *resumption) broke(err error) (wait time.Duration, again bool) {
+	if r.position == nil || r.partial || r.lost {
+		return retryable(err)
+	}
+	switch Reason(err) {
+	case metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION:
+		if r.lagging++; r.lagging < r.members {
+			return 0, true
+		}
+	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
+		metadatav1.ErrorReason_ERROR_REASON_FOREIGN_POSITION:
+	default:
+		return retryable(err)
+	}
+	r.lost = true
+	return 0, !r.request.GetFailOnGap()
+}
+
+// announce returns the frame that the caller has to see before the next session;
+// nil: none. If a snapshot broke off, it says that it begins again.
+func (r *resumption) announce() *metadatav1.SubscribeResponse {
+	if !r.partial || r.announced {
+		return nil
+	}
+	clear(r.seen)
+	r.position, r.announced = nil, true
+	return &metadatav1.SubscribeResponse{Frame: &metadatav1.SubscribeResponse_Reset_{
+		Reset_: &metadatav1.Reset{Reason: snapshotInterrupted},
+	}}
+}
+
+// see notes a frame and returns what of it is new to the caller; nil: nothing.
+func (r *resumption) see(frame *metadatav1.SubscribeResponse) *metadatav1.SubscribeResponse {
+	r.lagging, r.lost, r.announced = 0, false, false
+	switch f := frame.GetFrame().(type) {
+	case *metadatav1.SubscribeResponse_Reset_:
+		r.partial = true
+		if s := f.Reset_.GetStream(); s != 0 {
+			delete(r.seen, s)
+		} else {
+			clear(r.seen)
+			r.position = nil
+		}
+	case *metadatav1.SubscribeResponse_Snapshot:
+		r.partial = true
+		if f.Snapshot.GetLast() {
+			r.seen[f.Snapshot.GetStream()] = f.Snapshot.GetRevision()
+		}
+	case *metadatav1.SubscribeResponse_Changes:
+		return r.seeChanges(frame, f.Changes)
+	case *metadatav1.SubscribeResponse_Bookmark:
+		r.seeBookmark(f.Bookmark)
+	}
+	return frame
+}
+
+// seeChanges leaves out what the caller has seen already.
+func (r *resumption) seeChanges(
+	frame *metadatav1.SubscribeResponse, f *metadatav1.Changes,
+) *metadatav1.SubscribeResponse {
+	changes := f.GetChanges()
+	last := r.seen[f.GetStream()]
+	for len(changes) > 0 && changes[0].GetRevision() <= last {
+		changes = changes[1:]
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	r.seen[f.GetStream()] = changes[len(changes)-1].GetRevision()
+	f.Changes = changes
+	return frame
+}
+
+// seeBookmark notes the position, which never says less than was seen.
+func (r *resumption) seeBookmark(b *metadatav1.Bookmark) {
+	if b.Position == nil {
+		b.Position = &metadatav1.Position{}
+	}
+	for _, s := range streams {
+		revision := max(r.seen[s], revisionOf(b.Position, s))
+		setRevision(b.Position, s, revision)
+		r.seen[s] = revision
+	}
+	r.position = proto.CloneOf(b.Position)
+	r.partial = false
+}

@@ -1,0 +1,190 @@
+package client
+
+import (
+	"iter"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/projections/schema"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// View is tables and topology at one position. It is immutable: keep it as long
+// as several answers have to fit together. Reading takes no locks.
+//
+// The messages that it returns are decoded once and shared by all readers: do
+// not change them, clone them. The empty namespace means "public". A nil View is
+// empty.
+type View struct {
+	position *metadatav1.Position
+	schema   *schema.Model
+	topology *projections.TopologyModel
+	decoded  *decoded
+}
+
+// Position returns the position of the view; nil for a nil View.
+func (v *View) Position() *metadatav1.Position {
+	if v == nil {
+		return nil
+	}
+	return proto.CloneOf(v.position)
+}
+
+// Table returns a table by namespace and name.
+func (v *View) Table(namespace, name string) (*metadatav1.TableSchema, bool) {
+	if v == nil {
+		return nil, false
+	}
+	r, ok := v.schema.TableByName(namespace, name)
+	if !ok {
+		return nil, false
+	}
+	return messageOf(v.decoded, r), true
+}
+
+// TableByID returns a table by id.
+func (v *View) TableByID(id uint64) (*metadatav1.TableSchema, bool) {
+	if v == nil {
+		return nil, false
+	}
+	r, ok := v.schema.Table(id)
+	if !ok {
+		return nil, false
+	}
+	return messageOf(v.decoded, r), true
+}
+
+// Tables yields the tables of a namespace by name.
+func (v *View) Tables(namespace string) iter.Seq[*metadatav1.TableSchema] {
+	return func(yield func(*metadatav1.TableSchema) bool) {
+		if v == nil {
+			return
+		}
+		if namespace == "" {
+			namespace = schema.Public
+		}
+		for r := range v.schema.TablesByName(namespace, "") {
+			if r.Namespace() != namespace || !yield(messageOf(v.decoded, r)) {
+				return
+			}
+		}
+	}
+}
+
+// Namespaces yields the namespaces by name.
+func (v *View) Namespaces() iter.Seq[*metadatav1.Namespace] {
+	return func(yield func(*metadatav1.Namespace) bool) {
+		if v == nil {
+			return
+		}
+		for r := range v.schema.Namespaces("") {
+			if !yield(messageOf(v.decoded, r)) {
+				return
+			}
+		}
+	}
+}
+
+// Namespace returns a namespace by name.
+func (v *View) Namespace(name string) (*metadatav1.Namespace, bool) {
+	if v == nil {
+		return nil, false
+	}
+	r, ok := v.schema.Namespace(name)
+	if !ok {
+		return nil, false
+	}
+	return messageOf(v.decoded, r), true
+}
+
+// Node returns a node by id.
+func (v *View) Node(id string) (*metadatav1.NodeInfo, bool) {
+	if v == nil {
+		return nil, false
+	}
+	r, ok := v.topology.Node(id)
+	if !ok {
+		return nil, false
+	}
+	return messageOf(v.decoded, r), true
+}
+
+// Nodes yields the nodes by id.
+func (v *View) Nodes() iter.Seq[*metadatav1.NodeInfo] {
+	return func(yield func(*metadatav1.NodeInfo) bool) {
+		if v == nil {
+			return
+		}
+		for r := range v.topology.Nodes("") {
+			if !yield(messageOf(v.decoded, r)) {
+				return
+			}
+		}
+	}
+}
+
+// Shard returns a shard by id.
+func (v *View) Shard(id uint64) (*metadatav1.ShardInfo, bool) {
+	if v == nil {
+		return nil, false
+	}
+	r, ok := v.topology.Shard(id)
+	if !ok {
+		return nil, false
+	}
+	return messageOf(v.decoded, r), true
+}
+
+// Shards yields the shards by key.
+func (v *View) Shards() iter.Seq[*metadatav1.ShardInfo] {
+	return func(yield func(*metadatav1.ShardInfo) bool) {
+		if v == nil {
+			return
+		}
+		for r := range v.topology.Shards(nil) {
+			if !yield(messageOf(v.decoded, r)) {
+				return
+			}
+		}
+	}
+}
+
+// ShardsOn yields the shards that name a node, by key.
+func (v *View) ShardsOn(node string) iter.Seq[*metadatav1.ShardInfo] {
+	return func(yield func(*metadatav1.ShardInfo) bool) {
+		if v == nil {
+			return
+		}
+		for r := range v.topology.ShardsOn(node, nil) {
+			if !yield(messageOf(v.decoded, r)) {
+				return
+			}
+		}
+	}
+}
+
+// Topology returns all nodes and shards, and the first 1,000 ranges that no
+// shard holds. The lists are the caller's, what is in them is shared.
+func (v *View) Topology() *metadatav1.Topology {
+	t := &metadatav1.Topology{}
+	if v == nil {
+		return t
+	}
+	for n := range v.Nodes() {
+		t.Nodes = append(t.Nodes, n)
+	}
+	for s := range v.Shards() {
+		t.Shards = append(t.Shards, s)
+	}
+	t.Holes = v.topology.Holes(maxHoles)
+	return t
+}
+
+// maxHoles is how many holes a Topology lists, as the service does.
+const maxHoles = 1000
+
+// objects is the number of objects in the view.
+func (v *View) objects() int {
+	return v.schema.NamespaceCount() + v.schema.TableCount() + v.topology.NodeCount() + v.topology.ShardCount()
+}
