@@ -49,6 +49,16 @@ func (m *Member) rankWithout(id uint64) int {
 	return rank
 }
 
+// firstCampaign is how long a member waits after its start before it stands for
+// election if it hears of no leader: long enough to have met the others, and not
+// at the same instant as they.
+func (m *Member) firstCampaign() time.Duration {
+	if len(m.identity.Peers) == 1 {
+		return 0
+	}
+	return m.config.Tick + time.Duration(m.rankWithout(0))*campaignStagger
+}
+
 // peerGone is told when a member's process is known to be gone. If it led, the
 // others elect a new leader at once instead of waiting for the time-out: every
 // follower forgets the old one, so that it may vote, and they campaign in turn.
@@ -60,7 +70,7 @@ func (s *stream[D]) peerGone(id uint64, rank int) {
 		}
 		if soft.Leader == id {
 			if err := s.replica.ForgetLeader(); err != nil {
-				s.member.log.Debug("leader not forgotten", "stream", s.id, "error", err)
+				s.member.log.Debug("leader not forgotten", "stream", s.name, "error", err)
 				return
 			}
 		}
@@ -80,7 +90,7 @@ func (s *stream[D]) campaignAfter(wait time.Duration, tries int) {
 				return
 			}
 			if err := s.replica.Campaign(); err != nil {
-				s.member.log.Debug("campaign not started", "stream", s.id, "error", err)
+				s.member.log.Debug("campaign not started", "stream", s.name, "error", err)
 			}
 			s.campaignAfter(10*time.Millisecond+rand.N(40*time.Millisecond), tries-1)
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -36,7 +37,7 @@ func gaveUp(ctx context.Context, requestID string) error {
 
 func tooMany(s metadatav1.Stream) error {
 	f := failure.New(metadatav1.ErrorReason_ERROR_REASON_LIMIT_REACHED,
-		"%d calls already wait for stream %v on this member, the limit member.maxInbox; try again later", maxInbox, s)
+		"%d calls already wait for the %s stream on this member, the limit member.maxInbox; try again later", maxInbox, events.StreamName(s))
 	f.RetryAfter = retryAfter
 	return f.With("limit", "member.maxInbox")
 }

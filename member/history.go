@@ -27,21 +27,21 @@ func (h *history) Read(from uint64, maxBytes int) ([]*events.Change, error) {
 	records, err := h.store.ReadHistory(h.group, from, maxBytes)
 	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
 		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
-			"this member joined by a checkpoint and lacks revision %d of %v; ask another member", gap.Seq, h.stream).
+			"this member joined by a checkpoint and lacks revision %d of the %s stream; ask another member", gap.Seq, events.StreamName(h.stream)).
 			With("stream", h.stream.String()).With("revision", strconv.FormatUint(gap.Seq, 10))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading history of %v from revision %d: %w", h.stream, from, err)
+		return nil, fmt.Errorf("reading history of the %s stream from revision %d: %w", events.StreamName(h.stream), from, err)
 	}
 	changes := make([]*events.Change, 0, len(records))
 	for _, r := range records {
 		var stored metadatav1.HistoryRecord
 		if err := proto.Unmarshal(r.Data, &stored); err != nil {
-			return nil, fmt.Errorf("history of %v, revision %d: %w", h.stream, r.Seq, err)
+			return nil, fmt.Errorf("history of the %s stream, revision %d: %w", events.StreamName(h.stream), r.Seq, err)
 		}
 		c, err := events.DecodeChange(stored.GetChange())
 		if err != nil {
-			return nil, fmt.Errorf("history of %v, revision %d: %w", h.stream, r.Seq, err)
+			return nil, fmt.Errorf("history of the %s stream, revision %d: %w", events.StreamName(h.stream), r.Seq, err)
 		}
 		changes = append(changes, c)
 	}
@@ -61,7 +61,7 @@ func (m *Member) holdsHistory(payload []byte) error {
 	h := history{store: m.store, group: groupOf(probe.GetStream()), stream: probe.GetStream()}
 	changes, err := h.Read(probe.GetRevision(), 1)
 	if err == nil && len(changes) == 0 {
-		err = fmt.Errorf("revision %d of %v is not in the history yet", probe.GetRevision(), probe.GetStream())
+		err = fmt.Errorf("revision %d of the %s stream is not in the history yet", probe.GetRevision(), events.StreamName(probe.GetStream()))
 	}
 	return err
 }

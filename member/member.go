@@ -184,7 +184,7 @@ func (m *Member) stop() {
 		}
 		for _, s := range r.all() {
 			if !s.drained(ctx) {
-				m.log.Warn("leadership not handed over in time", "stream", s.streamID())
+				m.log.Warn("leadership not handed over in time", "stream", events.StreamName(s.streamID()))
 			}
 		}
 	}

@@ -71,7 +71,7 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 				return s.serveChunk(from, &q)
 			}
 		}
-		return nil, fmt.Errorf("member %d asks for a checkpoint of unknown stream %v", from, q.GetStream())
+		return nil, fmt.Errorf("member %d asks for a checkpoint of unknown stream %s", from, q.GetStream())
 	case methodStatus:
 		return proto.Marshal(p.m.ownStatus(r))
 	case methodHistory:
@@ -110,7 +110,7 @@ func (p peers) PeerDown(id uint64, refused bool) {
 func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 	s.inputs.push(func() {
 		if err := s.replica.Step(from, msg); err != nil {
-			s.member.log.Warn("message refused", "stream", s.id, "from", from, "type", msg.GetType(), "error", err)
+			s.member.log.Warn("message refused", "stream", s.name, "from", from, "type", msg.GetType(), "error", err)
 		}
 		if msg.GetType() == raftpb.MsgAppResp && !msg.GetReject() {
 			s.endTransfer(from)

@@ -124,6 +124,7 @@ func (s *stream[D]) vitalsNow() vitals.Stream {
 		Stream: s.id, Role: roleOf(soft.Role), Term: soft.Term, Leader: soft.Leader, FeatureLevel: head.FeatureLevel,
 		Revision: head.Revision, OldestRevision: s.feed.Oldest(),
 		FirstIndex: st.First, LastIndex: st.Last, CommittedIndex: st.Commit, AppliedIndex: st.Applied,
+		LogBytes: st.LogBytes, ProposedEntries: st.Entries, ProposedChanges: st.Changes,
 		QueueDepth: st.Pending + st.Waiting, FencedEntries: st.Fenced, LeaderChanges: s.elections.Load(),
 		Checkpoints: st.Checkpoints + st.Installs, CheckpointBytes: st.Newest.Bytes,
 		CheckpointTime: time.Duration(s.checkpointTook.Load()), CheckpointRevision: st.Newest.Seq,
@@ -181,10 +182,10 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 		}
 		for _, s := range other.GetStreams() {
 			if s.GetLag() > lagAlarm {
-				add(warning, id, "it catches up by itself; if the number grows, its machine is too slow", "member %d is %d entries behind in %v", id, s.GetLag(), s.GetStream())
+				add(warning, id, "it catches up by itself; if the number grows, its machine is too slow", "member %d is %d entries behind in the %s stream", id, s.GetLag(), events.StreamName(s.GetStream()))
 			}
 			if s.GetFencedEntries() > 0 {
-				add(warning, id, "please report it with the member's log", "member %d skipped %d entries of %v at the fence", id, s.GetFencedEntries(), s.GetStream())
+				add(warning, id, "please report it with the member's log", "member %d skipped %d entries of the %s stream at the fence", id, s.GetFencedEntries(), events.StreamName(s.GetStream()))
 			}
 		}
 	}
@@ -201,7 +202,7 @@ func (m *Member) Ready() error {
 	}
 	for _, s := range r.all() {
 		if s.leader() == 0 {
-			return fmt.Errorf("no leader is known for %v", s.streamID())
+			return fmt.Errorf("no leader is known for the %s stream", events.StreamName(s.streamID()))
 		}
 	}
 	return nil

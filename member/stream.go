@@ -10,6 +10,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/internal/vitals"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -21,6 +22,7 @@ import (
 type stream[D projections.Domain[D]] struct {
 	member  *Member
 	id      metadatav1.Stream
+	name    string // of the stream, for people
 	group   raftlog.GroupID
 	replica *replica.Replica[D]
 	feed    *feed.Log
@@ -48,7 +50,7 @@ func newStream[D projections.Domain[D]](
 	m *Member, id metadatav1.Stream, genesis *projections.State[D], decide replica.Decide[D],
 ) (*stream[D], error) {
 	s := &stream[D]{
-		member: m, id: id, group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
+		member: m, id: id, name: events.StreamName(id), group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
 		sender: raftlog.NewSender(0), pinned: make(map[uint64]raftlog.CheckpointReader),
 		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
 	}
@@ -77,6 +79,7 @@ func newStream[D projections.Domain[D]](
 		return nil, err
 	}
 	s.noteStatus()
+	s.campaignAfter(m.firstCampaign(), campaignTries)
 	return s, nil
 }
 
@@ -138,7 +141,7 @@ func (s *stream[D]) carryOut(out *replica.Output[D]) {
 		s.fetchCheckpoint(out.Fetch)
 	}
 	if out.Fatal != nil {
-		s.member.fail(fmt.Errorf("stream %s: %w", s.id, out.Fatal))
+		s.member.fail(fmt.Errorf("stream %s: %w", s.name, out.Fatal))
 	}
 }
 
@@ -171,7 +174,7 @@ func (s *stream[D]) noteSoft(soft raftlog.SoftState) {
 	s.soft.Store(&soft)
 	s.noteStatus()
 	if soft.Role == raftlog.Leader {
-		s.member.log.Info("this member leads", "stream", s.id, "term", soft.Term)
+		s.member.log.Info("this member leads", "stream", s.name, "term", soft.Term)
 	}
 	if soft.Leader != 0 {
 		s.elections.Add(1)
@@ -200,9 +203,7 @@ func (s *stream[D]) submit(ctx context.Context, q replica.Request) (proto.Messag
 	}
 	select {
 	case a := <-answer:
-		if a.Err == nil {
-			s.member.config.Observer.Proposal(s.id, time.Since(start), 1, vitals.Committed)
-		}
+		s.observe(a, time.Since(start))
 		return a.Reply, a.Revision, a.Err
 	case <-ctx.Done():
 		return nil, 0, gaveUp(ctx, q.Env.RequestID)
@@ -225,6 +226,20 @@ func (s *stream[D]) read(ctx context.Context, q replica.Read[D]) (*projections.S
 		return nil, 0, gaveUp(ctx, "")
 	case <-s.member.ctx.Done():
 		return nil, 0, s.member.notRunning()
+	}
+}
+
+// observe reports how a change that was proposed ended.
+func (s *stream[D]) observe(a replica.Answer, took time.Duration) {
+	result, _ := a.Reply.(interface {
+		GetResult() *metadatav1.WriteResult
+	})
+	switch {
+	case failure.Is(a.Err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN):
+		s.member.config.Observer.Proposal(s.id, took, vitals.Unknown)
+	case a.Err == nil && result != nil && len(result.GetResult().GetEvents()) == 0 &&
+		result.GetResult().GetChanged() && !result.GetResult().GetDeduplicated():
+		s.member.config.Observer.Proposal(s.id, took, vitals.Committed)
 	}
 }
 

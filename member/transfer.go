@@ -39,7 +39,7 @@ func (s *stream[D]) startTransfer(to, index uint64) {
 	s.sender.Started(to, index)
 	r, err := s.member.store.OpenCheckpoint(s.group, index)
 	if err != nil {
-		s.member.log.Warn("offered checkpoint cannot be read", "stream", s.id, "index", index, "error", err)
+		s.member.log.Warn("offered checkpoint cannot be read", "stream", s.name, "index", index, "error", err)
 		return
 	}
 	s.pinned[to] = r
@@ -82,7 +82,7 @@ func (s *stream[D]) fetchCheckpoint(f *replica.Fetch) {
 		err := s.transfer(f)
 		var input func()
 		if err != nil {
-			s.member.log.Warn("checkpoint not transferred", "stream", s.id, "from", f.From, "error", err)
+			s.member.log.Warn("checkpoint not transferred", "stream", s.name, "from", f.From, "error", err)
 			input = func() { s.replica.Fetched(f, nil, err) }
 		} else {
 			state, err := replica.ReadCheckpoint(s.member.store, f.Descriptor, s.replica.View())
@@ -169,11 +169,11 @@ func (s *stream[D]) serveChunk(from uint64, q *metadatav1.CheckpointChunkRequest
 	s.inputs.push(func() { s.sender.Served(from, q.GetIndex()) })
 	r, err := s.member.store.OpenCheckpoint(s.group, q.GetIndex())
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint %d of stream %v: %w", q.GetIndex(), s.id, err)
+		return nil, fmt.Errorf("checkpoint %d of stream %s: %w", q.GetIndex(), s.name, err)
 	}
 	defer func() { _ = r.Close() }()
 	if q.GetChunk() >= r.Descriptor().Chunks {
-		return nil, fmt.Errorf("checkpoint %d of stream %v has %d chunks, not %d", q.GetIndex(), s.id, r.Descriptor().Chunks, q.GetChunk())
+		return nil, fmt.Errorf("checkpoint %d of stream %s has %d chunks, not %d", q.GetIndex(), s.name, r.Descriptor().Chunks, q.GetChunk())
 	}
 	return r.ReadChunk(q.GetChunk())
 }

@@ -95,7 +95,7 @@ func (c Config) startCheckpoint() (Descriptor, error) {
 }
 
 // loadMemory builds raft's view of the stored log with cp as its snapshot.
-func loadMemory(l *Loaded, cp Descriptor) (*raft.MemoryStorage, HardState, error) {
+func loadMemory(l *Loaded, cp Descriptor) (*memory, HardState, error) {
 	hard := l.HardState
 	hard.Commit = max(hard.Commit, cp.Index)
 	if hard.Commit > l.LastIndex() {
@@ -110,7 +110,7 @@ func loadMemory(l *Loaded, cp Descriptor) (*raft.MemoryStorage, HardState, error
 	if l.Start.Index == cp.Index {
 		snap.Data = data
 	}
-	memory := raft.NewMemoryStorage()
+	memory := &memory{MemoryStorage: raft.NewMemoryStorage()}
 	if err := memory.ApplySnapshot(snap); err != nil {
 		return nil, hard, fmt.Errorf("raftlog: group %d: %w", l.Group, err)
 	}

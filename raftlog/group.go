@@ -14,7 +14,7 @@ import (
 type Group struct {
 	cfg    Config
 	rn     *raft.RawNode
-	memory *raft.MemoryStorage // the stored log, as far as it is not cut
+	memory *memory // the stored log, as far as it is not cut
 
 	last      uint64 // last index handed out in a Write
 	delivered uint64 // last index handed out as Committed

@@ -31,8 +31,8 @@ func (r raftLogger) printf(level slog.Level, format string, v []any) {
 
 func (r raftLogger) Debug(v ...any)              { r.print(slog.LevelDebug, v) }
 func (r raftLogger) Debugf(f string, v ...any)   { r.printf(slog.LevelDebug, f, v) }
-func (r raftLogger) Info(v ...any)               { r.print(slog.LevelInfo, v) }
-func (r raftLogger) Infof(f string, v ...any)    { r.printf(slog.LevelInfo, f, v) }
+func (r raftLogger) Info(v ...any)               { r.print(slog.LevelDebug, v) }
+func (r raftLogger) Infof(f string, v ...any)    { r.printf(slog.LevelDebug, f, v) }
 func (r raftLogger) Warning(v ...any)            { r.print(slog.LevelWarn, v) }
 func (r raftLogger) Warningf(f string, v ...any) { r.printf(slog.LevelWarn, f, v) }
 func (r raftLogger) Error(v ...any)              { r.print(slog.LevelError, v) }

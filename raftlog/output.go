@@ -62,6 +62,7 @@ type Status struct {
 	SoftState
 	Commit, Applied uint64
 	First, Last     uint64 // first and last index of the log; First is Last+1 when empty
+	LogBytes        uint64 // of the data of its entries
 	Conf            *pb.ConfState
 	Transferee      uint64              // member that leadership is being handed to; 0: none
 	Progress        map[uint64]Progress // on the leader only

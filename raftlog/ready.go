@@ -174,7 +174,7 @@ func (g *Group) Status() Status {
 	first, _ := g.memory.FirstIndex() // MemoryStorage has no error here
 	s := Status{
 		SoftState: g.softState(), Commit: st.GetCommit(), Applied: g.applied,
-		First: first, Last: g.last, Conf: proto.Clone(g.conf).(*pb.ConfState),
+		First: first, Last: g.last, LogBytes: g.memory.bytes, Conf: proto.Clone(g.conf).(*pb.ConfState),
 		Transferee: st.LeadTransferee, Unwritten: len(g.inflight), Stalled: g.stalled(),
 		Refused: maps.Clone(g.refused),
 	}

@@ -82,7 +82,7 @@ func (r *Replica[D]) fence(b *events.Batch, term uint64) string {
 	case b.Previous != head.Digest:
 		return fmt.Sprintf("it was decided after digest %s, the stream is at %s", b.Previous, head.Digest)
 	case b.Stream != head.Stream:
-		return fmt.Sprintf("it belongs to stream %s", streamName(b.Stream))
+		return fmt.Sprintf("it belongs to stream %s", events.StreamName(b.Stream))
 	case b.Cluster != head.Cluster || b.RecoveryEpoch != head.RecoveryEpoch:
 		return fmt.Sprintf("it belongs to cluster %s, recovery epoch %d", b.Cluster, b.RecoveryEpoch)
 	}

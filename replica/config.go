@@ -7,8 +7,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
-
 	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/feed"
 	"github.com/heliosdb/metadata/projections"
@@ -123,16 +121,4 @@ func (c *Config[D]) checkpoint() raftlog.Descriptor {
 		return *c.Log.Checkpoint
 	}
 	return c.Log.Loaded.Newest()
-}
-
-// streamName is the stream in messages for people.
-func streamName(s metadatav1.Stream) string {
-	switch s {
-	case metadatav1.Stream_STREAM_SCHEMA:
-		return "schema"
-	case metadatav1.Stream_STREAM_TOPOLOGY:
-		return "topology"
-	default:
-		return s.String()
-	}
 }

@@ -70,7 +70,7 @@ func (r *Replica[D]) checkOffer(d raftlog.Descriptor) error {
 	}
 	if want := r.state.Head; have.Stream != want.Stream || have.Cluster != want.Cluster || have.RecoveryEpoch != want.RecoveryEpoch {
 		return fmt.Errorf("replica: checkpoint at index %d belongs to stream %s of cluster %s, recovery epoch %d; this is stream %s of cluster %s, recovery epoch %d",
-			d.Index, streamName(have.Stream), have.Cluster, have.RecoveryEpoch, r.name, want.Cluster, want.RecoveryEpoch)
+			d.Index, events.StreamName(have.Stream), have.Cluster, have.RecoveryEpoch, r.name, want.Cluster, want.RecoveryEpoch)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func New[D projections.Domain[D]](cfg Config[D]) (*Replica[D], error) {
 		return nil, err
 	}
 	cp := cfg.checkpoint()
-	name := streamName(cfg.State.Head.Stream)
+	name := events.StreamName(cfg.State.Head.Stream)
 	r := &Replica[D]{
 		cfg: cfg, name: name, group: group, log: cfg.Logger.With("stream", name),
 		state: cfg.State, applied: cp.Index, appliedTerm: cp.Term, conf: cp.ConfState,

@@ -29,7 +29,7 @@ func Restore[D projections.Domain[D]](s raftlog.Storage, loaded *raftlog.Loaded,
 			break
 		}
 	}
-	return nil, nil, fmt.Errorf("replica: stream %s: no checkpoint can be read: %w", streamName(genesis.Head.Stream), errors.Join(failed...))
+	return nil, nil, fmt.Errorf("replica: stream %s: no checkpoint can be read: %w", events.StreamName(genesis.Head.Stream), errors.Join(failed...))
 }
 
 // ReadCheckpoint reads the model of a finished checkpoint, current or staged. genesis

@@ -1,18 +1,12 @@
 package server
 
 import (
-	"strings"
-
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/vitals"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
-
-// streamName is a stream's name in metrics and texts, such as "schema".
-func streamName(s metadatav1.Stream) string {
-	return strings.ToLower(strings.TrimPrefix(s.String(), "STREAM_"))
-}
 
 // measure is one metric that is read off a stream's vitals.
 type measure struct {
@@ -69,6 +63,10 @@ var measures = []measure{
 		func(s *vitals.Stream) float64 { return float64(s.OldestRevision) }),
 	gauge("feature_level", "Feature level of the stream.",
 		func(s *vitals.Stream) float64 { return float64(s.FeatureLevel) }),
+	counter("proposed_entries_total", "Log entries proposed by this member as leader.",
+		func(s *vitals.Stream) float64 { return float64(s.ProposedEntries) }),
+	counter("proposed_changes_total", "Changes proposed by this member as leader; over the entries: how many share one.",
+		func(s *vitals.Stream) float64 { return float64(s.ProposedChanges) }),
 	gauge("command_queue_depth", "Commands that wait for their outcome.",
 		func(s *vitals.Stream) float64 { return float64(s.QueueDepth) }),
 	counter("checkpoints_total", "Checkpoints written or installed.",
@@ -111,7 +109,7 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	for i := range stats.Streams {
 		s := &stats.Streams[i]
 		for _, m := range measures {
-			to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.read(s), streamName(s.Stream))
+			to <- prometheus.MustNewConstMetric(m.desc, m.kind, m.read(s), events.StreamName(s.Stream))
 		}
 	}
 	single := func(d *prometheus.Desc, v float64) {

@@ -226,7 +226,7 @@ func TestReadinessIsDebounced(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	metrics := NewMetrics()
 	w := start(t, Options{Metrics: metrics})
-	metrics.Proposal(metadatav1.Stream_STREAM_SCHEMA, 2*time.Millisecond, 5, vitals.Committed)
+	metrics.Proposal(metadatav1.Stream_STREAM_SCHEMA, 2*time.Millisecond, vitals.Committed)
 	metrics.Checkpoint(metadatav1.Stream_STREAM_SCHEMA, 30*time.Millisecond, 1<<20)
 	metrics.StoreWrite(time.Millisecond, 2)
 	must(w.rpc().CreateTable(t.Context(), createTable("t")))(t)

@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
 
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
@@ -74,7 +75,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	}
 	stats := s.member.Stats()
 	for _, st := range stats.Streams {
-		fmt.Fprintf(&text, "%s: %s, leader %d, term %d, revision %d, applied %d of %d\n", streamName(st.Stream),
+		fmt.Fprintf(&text, "%s: %s, leader %d, term %d, revision %d, applied %d of %d\n", events.StreamName(st.Stream),
 			strings.ToLower(strings.TrimPrefix(st.Role.String(), "ROLE_")), st.Leader, st.Term, st.Revision,
 			st.AppliedIndex, st.CommittedIndex)
 	}

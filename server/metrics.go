@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/vitals"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -27,7 +28,6 @@ type Metrics struct {
 
 	proposal        *prometheus.HistogramVec
 	proposals       *prometheus.CounterVec
-	proposedChanges *prometheus.HistogramVec
 	checkpoint      *prometheus.HistogramVec
 	checkpointBytes *prometheus.HistogramVec
 	storeWrite      prometheus.Histogram
@@ -52,10 +52,8 @@ func NewMetrics() *Metrics {
 			Namespace: namespace, Name: "rpc_panics_total", Help: "Handlers that panicked. Each is a bug.",
 		}),
 		proposal: histogramVec("proposal_duration_seconds",
-			"Time from a proposal to its outcome, on the leader.", latencies, "stream"),
-		proposals: counterVec("proposals_total", "Proposals by outcome, on the leader.", "stream", "outcome"),
-		proposedChanges: histogramVec("proposal_changes", "Changes in one proposal.",
-			prometheus.ExponentialBuckets(1, 2, 15), "stream"),
+			"Time from a command's arrival to its change's outcome, on the leader.", latencies, "stream"),
+		proposals: counterVec("proposals_total", "Changes proposed, by outcome, on the leader.", "stream", "outcome"),
 		checkpoint: histogramVec("checkpoint_duration_seconds", "Time that writing a checkpoint took.",
 			prometheus.ExponentialBuckets(0.001, 2, 18), "stream"),
 		checkpointBytes: histogramVec("checkpoint_written_bytes", "Sizes of checkpoints written.",
@@ -71,7 +69,7 @@ func NewMetrics() *Metrics {
 	}
 	m.registry.MustRegister(
 		m.running, m.handled, m.duration, m.sent, m.refused, m.panics,
-		m.proposal, m.proposals, m.proposedChanges, m.checkpoint, m.checkpointBytes,
+		m.proposal, m.proposals, m.checkpoint, m.checkpointBytes,
 		m.storeWrite, m.storeWrites,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -82,17 +80,16 @@ func NewMetrics() *Metrics {
 func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // Proposal is of vitals.Observer.
-func (m *Metrics) Proposal(stream metadatav1.Stream, took time.Duration, changes int, outcome vitals.Outcome) {
-	name := streamName(stream)
+func (m *Metrics) Proposal(stream metadatav1.Stream, took time.Duration, outcome vitals.Outcome) {
+	name := events.StreamName(stream)
 	m.proposals.WithLabelValues(name, string(outcome)).Inc()
 	m.proposal.WithLabelValues(name).Observe(took.Seconds())
-	m.proposedChanges.WithLabelValues(name).Observe(float64(changes))
 }
 
 // Checkpoint is of vitals.Observer.
 func (m *Metrics) Checkpoint(stream metadatav1.Stream, took time.Duration, bytes uint64) {
-	m.checkpoint.WithLabelValues(streamName(stream)).Observe(took.Seconds())
-	m.checkpointBytes.WithLabelValues(streamName(stream)).Observe(float64(bytes))
+	m.checkpoint.WithLabelValues(events.StreamName(stream)).Observe(took.Seconds())
+	m.checkpointBytes.WithLabelValues(events.StreamName(stream)).Observe(float64(bytes))
 }
 
 // StoreWrite is of vitals.Observer.

@@ -8,6 +8,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -123,7 +124,7 @@ func conditional(ctx context.Context, stream metadatav1.Stream, revision uint64,
 	if !ok || info.HTTPMethod() != http.MethodGet {
 		return nil
 	}
-	label := fmt.Sprintf(`W/"%s-%s-%d-%d"`, streamName(stream), p.GetClusterId(), p.GetRecoveryEpoch(), revision)
+	label := fmt.Sprintf(`W/"%s-%s-%d-%d"`, events.StreamName(stream), p.GetClusterId(), p.GetRecoveryEpoch(), revision)
 	headers := info.ResponseHeader()
 	known := matches(info.RequestHeader().Values("If-None-Match"), label)
 	if known {

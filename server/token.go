@@ -108,5 +108,5 @@ func badToken(description string) *failure.Error {
 func pageGone(stream metadatav1.Stream, revision uint64) *failure.Error {
 	return failure.New(metadatav1.ErrorReason_ERROR_REASON_PAGE_REVISION_GONE,
 		"this member no longer has revision %d of the %s, at which the list began; list again",
-		revision, streamName(stream))
+		revision, events.StreamName(stream))
 }

@@ -37,6 +37,8 @@ type Stream struct {
 	AppliedIndex   uint64
 	LogBytes       uint64 // of the entries between first and last index; an estimate will do
 
+	ProposedEntries uint64 // since the start, as leader: log entries
+	ProposedChanges uint64 // since the start, as leader: the changes in them
 	QueueDepth      int    // commands that wait for a decision or for their change to commit
 	FencedEntries   uint64 // since the start: committed entries that the fence made the member skip
 	LeaderChanges   uint64 // since the start, as the member saw them
@@ -56,17 +58,15 @@ type Outcome string
 // The outcomes of proposals.
 const (
 	Committed Outcome = "committed" // took effect
-	Fenced    Outcome = "fenced"    // committed, and skipped by the fence
-	Dropped   Outcome = "dropped"   // not accepted by Raft
 	Unknown   Outcome = "unknown"   // leadership was lost before the outcome was known
 )
 
 // Observer is told of what happens on a member. Its methods are called from
 // any goroutine, return at once and never fail.
 type Observer interface {
-	// Proposal reports one batch that this member proposed as leader: the time
-	// from the proposal to its outcome, and the number of changes in it.
-	Proposal(stream metadatav1.Stream, took time.Duration, changes int, outcome Outcome)
+	// Proposal reports one change that this member proposed as leader: the time
+	// from the arrival of its command to its outcome.
+	Proposal(stream metadatav1.Stream, took time.Duration, outcome Outcome)
 	// Checkpoint reports one checkpoint written: how long it took and its size.
 	Checkpoint(stream metadatav1.Stream, took time.Duration, bytes uint64)
 	// StoreWrite reports one synced storage write and how many Writes it carried.
@@ -77,7 +77,7 @@ type Observer interface {
 type Silent struct{}
 
 // Proposal does nothing.
-func (Silent) Proposal(metadatav1.Stream, time.Duration, int, Outcome) {}
+func (Silent) Proposal(metadatav1.Stream, time.Duration, Outcome) {}
 
 // Checkpoint does nothing.
 func (Silent) Checkpoint(metadatav1.Stream, time.Duration, uint64) {}
