@@ -153,7 +153,7 @@ func (s *session) carryOut(ctx context.Context, c *client.Client, p *plan.Plan) 
 			if done.Position != nil {
 				s.say("the schema batch has taken effect (position %s); nothing of the topology has", showPosition(done.Position.Position))
 			}
-			return nil, fmt.Errorf("the %s batch was refused as a whole: %w", batch.stream, err)
+			return nil, &batchError{batch.stream, blamed(batch.commands, err), err}
 		}
 		done.Position = &positionOutput{res.GetResult().GetPosition()}
 	}
@@ -170,14 +170,14 @@ func (s *session) reportApply(p *plan.Plan, done *applied) error {
 	commands := len(p.Schema) + len(p.Topology)
 	switch {
 	case commands == 0:
-		s.say("nothing to change: %d objects are as described", p.Unchanged)
+		s.say("nothing to change; objects that are as described: %d", p.Unchanged)
 	case s.writing.dryRun:
 		s.say("dry run: nothing was changed; the service would accept it")
 	default:
 		s.say("applied; position %s", showPosition(done.Position.Position))
 	}
 	if n := p.Impossible(); n > 0 {
-		return fmt.Errorf("%d differences cannot be removed by apply; the lines with ! say why", n)
+		return fmt.Errorf("apply cannot remove all differences (%d are left); the lines with ! say why", n)
 	}
 	return nil
 }

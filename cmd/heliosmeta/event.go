@@ -56,7 +56,7 @@ func describeObject(m proto.Message) string {
 	case *metadatav1.Namespace:
 		return fmt.Sprintf("namespace %s (id %d)", o.GetName(), o.GetNamespaceId())
 	case *metadatav1.TableSchema:
-		return fmt.Sprintf("table %s (id %d, version %d, %d columns)", tableName(o), o.GetTableId(), o.GetVersion(), len(o.GetColumns()))
+		return fmt.Sprintf("table %s (id %d, version %d, columns: %d)", tableName(o), o.GetTableId(), o.GetVersion(), len(o.GetColumns()))
 	case *metadatav1.NodeInfo:
 		return fmt.Sprintf("node %s (%s at %s, %s, epoch %d)", o.GetNodeId(), nodeTypeName(o), o.GetAddr(), nodeStatusName(o), o.GetEpoch())
 	case *metadatav1.ShardInfo:

@@ -86,16 +86,24 @@ func sentence(err error, endpoints []string) string {
 		return err.Error()
 	}
 	if id, unknown := client.OutcomeUnknown(err); unknown {
+		if batch, ok := errors.AsType[*batchError](err); ok {
+			return batch.Error() + "; whether it took effect is unknown: apply again, only what is missing will be done"
+		}
 		return fmt.Sprintf("%s; whether it took effect is unknown: repeat the command with --request-id %s to find out", e.Message(), id)
 	}
 	if len(e.Details()) > 0 {
+		if batch, ok := errors.AsType[*batchError](err); ok {
+			return batch.Error()
+		}
 		return e.Message()
 	}
 	// The service gives details with each error; this one comes from the way to it.
+	where := strings.Join(endpoints, ", ")
 	switch e.Code() {
-	case connect.CodeUnavailable, connect.CodeDeadlineExceeded:
-		return fmt.Sprintf("no answer from %s: %s; is the service running there? (heliosmeta serve)",
-			strings.Join(endpoints, ", "), e.Message())
+	case connect.CodeUnavailable:
+		return fmt.Sprintf("no answer from %s: %s; is the service running there? (heliosmeta serve)", where, e.Message())
+	case connect.CodeDeadlineExceeded:
+		return fmt.Sprintf("no answer from %s in time; see what is wrong with heliosmeta status, or give it longer with --timeout", where)
 	}
 	return e.Message()
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os/signal"
 	"syscall"
 
@@ -34,12 +35,12 @@ func (s *session) execute(ctx context.Context, args []string) int {
 	root.SetIn(s.in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
-	if !s.started {
-		err = usage("%v; see heliosmeta --help", err)
+	if _, told := errors.AsType[*usageError](err); !told && !s.started {
+		err = usage("%v; usage: %s", err, command.UseLine())
 	}
 	code := exitCode(err)
 	if err.Error() != "" {

@@ -130,7 +130,7 @@ func (p *process) build() (err error) {
 		ID: f.nodeID, ClusterName: f.clusterName, Peers: p.peers, Store: p.store, RaftListener: p.raft,
 		Advertise: f.advertised(p.api.Addr()), TLS: p.raftTLS, Tick: f.tick,
 		Leases:              leases.Options{Lease: f.lease, Interval: f.heartbeat},
-		CheckpointRevisions: f.checkpointRevisions, Version: buildVersion(), Observer: metrics, Logger: p.log,
+		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries, Version: buildVersion(), Observer: metrics, Logger: p.log,
 	})
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func (p *process) greet() {
 		scheme = "https"
 	}
 	say := p.session.say
-	say("heliosmeta %s: member %d of cluster %q (%d members)", buildVersion(), f.nodeID, f.clusterName, len(p.peers))
+	say("heliosmeta %s: member %d of cluster %q, members: %d", buildVersion(), f.nodeID, f.clusterName, len(p.peers))
 	say("  API   %s://%s  (Connect, gRPC, gRPC-Web, JSON; /metrics, /livez, /readyz)", scheme, p.api.Addr())
 	say("  Raft  %s", p.raft.Addr())
 	say("  data  %s", f.data)

@@ -35,7 +35,7 @@ type serveFlags struct {
 	insecure                                    bool
 	corsOrigins                                 []string
 	heartbeat, lease                            time.Duration
-	checkpointRevisions                         uint64
+	checkpointRevisions, trailingEntries        uint64
 	logLevel, logFormat                         string
 	portsFile                                   string
 
@@ -113,6 +113,7 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.heartbeat, "heartbeat-interval", leases.DefaultInterval, "how often nodes should beat")
 	flags.DurationVar(&f.lease, "lease-duration", leases.DefaultLease, "silence after which a node is offline")
 	flags.Uint64Var(&f.checkpointRevisions, "checkpoint-revisions", 0, "changes between two checkpoints, the same on all members; 0: the default")
+	flags.Uint64Var(&f.trailingEntries, "trailing-entries", 0, "log entries kept before a checkpoint, so that members that were away shortly need none; 0: the default")
 	flags.StringVar(&f.logLevel, "log-level", "info", "what to log: debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "how to log: text or json")
 	flags.StringVar(&f.portsFile, "ports-file", "", "file to write the addresses to once the ports are open; for port 0")

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -158,6 +160,9 @@ func (p *patience) Handle(_ context.Context, r slog.Record) error {
 		switch a.Key {
 		case "error":
 			why = a.Value.String()
+			if err, ok := a.Value.Any().(*connect.Error); ok {
+				why = err.Message()
+			}
 		case "endpoint":
 			endpoint = a.Value.String()
 		}

@@ -16,7 +16,7 @@ import (
 func (p *Plan) table(have, want *metadatav1.TableSchema) {
 	name := "table " + want.GetNamespace() + "." + want.GetName()
 	if have == nil {
-		p.line(Add, "%s (%d columns)", name, len(want.GetColumns()))
+		p.line(Add, "%s (columns: %d)", name, len(want.GetColumns()))
 		p.Schema = append(p.Schema, &metadatav1.Command{Command: &metadatav1.Command_CreateTable{
 			CreateTable: &metadatav1.CreateTableRequest{Table: want},
 		}})
