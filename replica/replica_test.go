@@ -333,3 +333,31 @@ func TestReadersWhileFolding(t *testing.T) {
 	stop.Store(true)
 	wg.Wait()
 }
+
+// Raft tells reads apart by their ids alone: those of two members must not be equal.
+func TestReadsOfTwoMembersAtOnce(t *testing.T) {
+	c := trio(t)
+	c.elect(1)
+	c.tick(1)
+	second, third := c.node(2).read(Read[model]{}), c.node(3).read(Read[model]{})
+	c.settle()
+	if !second.done || !third.done || second.answer.Err != nil || third.answer.Err != nil {
+		t.Fatalf("got %+v and %+v", *second, *third)
+	}
+}
+
+func TestLostRoundIsAskedAgain(t *testing.T) {
+	c := trio(t)
+	c.elect(1)
+	c.tick(1)
+	o := c.node(3).read(Read[model]{})
+	c.net = nil
+	c.tick(DefaultReadRetryTicks - 1)
+	if o.done {
+		t.Fatal("answered although the question was lost")
+	}
+	c.tick(1)
+	if !o.done || o.answer.Err != nil {
+		t.Fatalf("got %+v", *o)
+	}
+}
