@@ -37,7 +37,7 @@ type reads struct {
 }
 
 // init makes round ids unique among members and starts: raft tells reads apart by
-// nothing else.
+// nothing else, and a late answer to an earlier process would be a stale one.
 func (s *reads) init(member, seed uint64) {
 	const seedBits = 44
 	s.lastID = member<<(seedBits+4) | seed&(1<<seedBits-1)

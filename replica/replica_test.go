@@ -9,6 +9,7 @@ import (
 	"testing"
 	"testing/cryptotest"
 
+	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/commands"
@@ -334,15 +335,50 @@ func TestReadersWhileFolding(t *testing.T) {
 	wg.Wait()
 }
 
-// Raft tells reads apart by their ids alone: those of two members must not be equal.
-func TestReadsOfTwoMembersAtOnce(t *testing.T) {
+// Raft tells reads apart by their ids alone: the late answer to one that was asked
+// before a restart is not taken for the answer to a new one.
+func TestAnswerToAnEarlierProcessIsNotTaken(t *testing.T) {
 	c := trio(t)
-	c.elect(1)
+	n, follower := c.elect(1), c.node(3)
 	c.tick(1)
-	second, third := c.node(2).read(Read[model]{}), c.node(3).read(Read[model]{})
-	c.settle()
-	if !second.done || !third.done || second.answer.Err != nil || third.answer.Err != nil {
-		t.Fatalf("got %+v and %+v", *second, *third)
+	take := func(to uint64, kind pb.MessageType) (found []packet) {
+		keep := c.net[:0]
+		for _, p := range c.net {
+			if p.to == to && p.m.GetType() == kind {
+				found = append(found, p)
+			} else {
+				keep = append(keep, p)
+			}
+		}
+		c.net = keep
+		return found
+	}
+	follower.read(Read[model]{})
+	var late []packet
+	for len(c.net) > 0 && len(late) == 0 {
+		c.deliver(0, false)
+		late = take(3, pb.MsgReadIndexResp)
+	}
+	c.isolate(3)
+	c.fill(n, "a", 1)
+	follower.crash(0)
+	follower.start()
+	c.heal()
+	c.tickOnce()
+	c.net = append(c.net[:0], take(3, pb.MsgHeartbeat)...) // it learns who leads, and no entries
+	c.deliver(0, false)
+	fresh := follower.read(Read[model]{})
+	if len(late) != 1 || follower.rep.Status().Rounds != 1 {
+		t.Fatalf("the test needs one late answer and one new question, has %d and %d", len(late), follower.rep.Status().Rounds)
+	}
+	c.net = late
+	c.deliver(0, false)
+	if fresh.done {
+		t.Fatalf("answered at revision %d, 1 was acknowledged", fresh.answer.State.Head.Revision)
+	}
+	c.tick(DefaultReadRetryTicks + 1)
+	if !fresh.done || fresh.answer.Err != nil || fresh.answer.State.Head.Revision != 1 {
+		t.Fatalf("got %+v", *fresh)
 	}
 }
 
