@@ -56,6 +56,7 @@ type Client struct {
 	known     known
 	transport [2]*http.Transport // for unary calls and for streams
 	metrics   metrics
+	patience  patience
 
 	life       context.Context // ends with Close
 	end        context.CancelFunc
@@ -81,7 +82,7 @@ func New(opts Options) (*Client, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
 	}
-	c := &Client{opts: opts, log: opts.Logger}
+	c := &Client{opts: opts, log: opts.Logger, patience: defaultPatience}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}

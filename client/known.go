@@ -7,6 +7,10 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
+// knownFor is how long a revision seen in an answer counts as what the client
+// knows when it sends a write.
+const knownFor = 30 * time.Second
+
 // known is the newest revision of each stream that answers have shown, and when.
 type known struct {
 	mu   sync.Mutex

@@ -11,6 +11,20 @@ type metrics struct {
 	hits, misses, reconnects, retries atomic.Uint64
 }
 
+// Stats are counters since the client was made.
+type Stats struct {
+	CacheHits   uint64 // reads answered from a cache
+	CacheMisses uint64 // reads that found no object in a cache
+	Reconnects  uint64 // subscriptions that broke and were resumed
+	Retries     uint64 // attempts of calls beyond the first
+}
+
+// Stats returns the counters.
+func (c *Client) Stats() Stats {
+	m := &c.metrics
+	return Stats{m.hits.Load(), m.misses.Load(), m.reconnects.Load(), m.retries.Load()}
+}
+
 var (
 	cacheHits = prometheus.NewDesc("heliosmeta_client_cache_hits_total",
 		"Reads answered from the cache.", nil, nil)

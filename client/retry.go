@@ -13,18 +13,8 @@ import (
 )
 
 const (
-	// attemptTimeout is after how long without an answer the next member is
-	// asked: a member may be paused, or behind a broken link. It is longer than a
-	// member waits for a leader.
-	attemptTimeout = 4 * time.Second
-	// beatTimeout is the same for heartbeats, which have to be answered well
-	// within a lease.
-	beatTimeout = time.Second
-	minBackoff  = 5 * time.Millisecond
-	maxBackoff  = 500 * time.Millisecond
-	// knownFor is how long a revision seen in an answer counts as what the client
-	// knows when it sends a write.
-	knownFor = 30 * time.Second
+	minBackoff = 5 * time.Millisecond
+	maxBackoff = 500 * time.Millisecond
 )
 
 // method is a unary rpc as an endpoint offers it.
@@ -35,7 +25,7 @@ type attempt[Res any] = func(ctx context.Context, e *endpoint, first bool) (*Res
 
 // read makes a call without effect: it may be repeated at will.
 func read[Req, Res any](ctx context.Context, c *Client, req *Req, call method[Req, Res]) (*Res, error) {
-	t := c.tries(0, attemptTimeout)
+	t := c.tries(0, c.patience.attempt)
 	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*Res, error) {
 		return call(e.unary, ctx, req)
 	})
@@ -55,7 +45,7 @@ func write[Req, Res any, P interface {
 		writeOptions(p).RequestId = uuid.Must(uuid.NewV7()).String()
 		known = c.known.revision(s)
 	}
-	t := c.tries(s, attemptTimeout)
+	t := c.tries(s, c.patience.attempt)
 	res, err := perform(ctx, t, func(ctx context.Context, e *endpoint, first bool) (*Res, error) {
 		if !first && known > 0 && p.GetWrite().GetKnownRevision() == 0 {
 			// From now on the id may have been used; say how old it is, so that a

@@ -20,12 +20,6 @@ const (
 	// silenceFactor says after how many missed bookmarks a subscription counts as
 	// broken and is opened again at another member.
 	silenceFactor = 5
-	// minSilence keeps short intervals from breaking subscriptions over a pause
-	// of either side.
-	minSilence = 3 * time.Second
-	// resumePatience is how long the first frame may take when resuming: a member
-	// that is behind the position first waits 5 seconds to reach it.
-	resumePatience = 8 * time.Second
 	// defaultInterval is the service's time between bookmarks.
 	defaultInterval = time.Second
 )
@@ -86,12 +80,13 @@ func (w *watch) session(
 ) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	request := w.resumption.next()
-	patience := silence(request)
+	silence := w.silence(request)
+	patience := silence
 	if request.GetAfter() != nil {
-		patience = max(patience, resumePatience)
+		patience = max(patience, w.client.patience.resume)
 	}
 	alive := time.AfterFunc(patience, func() {
-		cancel(connect.NewError(connect.CodeUnavailable, fmt.Errorf("client: no frame for %v", patience)))
+		cancel(connect.NewError(connect.CodeUnavailable, fmt.Errorf("client: no frame in time (%v, then %v)", patience, silence)))
 	})
 	defer alive.Stop()
 	defer cancel(nil)
@@ -103,14 +98,13 @@ func (w *watch) session(
 		cancel(nil) // closing waits for the answer to begin, unless the call has ended
 		_ = stream.Close()
 	}()
-	patience = silence(request)
 	for stream.Receive() {
 		alive.Stop() // the caller may take its time
 		w.pause.Reset()
 		if frame := w.resumption.see(stream.Msg()); frame != nil && !yield(frame, nil) {
 			return true, nil
 		}
-		alive.Reset(patience)
+		alive.Reset(silence)
 	}
 	if err := stream.Err(); err != nil {
 		return false, causeOf(ctx, err)
@@ -127,10 +121,10 @@ func causeOf(ctx context.Context, err error) error {
 }
 
 // silence is how long a subscription may be without a frame.
-func silence(request *metadatav1.SubscribeRequest) time.Duration {
+func (w *watch) silence(request *metadatav1.SubscribeRequest) time.Duration {
 	interval := time.Duration(request.GetBookmarkIntervalMillis()) * time.Millisecond
 	if interval == 0 {
 		interval = defaultInterval
 	}
-	return max(silenceFactor*interval, minSilence)
+	return max(silenceFactor*interval, w.client.patience.silence)
 }
