@@ -63,7 +63,7 @@ type streamer interface {
 	groupID() raftlog.GroupID
 	leader() uint64
 	nextElection() <-chan struct{}
-	submit(ctx context.Context, q replica.Request) (proto.Message, uint64, error)
+	submit(ctx context.Context, q replica.Request) (proto.Message, error)
 	step(from uint64, m *raftpb.Message)
 	linkBroke(id uint64)
 	peerGone(id uint64, rank int)

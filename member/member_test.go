@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/feed"
 	"github.com/heliosdb/metadata/internal/failure"
@@ -70,6 +71,26 @@ func TestAnyMemberTakesAnyWrite(t *testing.T) {
 	}
 	if n := c.converged(); n != 3 {
 		t.Fatalf("%d tables", n)
+	}
+}
+
+// The answer to a retry is the answer to the first attempt: with the revision at
+// which the write took effect, not the one at which the retry came.
+func TestARetryIsToldTheRevisionOfItsFirstAttempt(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.start(1, 2, 3)
+	request := createTable("t")
+	request.Write = &metadatav1.WriteOptions{RequestId: "once"}
+	for attempt := range uint64(4) {
+		reply, err := c.up[attempt%3+1].Write(t.Context(), proto.CloneOf(request), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := reply.(*metadatav1.CreateTableResponse).GetResult()
+		if got := result.GetPosition().GetSchemaRevision(); got != 1 || result.GetDeduplicated() != (attempt > 0) {
+			t.Fatalf("attempt %d: %v", attempt, result)
+		}
+		c.mustCreate(1, fmt.Sprintf("other%d", attempt))
 	}
 }
 

@@ -89,3 +89,11 @@ func setRevision(p *metadatav1.Position, s metadatav1.Stream, revision uint64) {
 		p.TopologyRevision = revision
 	}
 }
+
+// revisionOf returns one stream's revision.
+func revisionOf(p *metadatav1.Position, s metadatav1.Stream) uint64 {
+	if s == metadatav1.Stream_STREAM_TOPOLOGY {
+		return p.GetTopologyRevision()
+	}
+	return p.GetSchemaRevision()
+}

@@ -51,7 +51,7 @@ func newStream[D projections.Domain[D]](
 ) (*stream[D], error) {
 	s := &stream[D]{
 		member: m, id: id, name: events.StreamName(id), group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
-		sender: raftlog.NewSender(0), pinned: make(map[uint64]raftlog.CheckpointReader),
+		sender: raftlog.NewSender(transferIdleTicks), pinned: make(map[uint64]raftlog.CheckpointReader),
 		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
 	}
 	loaded, err := m.store.Load(s.group)
@@ -86,6 +86,10 @@ func newStream[D projections.Domain[D]](
 // stallTicks is after how many ticks without progress on its own disk a leader
 // stops beating, so that another can take over.
 const stallTicks = 2 * ElectionTicks
+
+// transferIdleTicks is after how long without a request a member that was offered
+// a checkpoint is offered it again. It covers the time to import a large model.
+const transferIdleTicks = 30 * ElectionTicks
 
 // run carries out inputs and what follows from them until ctx ends.
 func (s *stream[D]) run(ctx context.Context) {
@@ -194,21 +198,21 @@ func (s *stream[D]) noteStatus() {
 func (s *stream[D]) leader() uint64 { return s.soft.Load().Leader }
 
 // submit decides a command here, if this member leads.
-func (s *stream[D]) submit(ctx context.Context, q replica.Request) (proto.Message, uint64, error) {
+func (s *stream[D]) submit(ctx context.Context, q replica.Request) (proto.Message, error) {
 	start := time.Now()
 	answer := make(chan replica.Answer, 1)
 	q.Done = func(a replica.Answer) { answer <- a }
 	if !s.call(func() { s.replica.Submit(q) }) {
-		return nil, 0, tooMany(s.id)
+		return nil, tooMany(s.id)
 	}
 	select {
 	case a := <-answer:
 		s.observe(a, time.Since(start))
-		return a.Reply, a.Revision, a.Err
+		return a.Reply, a.Err
 	case <-ctx.Done():
-		return nil, 0, gaveUp(ctx, q.Env.RequestID)
+		return nil, gaveUp(ctx, q.Env.RequestID)
 	case <-s.member.ctx.Done():
-		return nil, 0, outcomeUnknown(q.Env.RequestID)
+		return nil, outcomeUnknown(q.Env.RequestID)
 	}
 }
 
@@ -231,9 +235,7 @@ func (s *stream[D]) read(ctx context.Context, q replica.Read[D]) (*projections.S
 
 // observe reports how a change that was proposed ended.
 func (s *stream[D]) observe(a replica.Answer, took time.Duration) {
-	result, _ := a.Reply.(interface {
-		GetResult() *metadatav1.WriteResult
-	})
+	result, _ := a.Reply.(withResult)
 	switch {
 	case failure.Is(a.Err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN):
 		s.member.config.Observer.Proposal(s.id, took, vitals.Unknown)

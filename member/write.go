@@ -82,9 +82,14 @@ func (m *Member) attempt(ctx context.Context, r *running, s streamer, q replica.
 	return m.forward(ctx, leader, s.streamID(), q)
 }
 
+// withResult is the response of any writing rpc.
+type withResult interface {
+	GetResult() *metadatav1.WriteResult
+}
+
 // writeHere decides a command on this member and completes the reply.
 func (m *Member) writeHere(ctx context.Context, r *running, s streamer, q replica.Request) (proto.Message, error) {
-	reply, revision, err := s.submit(ctx, q)
+	reply, err := s.submit(ctx, q)
 	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_NODE_ALIVE) {
 		f := *failure.As(err)
 		f.RetryAfter, _ = m.Leases() // by then the lease has run out, if the other is gone
@@ -93,12 +98,12 @@ func (m *Member) writeHere(ctx context.Context, r *running, s streamer, q replic
 	if err != nil {
 		return nil, err
 	}
-	if withResult, ok := reply.(interface {
-		GetResult() *metadatav1.WriteResult
-	}); ok {
+	if answer, ok := reply.(withResult); ok {
+		// The decision knows its own stream's revision: for a retry, that of the
+		// first attempt.
 		position := r.position()
-		setRevision(position, s.streamID(), revision)
-		withResult.GetResult().Position = position
+		setRevision(position, s.streamID(), revisionOf(answer.GetResult().GetPosition(), s.streamID()))
+		answer.GetResult().Position = position
 	}
 	return reply, nil
 }

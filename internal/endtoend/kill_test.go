@@ -19,32 +19,22 @@ type writers struct {
 	mu           sync.Mutex
 	acknowledged map[string]uint64 // revision by table
 	wg           sync.WaitGroup
-	halt         chan struct{}
+	cancel       context.CancelFunc
 }
 
 func startWriters(t *testing.T, c *client.Client, prefix string, n int) *writers {
-	w := &writers{acknowledged: make(map[string]uint64), halt: make(chan struct{})}
+	ctx, cancel := context.WithCancel(t.Context())
+	w := &writers{acknowledged: make(map[string]uint64), cancel: cancel}
 	for i := range n {
 		w.wg.Go(func() {
-			for j := 0; ; j++ {
-				select {
-				case <-w.halt:
-					return
-				default:
-				}
+			for j := 0; ctx.Err() == nil; j++ {
 				name := fmt.Sprintf("%s_%d_%d", prefix, i, j)
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				reply, err := c.CreateTable(ctx, &metadatav1.CreateTableRequest{Table: table(name)})
-				cancel()
-				if _, unknown := client.OutcomeUnknown(err); unknown || client.Reason(err) == metadatav1.ErrorReason_ERROR_REASON_STOPPING {
-					continue // not acknowledged: it may or may not be there
+				if ctx.Err() != nil {
+					return // not acknowledged: it may or may not be there
 				}
 				if err != nil {
-					select {
-					case <-w.halt: // the whole cluster is down by now
-					default:
-						t.Errorf("creating %s: %v", name, err)
-					}
+					t.Errorf("creating %s: %v", name, err)
 					return
 				}
 				w.mu.Lock()
@@ -63,7 +53,7 @@ func (w *writers) count() int {
 }
 
 func (w *writers) stop() map[string]uint64 {
-	close(w.halt)
+	w.cancel()
 	w.wg.Wait()
 	return w.acknowledged
 }
@@ -124,11 +114,10 @@ func TestKillingTheLeaderAndThenAllLosesNothing(t *testing.T) {
 
 	before = w.count()
 	c.eventually("writes with three", func() bool { return w.count() > before+50 })
-	close(w.halt)
 	for i := range 3 {
-		c.kill(i)
+		c.kill(i) // with writes in flight
 	}
-	w.wg.Wait()
+	w.stop()
 	c.start(0, 1, 2)
 	c.ready(0, 1, 2)
 	if len(w.acknowledged) < 150 {
