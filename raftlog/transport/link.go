@@ -149,7 +149,7 @@ func (l *link) failed(err error) {
 	before := l.failure
 	l.mu.Unlock()
 	if before == nil || before.Error() != err.Error() {
-		l.t.log.Warn("cannot connect", "member", l.peer.id, "addr", l.peer.addr, "err", err)
+		l.t.log.Info("cannot connect", "member", l.peer.id, "addr", l.peer.addr, "err", err)
 	}
 	l.set(nil, err)
 }
