@@ -8,7 +8,6 @@ import (
 
 	"connectrpc.com/connect"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -101,8 +100,8 @@ func detail[D any](err error) (D, bool) {
 // retryable reports whether another attempt can help, and how long the service
 // asks to wait before it.
 func retryable(err error) (wait time.Duration, ok bool) {
-	if e, told := errors.AsType[*connect.Error](err); !told || errors.Is(e, proto.Error) {
-		return 0, false // not of a connection: the request cannot be encoded
+	if _, told := errors.AsType[*connect.Error](err); !told {
+		return 0, false
 	}
 	if _, bad := errors.AsType[*tls.CertificateVerificationError](err); bad {
 		return 0, false

@@ -2,9 +2,12 @@ package client
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/cenkalti/backoff/v5"
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
@@ -112,7 +115,11 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 func once[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	return call(ctx, t.client.endpoints[t.index], t.failed == 0)
+	res, err := call(ctx, t.client.endpoints[t.index], t.failed == 0)
+	if errors.Is(err, proto.Error) && connect.CodeOf(err) == connect.CodeInternal {
+		err = connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("client: the request cannot be encoded: %w", err))
+	}
+	return res, err
 }
 
 func (t *tries) succeeded(res any) {

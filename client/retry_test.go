@@ -1,0 +1,259 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"net"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Each method reaches the rpc of its name, is retried with the same request, and
+// gives writes a request id.
+func TestMethodsAreWired(t *testing.T) {
+	services := metadatav1.File_heliosdb_metadata_v1_metadata_service_proto.Services()
+	cluster := metadatav1.File_heliosdb_metadata_v1_cluster_service_proto.Services()
+	for _, s := range []protoreflect.ServiceDescriptor{services.Get(0), cluster.Get(0)} {
+		for i := range s.Methods().Len() {
+			m := s.Methods().Get(i)
+			if m.IsStreamingClient() || m.IsStreamingServer() {
+				continue
+			}
+			t.Run(string(m.Name()), func(t *testing.T) { checkWired(t, m) })
+		}
+	}
+}
+
+func checkWired(t *testing.T, m protoreflect.MethodDescriptor) {
+	f, c := startFakes(t, 2, fails(connect.CodeUnavailable, noLeader), breaks, done)
+	request := requestOf(t, string(m.Parent().FullName()), string(m.Name()))
+	results := reflect.ValueOf(c).MethodByName(string(m.Name())).Call([]reflect.Value{
+		reflect.ValueOf(t.Context()), reflect.ValueOf(request),
+	})
+	if err := results[1].Interface(); err != nil {
+		t.Fatal(err)
+	}
+	calls := f.all()
+	if len(calls) != 3 || calls[0].server == calls[1].server || calls[1].server == calls[2].server {
+		t.Fatalf("the attempts are %+v", calls)
+	}
+	for _, call := range calls {
+		if call.method != string(m.Name()) {
+			t.Fatalf("%s was called", call.method)
+		}
+		if !proto.Equal(call.request, calls[0].request) {
+			t.Fatalf("the retry is %v, the first attempt was %v", call.request, calls[0].request)
+		}
+		command, writes := call.request.(interface {
+			GetWrite() *metadatav1.WriteOptions
+		})
+		if writes && command.GetWrite().GetRequestId() == "" {
+			t.Fatal("the write has no request id")
+		}
+	}
+	if command, writes := request.(interface {
+		GetWrite() *metadatav1.WriteOptions
+	}); writes && command.GetWrite() != nil {
+		t.Fatal("the caller's request was changed")
+	}
+}
+
+func TestRetriesGoElsewhereAtOnce(t *testing.T) {
+	f, c := startFakes(t, 3, fails(connect.CodeUnavailable, stopping), breaks, done)
+	begin := time.Now()
+	if _, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Fatalf("it took %v", took)
+	}
+	calls := f.all()
+	if len(calls) != 3 || calls[0].server != 0 || calls[1].server != 1 || calls[2].server != 2 {
+		t.Fatalf("the attempts are %+v", calls)
+	}
+	// The next call begins where the last one was answered.
+	if _, err := c.ListTables(t.Context(), &metadatav1.ListTablesRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if calls = f.all(); calls[3].server != 2 {
+		t.Fatalf("the next call went to %d", calls[3].server)
+	}
+	if s := c.Stats(); s.Retries != 2 {
+		t.Fatalf("counted %+v", s)
+	}
+}
+
+func TestNobodyThereIsNotAnUnknownOutcome(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_ = l.Close()
+	f, _ := startFakes(t, 1, done)
+	c := newClient(t, address, f.addrs[0])
+	if _, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{}); err != nil {
+		t.Fatalf("one of two members answers: %v", err)
+	}
+	c = newClient(t, address)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = c.CreateTable(ctx, &metadatav1.CreateTableRequest{})
+	if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "refused") {
+		t.Fatalf("nobody listens: %v", err)
+	}
+	if id, unknown := OutcomeUnknown(err); unknown {
+		t.Fatalf("nothing was sent, but the outcome of %s is unknown", id)
+	}
+}
+
+func TestTheServiceSaysWhenToRetry(t *testing.T) {
+	const hint = 60 * time.Millisecond
+	f, c := startFakes(t, 2, fails(connect.CodeResourceExhausted, limit, retryIn(hint)), done)
+	if _, err := c.GetTable(t.Context(), &metadatav1.GetTableRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	calls := f.all()
+	if gap := calls[1].at.Sub(calls[0].at); gap < hint {
+		t.Fatalf("asked again after %v, the service said %v", gap, hint)
+	}
+	// A hint beyond the deadline ends the call now.
+	_, c = startFakes(t, 2, fails(connect.CodeUnavailable, noLeader, retryIn(time.Hour)))
+	begin := time.Now()
+	_, err := c.GetTable(t.Context(), &metadatav1.GetTableRequest{})
+	if Reason(err) != noLeader || time.Since(begin) > time.Second {
+		t.Fatalf("after %v: %v", time.Since(begin), err)
+	}
+}
+
+func TestFinalAnswersAreNotRetried(t *testing.T) {
+	for name, a := range map[string]answer{
+		"invalid":        fails(connect.CodeInvalidArgument, metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD),
+		"exists":         fails(connect.CodeAlreadyExists, metadatav1.ErrorReason_ERROR_REASON_ALREADY_EXISTS),
+		"full for good":  fails(connect.CodeResourceExhausted, metadatav1.ErrorReason_ERROR_REASON_DISK_FULL),
+		"a bug":          fails(connect.CodeInternal, metadatav1.ErrorReason_ERROR_REASON_INTERNAL),
+		"cannot be told": fails(connect.CodeFailedPrecondition, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWABLE),
+	} {
+		f, c := startFakes(t, 2, a)
+		_, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{})
+		if calls := f.all(); err == nil || len(calls) != 1 {
+			t.Errorf("%s: %d attempts, %v", name, len(calls), err)
+		}
+		if _, unknown := OutcomeUnknown(err); unknown {
+			t.Errorf("%s: the outcome counts as unknown", name)
+		}
+	}
+	f, c := startFakes(t, 2, done)
+	_, err := c.DropNamespace(t.Context(), &metadatav1.DropNamespaceRequest{Name: "\xff"})
+	if !IsInvalid(err) || c.Stats().Retries != 0 {
+		t.Errorf("a request that cannot be encoded: %v", err)
+	}
+	attempts := len(f.all())
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = c.DropNamespace(gone, &metadatav1.DropNamespaceRequest{Name: "n"})
+	if _, unknown := OutcomeUnknown(err); unknown || !errors.Is(err, context.Canceled) || len(f.all()) != attempts {
+		t.Errorf("a call whose context has ended: %v", err)
+	}
+}
+
+func TestUnknownOutcomesAreSaid(t *testing.T) {
+	for name, answers := range map[string][]answer{
+		"no answer":                      {hangs},
+		"the connection breaks":          {breaks},
+		"broke once, no leader ever":     {breaks, fails(connect.CodeUnavailable, noLeader)},
+		"lost once, no leader ever":      {fails(connect.CodeUnavailable, lostWrite), fails(connect.CodeUnavailable, noLeader)},
+		"the member had no time to tell": {fails(connect.CodeDeadlineExceeded, metadatav1.ErrorReason_ERROR_REASON_DEADLINE)},
+	} {
+		f, c := startFakes(t, 1, answers...)
+		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+		defer cancel()
+		_, err := c.CreateTable(ctx, &metadatav1.CreateTableRequest{})
+		id, unknown := OutcomeUnknown(err)
+		sent := f.all()[0].request.(*metadatav1.CreateTableRequest).GetWrite().GetRequestId()
+		if !unknown || id != sent || !strings.Contains(err.Error(), id) {
+			t.Errorf("%s: %v (request id %q)", name, err, sent)
+		}
+		if _, err := c.CreateTable(ctx, &metadatav1.CreateTableRequest{Write: &metadatav1.WriteOptions{DryRun: true}}); err == nil {
+			t.Errorf("%s: a dry run succeeded", name)
+		} else if _, unknown := OutcomeUnknown(err); unknown {
+			t.Errorf("%s: the outcome of a dry run is unknown", name)
+		}
+	}
+	// A refusal after an attempt that broke is an answer to both.
+	_, c := startFakes(t, 1, breaks, fails(connect.CodeAlreadyExists, metadatav1.ErrorReason_ERROR_REASON_ALREADY_EXISTS))
+	_, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{})
+	if _, unknown := OutcomeUnknown(err); unknown || !IsAlreadyExists(err) {
+		t.Errorf("refused at last: %v", err)
+	}
+}
+
+func TestASilentMemberIsLeft(t *testing.T) {
+	f, c := startFakes(t, 2, hangs, done)
+	c.patience.attempt = 50 * time.Millisecond
+	res, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{})
+	if err != nil || res == nil {
+		t.Fatal(err)
+	}
+	calls := f.all()
+	if len(calls) != 2 || calls[0].server == calls[1].server || !proto.Equal(calls[0].request, calls[1].request) {
+		t.Fatalf("the attempts are %+v", calls)
+	}
+}
+
+func TestRetriesSayHowOldTheirRequestIDIs(t *testing.T) {
+	answered := replies(&metadatav1.CreateTableResponse{
+		Result: &metadatav1.WriteResult{Position: &metadatav1.Position{SchemaRevision: 7}},
+	})
+	f, c := startFakes(t, 1, answered, fails(connect.CodeUnavailable, stopping), done)
+	for range 2 {
+		if _, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var known []uint64
+	for _, call := range f.all() {
+		known = append(known, call.request.(*metadatav1.CreateTableRequest).GetWrite().GetKnownRevision())
+	}
+	if want := []uint64{0, 0, 7}; !reflect.DeepEqual(known, want) {
+		t.Fatalf("the attempts knew revisions %d, want %d", known, want)
+	}
+	c.known.last[schemaStream] = sighting{7, time.Now().Add(-2 * knownFor)}
+	if r := c.known.revision(schemaStream); r != 0 {
+		t.Fatalf("revision %d still counts as known", r)
+	}
+}
+
+func TestEndpointsAsPeopleWriteThem(t *testing.T) {
+	for text, want := range map[string]string{
+		"127.0.0.1:9000":          "http://127.0.0.1:9000",
+		"http://localhost:9000":   "http://localhost:9000",
+		"https://meta.local:443/": "https://meta.local:443",
+		"[::1]:9000":              "http://[::1]:9000",
+		"localhost":               "",
+		"ftp://localhost:1":       "",
+		"http://h:1/path":         "",
+		"h:1?x=y":                 "",
+	} {
+		u, err := baseURL(text, false)
+		switch {
+		case want == "" && (err == nil || !strings.Contains(err.Error(), text)):
+			t.Errorf("%q: %v, %v", text, u, err)
+		case want != "" && (err != nil || u.String() != want):
+			t.Errorf("%q: %v, %v", text, u, err)
+		}
+	}
+	for _, bad := range []Options{{}, {Endpoints: make([]string, MaxEndpoints+1)}, {Endpoints: []string{"h:1"}, Timeout: -1}} {
+		if _, err := New(bad); err == nil {
+			t.Errorf("%+v is accepted", bad)
+		}
+	}
+}
