@@ -117,8 +117,8 @@ func TestVerdictsAsFailures(t *testing.T) {
 	for outcome, reason := range map[leases.Outcome]metadatav1.ErrorReason{
 		leases.NotFound:   metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND,
 		leases.StaleEpoch: metadatav1.ErrorReason_ERROR_REASON_STALE_EPOCH,
-		leases.Expiring:   metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
-		leases.Reviving:   metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
+		leases.Expiring:   metadatav1.ErrorReason_ERROR_REASON_LEASE_CHANGING,
+		leases.Reviving:   metadatav1.ErrorReason_ERROR_REASON_LEASE_CHANGING,
 		leases.NotLeading: metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
 	} {
 		e := leases.Verdict{Outcome: outcome, NodeID: "node-9", Epoch: 2, Current: 3}.Failure()

@@ -63,10 +63,10 @@ func (v Verdict) Failure() *failure.Error {
 		return failure.New(metadatav1.ErrorReason_ERROR_REASON_STALE_EPOCH,
 			"epoch %d of node %q is not the present one, which is %d; register again", v.Epoch, v.NodeID, v.Current).With("node_id", v.NodeID)
 	case Expiring:
-		return failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
+		return failure.New(metadatav1.ErrorReason_ERROR_REASON_LEASE_CHANGING,
 			"the lease of node %q ran out and the node is being taken offline; beat again", v.NodeID).With("node_id", v.NodeID)
 	case Reviving:
-		return failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
+		return failure.New(metadatav1.ErrorReason_ERROR_REASON_LEASE_CHANGING,
 			"node %q is offline and is being brought online; beat again", v.NodeID).With("node_id", v.NodeID)
 	default:
 		return failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,

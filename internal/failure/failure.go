@@ -67,6 +67,7 @@ var kinds = map[metadatav1.ErrorReason]Kind{
 	metadatav1.ErrorReason_ERROR_REASON_INTERNAL:            Internal,
 	metadatav1.ErrorReason_ERROR_REASON_DEADLINE:            Deadline,
 	metadatav1.ErrorReason_ERROR_REASON_CANCELED:            Canceled,
+	metadatav1.ErrorReason_ERROR_REASON_LEASE_CHANGING:      Unavailable,
 }
 
 // Field says what is wrong with one field of a request.

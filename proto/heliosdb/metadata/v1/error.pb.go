@@ -91,6 +91,8 @@ const (
 	ErrorReason_ERROR_REASON_DEADLINE ErrorReason = 28
 	// CANCELED: the caller gave up. A write may still take effect.
 	ErrorReason_ERROR_REASON_CANCELED ErrorReason = 29
+	// UNAVAILABLE: the node is being taken offline or brought online; beat again.
+	ErrorReason_ERROR_REASON_LEASE_CHANGING ErrorReason = 30
 )
 
 // Enum value maps for ErrorReason.
@@ -126,6 +128,7 @@ var (
 		27: "ERROR_REASON_INTERNAL",
 		28: "ERROR_REASON_DEADLINE",
 		29: "ERROR_REASON_CANCELED",
+		30: "ERROR_REASON_LEASE_CHANGING",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -158,6 +161,7 @@ var (
 		"ERROR_REASON_INTERNAL":            27,
 		"ERROR_REASON_DEADLINE":            28,
 		"ERROR_REASON_CANCELED":            29,
+		"ERROR_REASON_LEASE_CHANGING":      30,
 	}
 )
 
@@ -242,7 +246,7 @@ const file_heliosdb_metadata_v1_error_proto_rawDesc = "" +
 	" heliosdb/metadata/v1/error.proto\x12\x14heliosdb.metadata.v1\"/\n" +
 	"\x0eOutcomeUnknown\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tR\trequestId*\xb5\a\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId*\xd6\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -274,7 +278,8 @@ const file_heliosdb_metadata_v1_error_proto_rawDesc = "" +
 	"\x18ERROR_REASON_HISTORY_GAP\x10\x1a\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x1b\x12\x19\n" +
 	"\x15ERROR_REASON_DEADLINE\x10\x1c\x12\x19\n" +
-	"\x15ERROR_REASON_CANCELED\x10\x1dBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\x15ERROR_REASON_CANCELED\x10\x1d\x12\x1f\n" +
+	"\x1bERROR_REASON_LEASE_CHANGING\x10\x1eBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_error_proto_rawDescOnce sync.Once
