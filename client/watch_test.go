@@ -1,0 +1,215 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
+)
+
+// publisher serves Subscribe as told.
+type publisher struct {
+	metadatav1connect.UnimplementedMetadataServiceHandler
+	serve func(context.Context, *metadatav1.SubscribeRequest, func(frame) bool) error
+}
+
+func (p *publisher) Subscribe(
+	ctx context.Context, req *metadatav1.SubscribeRequest, stream *connect.ServerStream[metadatav1.SubscribeResponse],
+) error {
+	return p.serve(ctx, req, func(f frame) bool { return stream.Send(f) == nil })
+}
+
+// startPublishers returns a client of servers that serve Subscribe.
+func startPublishers(
+	t *testing.T, serve ...func(context.Context, *metadatav1.SubscribeRequest, func(frame) bool) error,
+) *Client {
+	t.Helper()
+	var addrs []string
+	for _, one := range serve {
+		mux := http.NewServeMux()
+		mux.Handle(metadatav1connect.NewMetadataServiceHandler(&publisher{serve: one}))
+		s := httptest.NewUnstartedServer(mux)
+		s.Config.Protocols = new(http.Protocols)
+		s.Config.Protocols.SetUnencryptedHTTP2(true)
+		s.Start()
+		t.Cleanup(s.Close)
+		addrs = append(addrs, s.Listener.Addr().String())
+	}
+	return newClient(t, addrs...)
+}
+
+// erratic is a service that breaks its subscriptions after a few frames, goes
+// slightly back when it resumes one, and restarts with ever more history.
+type erratic struct {
+	mu     sync.Mutex
+	random *rand.Rand
+	head   uint64 // of the schema
+}
+
+func (e *erratic) serve(_ context.Context, req *metadatav1.SubscribeRequest, send func(frame) bool) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.head += e.random.Uint64N(20)
+	frames := []frame{}
+	next := req.GetAfter().GetSchemaRevision() + 1
+	if req.GetSnapshot() {
+		frames = append(frames, tablesAt(e.head), nodesAt(0), bookmark(at(1, e.head, 0)))
+		next = e.head + 1
+		e.head += 10
+	}
+	next -= min(next-1, e.random.Uint64N(3))
+	for next <= e.head {
+		last := min(e.head, next+e.random.Uint64N(5))
+		frames = append(frames, created(next, last))
+		if next = last + 1; e.random.Uint64N(3) == 0 {
+			frames = append(frames, bookmark(at(1, last, 0)))
+		}
+	}
+	for _, f := range frames[:e.random.IntN(len(frames)+1)] {
+		if !send(f) {
+			break
+		}
+	}
+	if e.random.Uint64N(2) == 0 {
+		return nil
+	}
+	return connect.NewError(connect.CodeUnavailable, errors.New("broken"))
+}
+
+func TestWatchDeliversOnceAndInOrderWhateverBreaks(t *testing.T) {
+	for seed := range uint64(8) {
+		e := &erratic{random: rand.New(rand.NewPCG(seed, 0))}
+		c := startPublishers(t, e.serve, e.serve)
+		m := newMirror() // refuses gaps and repetitions
+		goal := uint64(300)
+		for f, err := range c.Watch(t.Context(), snapshotRequest()) {
+			if err == nil {
+				_, err = m.step(f)
+			}
+			if err != nil {
+				t.Fatalf("seed %d at %s: %v", seed, shows(m), err)
+			}
+			if at := m.position.GetSchemaRevision(); at >= goal {
+				if n := m.schema.shown.model.TableCount(); uint64(n) != at {
+					t.Fatalf("seed %d: %d tables at revision %d", seed, n, at)
+				}
+				break
+			}
+		}
+		if c.Stats().Reconnects == 0 {
+			t.Fatalf("seed %d: nothing broke", seed)
+		}
+	}
+}
+
+func silent(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frame) bool) error {
+	send(bookmark(at(1, 5, 0)))
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestWatchLeavesASilentMember(t *testing.T) {
+	asked := make(chan *metadatav1.SubscribeRequest, 1)
+	c := startPublishers(t, silent, func(ctx context.Context, req *metadatav1.SubscribeRequest, send func(frame) bool) error {
+		asked <- req
+		send(created(6, 6))
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	c.patience.silence, c.patience.resume = 50*time.Millisecond, 50*time.Millisecond
+	request := &metadatav1.SubscribeRequest{BookmarkIntervalMillis: 10}
+	for f, err := range c.Watch(t.Context(), request) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.GetChanges() != nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond) // a slow caller is not a silent member
+		if c.Stats().Reconnects != 0 {
+			t.Fatal("the member was left while the caller was busy")
+		}
+	}
+	if got := (<-asked).GetAfter().GetSchemaRevision(); got != 5 {
+		t.Fatalf("resumed behind %d", got)
+	}
+}
+
+func TestWatchEndsWhenToldTo(t *testing.T) {
+	c := startPublishers(t, silent)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last error
+	begin := time.Now()
+	for f, err := range c.Watch(ctx, &metadatav1.SubscribeRequest{}) {
+		if f != nil {
+			time.AfterFunc(20*time.Millisecond, cancel)
+		}
+		last = err
+	}
+	if took := time.Since(begin); !errors.Is(last, context.Canceled) || took > time.Second {
+		t.Fatalf("it ended after %v with %v", took, last)
+	}
+	// The caller may also just stop.
+	for range c.Watch(t.Context(), nil) {
+		break
+	}
+	refuses := startPublishers(t, func(context.Context, *metadatav1.SubscribeRequest, func(frame) bool) error {
+		return failed(connect.CodeInvalidArgument, "INVALID_FIELD")
+	})
+	for f, err := range refuses.Watch(t.Context(), nil) {
+		if f != nil || !IsInvalid(err) {
+			t.Fatalf("got %v, %v", f, err)
+		}
+	}
+}
+
+func TestABrokenCacheDropsWhatItHas(t *testing.T) {
+	newer := created(4, 4)
+	newer.GetChanges().GetChanges()[0].FeatureLevel = 99
+	proceed := make(chan struct{})
+	c := startPublishers(t, func(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frame) bool) error {
+		for _, f := range []frame{tablesAt(3), nodesAt(1), bookmark(at(1, 3, 1))} {
+			send(f)
+		}
+		<-proceed
+		send(newer)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	cache, err := c.NewCache(CacheOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cache.Ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	kept := cache.View()
+	close(proceed)
+	err = cache.WaitFor(t.Context(), at(1, 4, 1))
+	if err == nil || !strings.Contains(err.Error(), "broken") || !strings.Contains(err.Error(), "feature level 99") {
+		t.Fatalf("the cache says %v", err)
+	}
+	if _, ok := cache.Table("", "t1"); ok || cache.View() != nil || cache.Err() == nil || cache.Position() != nil {
+		t.Fatal("a broken cache shows what it had")
+	}
+	if _, err := cache.Route([]byte("k")); err == nil || !strings.Contains(err.Error(), "feature level 99") {
+		t.Fatalf("a broken cache routes: %v", err)
+	}
+	if _, err := cache.RouteRange(nil, nil); err == nil {
+		t.Fatal("a broken cache routes a range")
+	}
+	if _, ok := kept.Table("", "t1"); !ok {
+		t.Fatal("a view changed")
+	}
+}
