@@ -96,6 +96,10 @@ test: ## Run every test
 race: ## Run the concurrent packages' tests under the race detector
 	@go test -race $(RACE)
 
+.PHONY: invariants
+invariants: ## Run the core's tests with its assertions on
+	@go test -tags invariants ./commands ./replica ./member
+
 .PHONY: examples-check
 examples-check: ## Check the documents of examples/ (types, keys, ranges, placement)
 	@go test -count=1 ./examples
