@@ -52,7 +52,9 @@ func (g *Group) route(out *Output, rd raft.Ready) {
 	}
 	term := g.rn.BasicStatus().GetTerm()
 	for _, rs := range rd.ReadStates {
-		if id := readContext(rs.RequestCtx); g.readTerm == term && id >= g.readFloor {
+		// A larger id than the last one was asked for by an earlier process: its index may
+		// be older than the reads of this one.
+		if id := readContext(rs.RequestCtx); g.readTerm == term && id >= g.readFloor && id <= g.readLast {
 			out.ReadStates = append(out.ReadStates, ReadState{ID: id, Index: rs.Index, Term: term})
 		}
 	}

@@ -290,7 +290,7 @@ func TestDrainAnswersThenHandsOver(t *testing.T) {
 	c.settle()
 	o.wantOK(t)
 
-	c, n = alone(t, nil)
+	_, n = alone(t, nil)
 	n.rep.Drain()
 	n.pump()
 	if !n.rep.Drained() {
@@ -336,9 +336,20 @@ func TestReadersWhileFolding(t *testing.T) {
 }
 
 // Raft tells reads apart by their ids alone: the late answer to one that was asked
-// before a restart is not taken for the answer to a new one.
+// before a restart is not taken for the answer to a new one, whichever id is the
+// larger one.
 func TestAnswerToAnEarlierProcessIsNotTaken(t *testing.T) {
-	c := trio(t)
+	t.Run("smaller id", func(t *testing.T) { testAnswerToAnEarlierProcess(t, trio(t)) })
+	t.Run("larger id", func(t *testing.T) {
+		c := trio(t)
+		c.tune = func(cfg *Config[model]) { cfg.ReadSeed = 1<<40 - cfg.ReadSeed }
+		c.node(3).crash(0)
+		c.node(3).start()
+		testAnswerToAnEarlierProcess(t, c)
+	})
+}
+
+func testAnswerToAnEarlierProcess(t *testing.T, c *cluster) {
 	n, follower := c.elect(1), c.node(3)
 	c.tick(1)
 	take := func(to uint64, kind pb.MessageType) (found []packet) {
