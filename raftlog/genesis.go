@@ -114,12 +114,13 @@ func sortedPeers(peers []Peer) []Peer {
 //
 // A blank member writes genesis only when every initial peer is reachable and blank
 // or at genesis too. A member at genesis starts when no peer is blank any more:
-// by then every peer has written the same genesis. One that has lived starts.
+// by then every peer has written the same genesis. One peer that has lived proves
+// as much, whatever became of the others since. One that has lived starts.
 func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint64) (Action, error) {
 	if me == StateLived {
 		return Start, nil
 	}
-	missing, blank := false, false
+	missing, blank, begun := false, false, false
 	for _, id := range slices.Sorted(slices.Values(initial)) {
 		if id == mine.Member {
 			continue
@@ -134,9 +135,13 @@ func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint
 			return 0, &LivedError{Member: mine.Member, Peer: id}
 		case claim.State == StateBlank:
 			blank = true
+		case claim.State == StateLived:
+			begun = true
 		}
 	}
 	switch {
+	case begun:
+		return Start, nil
 	case missing:
 		return Wait, nil
 	case me == StateBlank:

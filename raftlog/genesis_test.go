@@ -36,7 +36,9 @@ func TestGenesis(t *testing.T) {
 		{"genesis alone", genesis, nil, raftlog.Wait, nil},
 		{"genesis, one blank", genesis, map[uint64]raftlog.State{2: blank, 3: genesis}, raftlog.Wait, nil},
 		{"genesis, all there", genesis, map[uint64]raftlog.State{2: genesis, 3: lived}, raftlog.Start, nil},
-		{"genesis, one missing", genesis, map[uint64]raftlog.State{3: lived}, raftlog.Wait, nil},
+		{"genesis, one missing", genesis, map[uint64]raftlog.State{3: genesis}, raftlog.Wait, nil},
+		{"genesis, one missing, one lived", genesis, map[uint64]raftlog.State{3: lived}, raftlog.Start, nil},
+		{"genesis, one replaced since, one lived", genesis, map[uint64]raftlog.State{2: blank, 3: lived}, raftlog.Start, nil},
 		{"lived alone", lived, nil, raftlog.Start, nil},
 		{"lived beside a blank one", lived, map[uint64]raftlog.State{2: blank}, raftlog.Start, nil},
 	} {
