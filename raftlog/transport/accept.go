@@ -68,6 +68,16 @@ func (t *Transport) admit(c *conn) bool {
 	return true
 }
 
+// logRefusal logs a refused handshake. While members start for the first time
+// blank ones are refused all the time.
+func (t *Transport) logRefusal(c *conn, refusal *RefusedError) {
+	if refusal.Code == RefusedBlank {
+		t.log.Debug("refused a connection", "from", c.raw.RemoteAddr(), "err", refusal)
+		return
+	}
+	t.noise.Do(func() { t.log.Warn("refused a connection", "from", c.raw.RemoteAddr(), "err", refusal) })
+}
+
 // welcome is the life of an accepted connection.
 func (t *Transport) welcome(c *conn) {
 	defer c.close()
@@ -79,7 +89,7 @@ func (t *Transport) welcome(c *conn) {
 	switch {
 	case errors.As(err, &refusal):
 		t.count.refused.Add(1)
-		t.noise.Do(func() { t.log.Warn("refused a connection", "from", c.raw.RemoteAddr(), "err", err) })
+		t.logRefusal(c, refusal)
 		return
 	case err != nil:
 		t.count.handshakeFailures.Add(1)

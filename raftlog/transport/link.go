@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -149,7 +150,11 @@ func (l *link) failed(err error) {
 	before := l.failure
 	l.mu.Unlock()
 	if before == nil || before.Error() != err.Error() {
-		l.t.log.Info("cannot connect", "member", l.peer.id, "addr", l.peer.addr, "err", err)
+		level := slog.LevelInfo
+		if refusal, ok := errors.AsType[*RefusedError](err); ok && refusal.Code == RefusedBlank {
+			level = slog.LevelDebug // the normal case at a first start
+		}
+		l.t.log.Log(context.Background(), level, "cannot connect", "member", l.peer.id, "addr", l.peer.addr, "err", err)
 	}
 	l.set(nil, err)
 }
