@@ -63,6 +63,7 @@ type Server struct {
 	schema       *source[*projections.Schema]
 	topology     *source[*projections.Topology]
 	http         *http.Server
+	newcomers    newcomers
 	secure       bool
 
 	life context.Context // ends when the server drains
@@ -103,6 +104,7 @@ func New(member Member, o Options) (*Server, error) {
 	s.schema = schemaSource(member, o)
 	s.topology = topologySource(member, o)
 	s.http = newHTTPServer(s.routes(validator, o), o)
+	s.http.ConnState = s.newcomers.note
 	s.work.Go(func() { s.sample() })
 	return s, nil
 }
@@ -120,7 +122,7 @@ func (s *Server) sample() {
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
 	for {
-		s.ready.look()
+		_, _ = s.ready.look() // for what it remembers
 		s.schema.pins.sweep()
 		s.topology.pins.sweep()
 		select {
@@ -162,6 +164,7 @@ func (s *Server) draining() bool { return s.life.Err() != nil }
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	s.work.Wait()
+	defer time.AfterFunc(newcomerGrace, s.newcomers.dismiss).Stop()
 	if err := s.http.Shutdown(ctx); err != nil {
 		return errors.Join(fmt.Errorf("waiting for calls in progress: %w", err), s.http.Close())
 	}
