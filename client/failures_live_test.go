@@ -38,6 +38,7 @@ func startLoad(t *testing.T, c *client.Client, writers int) *load {
 	}
 	l.work.Go(l.read)
 	l.work.Go(l.monitor)
+	t.Cleanup(func() { l.stop(); l.work.Wait() })
 	return l
 }
 
@@ -220,6 +221,7 @@ func TestARollingRestartFailsNoCall(t *testing.T) {
 		cluster.stop(id)
 		l.progress(20)
 		cluster.start(id)
+		cluster.awaitReady(id)
 	}
 	l.progress(20)
 	l.finish(watched)
@@ -236,6 +238,7 @@ func TestKilledLeadersLoseAndRepeatNothing(t *testing.T) {
 		cluster.kill(leader)
 		l.progress(20)
 		cluster.start(leader)
+		cluster.awaitReady(leader)
 	}
 	l.progress(20)
 	l.finish(watched)

@@ -89,8 +89,17 @@ func (c *cluster) startAll() {
 	for _, p := range c.peers {
 		c.start(p.ID)
 	}
-	for _, s := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
-		c.leader(s)
+	for _, p := range c.peers {
+		c.awaitReady(p.ID)
+	}
+}
+
+// awaitReady waits as an operator does before the next member's turn.
+func (c *cluster) awaitReady(id uint64) {
+	for deadline := time.Now().Add(20 * time.Second); c.up[id].member.Ready() != nil; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			c.fatalf("member %d is not ready: %v", id, c.up[id].member.Ready())
+		}
 	}
 }
 
