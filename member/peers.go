@@ -68,7 +68,7 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 		}
 		for _, s := range r.all() {
 			if s.streamID() == q.GetStream() {
-				return s.serveChunk(from, &q)
+				return s.serveChunk(ctx, from, &q)
 			}
 		}
 		return nil, fmt.Errorf("member %d asks for a checkpoint of unknown stream %s", from, q.GetStream())
@@ -153,7 +153,7 @@ func remote(err error) error {
 func fromRemote(err *transport.RemoteError) *failure.Error {
 	var e metadatav1.ForwardedError
 	if err.Code != codeFailure || proto.Unmarshal(err.Payload, &e) != nil {
-		return nil
+		return nil //nolint:nilerr // what cannot be decoded is no failure of a member; the caller keeps the error it has
 	}
 	f := &failure.Error{
 		Reason: metadatav1.ErrorReason(e.GetReason()), Message: e.GetMessage(), Metadata: e.GetMetadata(),

@@ -54,7 +54,7 @@ func (s *State[D]) Export(yield func(record []byte) error) error {
 func (s *State[D]) Hash() [sha256.Size]byte {
 	h := sha256.New()
 	var length [8]byte
-	s.Export(func(record []byte) error { // cannot fail: this yield does not
+	_ = s.Export(func(record []byte) error { // cannot fail: this yield does not
 		binary.BigEndian.PutUint64(length[:], uint64(len(record)))
 		h.Write(length[:])
 		h.Write(record)

@@ -176,7 +176,7 @@ func TestImportRefusesOtherCheckpoints(t *testing.T) {
 	}
 	stop := errors.New("stop")
 	_, err := NewSchema(cluster, 1).Import(func(yield func([]byte, error) bool) { yield(nil, stop) })
-	if err != stop {
+	if !errors.Is(err, stop) {
 		t.Errorf("an error of the reader: %v", err)
 	}
 	if _, err := NewSchema(cluster, 1).Import(oneBuffer(nil)); err == nil {
@@ -190,10 +190,10 @@ func TestImportOfDamagedCheckpointsNeverPanics(t *testing.T) {
 	schema := records(t, NewSchema(cluster, 1).FoldAll(schemaHistory(2, 3)))
 	topology := records(t, NewTopology(cluster, 1).FoldAll(topologyHistory(2, 8)))
 	for i := range schema {
-		damage(schema, i, func(r [][]byte) { NewSchema(cluster, 1).Import(oneBuffer(r)) })
+		damage(schema, i, func(r [][]byte) { _, _ = NewSchema(cluster, 1).Import(oneBuffer(r)) })
 	}
 	for i := range topology {
-		damage(topology, i, func(r [][]byte) { NewTopology(cluster, 1).Import(oneBuffer(r)) })
+		damage(topology, i, func(r [][]byte) { _, _ = NewTopology(cluster, 1).Import(oneBuffer(r)) })
 	}
 	for _, missing := range []int{0, 1} {
 		if _, err := NewSchema(cluster, 1).Import(oneBuffer(slices.Delete(slices.Clone(schema), missing, missing+1))); err == nil {

@@ -289,7 +289,7 @@ func TestExportStopsAtAnError(t *testing.T) {
 			}
 			return nil
 		})
-		if err != stop || calls != at+1 {
+		if !errors.Is(err, stop) || calls != at+1 {
 			t.Fatalf("record %d: %v after %d calls", at, err, calls)
 		}
 	}

@@ -79,7 +79,9 @@ func (c *cluster) transfer(m *member, loss float64) {
 			}
 		}
 		if err := r.Tick(); err != nil {
-			w.Abort()
+			if err := w.Abort(); err != nil {
+				c.t.Fatal(err)
+			}
 			c.note("transfer failed", m.id)
 			return
 		}

@@ -69,11 +69,10 @@ func (c *cluster) rareStep(m *member, p int) {
 			c.checkpoint(m, uint64(c.rng.IntN(6)))
 		}
 	case p < 991:
-		m.g.TransferLeader(c.ids[c.rng.IntN(len(c.ids))])
+		_ = m.g.TransferLeader(c.ids[c.rng.IntN(len(c.ids))])
 		c.drain(m)
 	case p < 995:
-		m.g.ForgetLeader()
-		m.g.Campaign()
+		_, _ = m.g.ForgetLeader(), m.g.Campaign()
 		c.drain(m)
 	default:
 		for _, id := range c.ids {

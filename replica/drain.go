@@ -64,7 +64,7 @@ func (r *Replica[D]) tickDrain() {
 	if to := r.successor(); to != 0 {
 		d.asked, d.askedAt = true, r.ticks
 		r.log.Info("handing leadership over", "to", to)
-		r.group.TransferLeader(to)
+		_ = r.group.TransferLeader(to) // fails on others only, and this one leads
 	}
 }
 

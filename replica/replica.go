@@ -88,7 +88,7 @@ func (r *Replica[D]) Tick() {
 // sends.
 func (r *Replica[D]) Step(from uint64, m *pb.Message) error {
 	if r.failed != nil {
-		return nil
+		return nil //nolint:nilerr // a replica that failed ignores messages; the sender did nothing wrong
 	}
 	err := r.group.Step(from, m)
 	if errors.Is(err, raftlog.ErrNotStaged) {
@@ -126,7 +126,7 @@ func (r *Replica[D]) SetDiskLow(low bool) { r.diskLow = low }
 func (r *Replica[D]) SetPeers(ids []uint64) { r.group.SetPeers(ids) }
 
 // TransferLeader hands leadership to another member. It does nothing on others.
-func (r *Replica[D]) TransferLeader(to uint64) { r.group.TransferLeader(to) }
+func (r *Replica[D]) TransferLeader(to uint64) { _ = r.group.TransferLeader(to) }
 
 // Campaign starts a pre-vote now.
 func (r *Replica[D]) Campaign() error { return r.group.Campaign() }

@@ -168,7 +168,10 @@ func TestCORS(t *testing.T) {
 		request.Header.Set("Origin", origin)
 		request.Header.Set("Access-Control-Request-Method", "POST")
 		request.Header.Set("Access-Control-Request-Headers", "connect-protocol-version,content-type")
-		response := must(w.http1().Do(request))(t)
+		response, err := w.http1().Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
 		body(t, response)
 		return response.Header
 	}

@@ -118,7 +118,7 @@ func (w *world) get(path string) (int, string) {
 
 func body(t *testing.T, response *http.Response) string {
 	t.Helper()
-	defer func() { _ = response.Body.Close() }()
+	defer response.Body.Close()
 	raw, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)

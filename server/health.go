@@ -30,25 +30,25 @@ type readiness struct {
 	since time.Time // of the gap; zero: none
 }
 
-// look returns why the member is not ready, and whether a gap is being covered.
-func (r *readiness) look() (why error, covered bool) {
+// look returns whether a gap is being covered, and why the member is not ready.
+func (r *readiness) look() (covered bool, why error) {
 	why = r.ready()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case why == nil:
 		r.was, r.since = true, time.Time{}
-		return nil, false
+		return false, nil
 	case !r.was:
-		return why, false
+		return false, why
 	case r.since.IsZero():
 		r.since = r.now()
 	}
 	if r.now().Sub(r.since) < r.debounce {
-		return why, true
+		return true, why
 	}
 	r.was = false
-	return why, false
+	return false, why
 }
 
 // livez answers while the process serves at all.
@@ -60,7 +60,7 @@ func (s *Server) livez(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	var text strings.Builder
 	status := http.StatusOK
-	why, covered := s.ready.look()
+	covered, why := s.ready.look()
 	switch {
 	case s.draining():
 		status = http.StatusServiceUnavailable
@@ -98,18 +98,19 @@ type checker struct {
 
 // Check is of grpchealth.Checker.
 func (c checker) Check(_ context.Context, request *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
+	status := grpchealth.StatusServing
 	switch request.Service {
 	case "", metadatav1connect.MetadataServiceName:
 		if c.server.draining() || c.server.member.Ready() != nil {
-			return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
+			status = grpchealth.StatusNotServing
 		}
 	case metadatav1connect.ClusterServiceName: // needs no leader
 		if c.server.draining() {
-			return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
+			status = grpchealth.StatusNotServing
 		}
 	default:
 		return nil, connect.NewError(connect.CodeNotFound, failure.New(
 			metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND, "no service is called %q", request.Service))
 	}
-	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil
+	return &grpchealth.CheckResponse{Status: status}, nil
 }

@@ -54,7 +54,7 @@ func (s service) StreamHeartbeats(ctx context.Context, stream *connect.BidiStrea
 	defer func() {
 		cancel()
 		callOf(ctx).stopReading()
-		for range waiting { //nolint:revive // until it is closed
+		for range waiting { // until it is closed
 		}
 	}()
 	err := s.answerBeats(ctx, stream, waiting)

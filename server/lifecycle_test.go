@@ -184,7 +184,10 @@ func TestPlacesAreLimitedAndGivenBack(t *testing.T) {
 
 	// Messages that cannot be decoded give their places back too.
 	for range 3 {
-		response := must(w.post("application/json", "", strings.NewReader("no json")))(t)
+		response, err := w.post("application/json", "", strings.NewReader("no json"))
+		if err != nil {
+			t.Fatal(err)
+		}
 		body(t, response)
 	}
 	eventually(t, "all places are given back", func() bool {

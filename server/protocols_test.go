@@ -65,7 +65,8 @@ func writeReadSubscribe(t *testing.T, client metadatav1connect.MetadataServiceCl
 	}))(t)
 	defer func() { cancel(); _ = stream.Close() }()
 	for stream.Receive() {
-		for _, change := range stream.Msg().GetChanges().GetChanges() {
+		if changes := stream.Msg().GetChanges().GetChanges(); len(changes) > 0 {
+			change := changes[0]
 			if got := change.GetEvents()[0].GetTableCreated().GetTable().GetName(); change.GetRevision() != revision || got != name {
 				t.Fatalf("revision %d brought table %q", change.GetRevision(), got)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"buf.build/go/protovalidate"
@@ -59,7 +60,7 @@ func (s *Server) routes(validator protovalidate.Validator, o Options) http.Handl
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
 		connect.WithInterceptors(&edge{validator: validator, metrics: s.metrics, log: s.log, now: o.Now}),
 	}
-	gated := append(common[:len(common):len(common)], connect.WithRequestGate(s.gate.admit))
+	gated := append(slices.Clone(common), connect.WithRequestGate(s.gate.admit))
 	rpcs.Handle(metadatav1connect.NewMetadataServiceHandler(service{s}, gated...))
 	rpcs.Handle(metadatav1connect.NewClusterServiceHandler(service{s}, gated...))
 	rpcs.Handle(grpchealth.NewHandler(checker{s}, common...))

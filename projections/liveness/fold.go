@@ -16,7 +16,7 @@ func (d *Draft) Apply(e events.Event, revision uint64) {
 	}
 	_, removed := e.Message().GetKind().(*metadatav1.Event_NodeUnregistered)
 	_, registered := e.Message().GetKind().(*metadatav1.Event_NodeRegistered)
-	known := false
+	var known bool
 	if removed {
 		known = d.remove(node.GetNodeId())
 	} else {

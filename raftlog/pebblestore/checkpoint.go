@@ -165,7 +165,7 @@ func openFile(fs vfs.FS, path string) (_ *reader, err error) {
 	r := &reader{file: f, path: path}
 	defer func() {
 		if err != nil {
-			f.Close()
+			_ = f.Close() // it was only read
 		}
 	}()
 	info, err := f.Stat()

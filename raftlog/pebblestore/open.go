@@ -75,7 +75,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{opts: opts, fs: syncFS{FS: opts.FS, fatal: opts.Fatal}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{})}
 	s.dir, s.dbDir, s.cpDir = dir, opts.FS.PathJoin(dir, "db"), opts.FS.PathJoin(dir, "checkpoints")
 	if err := s.open(); err != nil {
-		s.release()
+		_ = s.release() // the first error says why
 		return nil, err
 	}
 	s.done.Go(s.raiseFloor)

@@ -80,7 +80,7 @@ func expectNoCheckpoint(t *testing.T, s raftlog.Storage, g raftlog.GroupID, inde
 	t.Helper()
 	if r, err := s.OpenCheckpoint(g, index); !errors.Is(err, raftlog.ErrNoCheckpoint) {
 		if r != nil {
-			r.Close()
+			_ = r.Close()
 		}
 		t.Fatalf("open checkpoint %d: %v, want ErrNoCheckpoint", index, err)
 	}
@@ -222,12 +222,11 @@ func testStage(t *testing.T, d Disk) {
 }
 
 func testInstall(t *testing.T, d Disk) {
-	other := raftlog.Descriptor{}
 	s := Fresh(t, d)
 	Must(t, s.Write([]*raftlog.Write{
 		{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("kept")}}}, Append(A, 2, 1, 1, 1, 1, 1, 1, 1), Append(B, 2, 1),
 	}))
-	other = create(t, s, Descriptor(A, 5, 9), []byte("installed"))
+	other := create(t, s, Descriptor(A, 5, 9), []byte("installed"))
 	hs := &raftlog.HardState{Term: 9, Vote: 3, Commit: 5}
 	// Index 5 is inside the own log, which ends in entries nobody else has.
 	Must(t, s.Write([]*raftlog.Write{{Group: A, Install: &other, HardState: hs, Sync: true}}))

@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -29,8 +30,9 @@ func (t *Transport) Call(ctx context.Context, to uint64, method uint8, payload [
 		return nil, &UnknownPeerError{Peer: to}
 	}
 	answer, err := t.call(ctx, p, method, payload)
-	switch err.(type) {
-	case *UnavailableError, *LostError:
+	_, unavailable := errors.AsType[*UnavailableError](err)
+	_, lost := errors.AsType[*LostError](err)
+	if unavailable || lost {
 		t.count.callsFailed.Add(1)
 	}
 	return answer, err

@@ -192,12 +192,12 @@ func TestReplacedProcessIsGone(t *testing.T) {
 	start := func() *node {
 		return startNode(t, Config{Member: 4, Hello: testHello(), Listener: listen(t, "127.0.0.1:0"), Peers: map[uint64]string{3: n.addr}})
 	}
-	first, second := start(), (*node)(nil)
+	first := start()
 	mu.Lock()
 	target = first.addr
 	mu.Unlock()
 	old := n.awaitChange(t, 4, true)
-	second = start()
+	second := start()
 	mu.Lock()
 	target = second.addr
 	mu.Unlock()

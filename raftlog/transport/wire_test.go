@@ -106,7 +106,7 @@ func TestFrameReaderReassembles(t *testing.T) {
 			t.Fatalf("frame %d: type %d, %d bytes, %v; want %d bytes", i, f.typ, len(f.payload), err, len(payload))
 		}
 	}
-	if _, err := r.next(); err != io.EOF {
+	if _, err := r.next(); !errors.Is(err, io.EOF) {
 		t.Errorf("at the end: %v", err)
 	}
 }
@@ -129,7 +129,7 @@ func (c *choppy) Read(p []byte) (int, error) {
 func TestLengthAloneCostsNoMemory(t *testing.T) {
 	header := []byte{0, 0x80, 0, 0, byte(frameMessage), 0, 0, 0, 0, 0} // 8 MiB are announced
 	r := newFrameReader(newReader(append(header, 1, 2, 3)), MaxFrame)
-	if _, err := r.next(); err != io.ErrUnexpectedEOF {
+	if _, err := r.next(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("got %v", err)
 	}
 	if cap(r.buf) > 2*readStepBytes {

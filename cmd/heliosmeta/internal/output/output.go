@@ -34,7 +34,7 @@ const (
 // Formats lists them.
 var Formats = []string{string(Table), string(JSON), string(YAML)}
 
-// String, Set and Type make a Format a flag.
+// String returns the format's name; with Set and Type it makes a Format a flag.
 func (f *Format) String() string { return string(*f) }
 
 // Set takes a format's name.
