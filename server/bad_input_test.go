@@ -236,20 +236,23 @@ func TestBadBytes(t *testing.T) {
 		what, contentType, encoding string
 		body                        io.Reader
 		status                      int
-		reason                      string // of the ErrorInfo; empty: none
+		says                        string // a reason of the ErrorInfo, or the bad value
 	}{
 		{"noise as protobuf", "application/proto", "", bytes.NewReader(noise), http.StatusBadRequest, "INVALID_FIELD"},
 		{"noise as JSON", "application/json", "", bytes.NewReader(noise), http.StatusBadRequest, "INVALID_FIELD"},
 		{"an unknown enum in JSON", "application/json", "",
 			strings.NewReader(`{"table":{"name":"t","columns":[{"name":"c","dataType":{"kind":"TYPE_KIND_MONEY"}}]}}`),
-			http.StatusBadRequest, "INVALID_FIELD"},
+			http.StatusBadRequest, "TYPE_KIND_MONEY"},
+		{"an unknown field in JSON", "application/json", "",
+			strings.NewReader(`{"table":{"name":"t","columns":[{"name":"c","dataType":{"kind":"TYPE_KIND_INT8"}}],"primarykey":["c"]}}`),
+			http.StatusBadRequest, "primarykey"},
 		{"an empty JSON body", "application/json", "", strings.NewReader(""), http.StatusBadRequest, "INVALID_FIELD"},
 		{"JSON that is no object", "application/json", "", strings.NewReader(`[1]`), http.StatusBadRequest, "INVALID_FIELD"},
 		{"another content type", "text/plain", "", strings.NewReader("hello"), http.StatusUnsupportedMediaType, ""},
 		{"another compression", "application/proto", "br", strings.NewReader("hello"), http.StatusNotImplemented, ""},
 		{"noise as gzip", "application/proto", "gzip", bytes.NewReader(noise), http.StatusBadRequest, ""},
 		{"a gzip bomb", "application/proto", "gzip", bytes.NewReader(gzipBomb(t)), http.StatusTooManyRequests, "LIMIT_REACHED"},
-		{"100 MB announced", "application/proto", "", io.LimitReader(endless{}, 100<<20), http.StatusTooManyRequests, ""},
+		{"100 MB unannounced", "application/proto", "", io.LimitReader(endless{}, 100<<20), http.StatusTooManyRequests, "LIMIT_REACHED"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			response, err := w.post(c.contentType, c.encoding, c.body)
@@ -260,8 +263,8 @@ func TestBadBytes(t *testing.T) {
 			if response.StatusCode != c.status {
 				t.Fatalf("answered %d: %s", response.StatusCode, text)
 			}
-			if c.reason != "" && !strings.Contains(text, c.reason) {
-				t.Fatalf("the answer does not say %s: %s", c.reason, text)
+			if !strings.Contains(text, c.says) {
+				t.Fatalf("the answer does not say %s: %s", c.says, text)
 			}
 		})
 	}
@@ -289,8 +292,12 @@ func TestLargeRequestByGRPC(t *testing.T) {
 	request.Table.Comment = strings.Repeat("x", 100<<20)
 	err := w.grpc().Invoke(t.Context(), metadatav1connect.MetadataServiceCreateTableProcedure, request,
 		new(metadatav1.CreateTableResponse), grpc.MaxCallSendMsgSize(200<<20))
-	if status.Code(err) != grpccodes.ResourceExhausted {
-		t.Fatalf("100 MB are answered by %v", err)
+	refused := status.Convert(err)
+	if refused.Code() != grpccodes.ResourceExhausted || len(refused.Details()) == 0 {
+		t.Fatalf("100 MB are answered by %v with details %v", err, refused.Details())
+	}
+	if info, ok := refused.Details()[0].(*errdetails.ErrorInfo); !ok || info.GetMetadata()["limit"] != "message_bytes" {
+		t.Fatalf("the limit is named by %v", refused.Details())
 	}
 }
 

@@ -109,8 +109,9 @@ func (s *Server) track(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{tls: r.TLS, control: http.NewResponseController(w)}
 		defer c.end()
-		ctx := context.WithValue(r.Context(), callKey{}, c)
+		body, ctx := r.Body, context.WithValue(r.Context(), callKey{}, c)
 		if unary[r.URL.Path] {
+			body = newBoundedBody(r)
 			deadline := time.Now().Add(s.limits.UnaryTimeout)
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithDeadline(ctx, deadline)
@@ -123,7 +124,10 @@ func (s *Server) track(next http.Handler) http.Handler {
 			})
 			defer stop()
 		}
-		next.ServeHTTP(w, r.WithContext(ctx))
+		// A copy: by the original, net/http sees that its body was not read to its end.
+		r = r.WithContext(ctx)
+		r.Body = body
+		next.ServeHTTP(w, r)
 	})
 }
 

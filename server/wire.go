@@ -3,10 +3,12 @@ package server
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -93,8 +95,9 @@ func (binaryCodec) Unmarshal(raw []byte, message any) error {
 	return nil
 }
 
-// jsonCodec is protobuf's JSON mapping. Unknown fields are ignored, so that
-// clients may be newer than the server.
+// jsonCodec is protobuf's JSON mapping. Fields and enum names that are not in the
+// contract are refused: JSON is often written by hand, and a table that was
+// created without its misspelled primary key is worse than an error.
 type jsonCodec struct{ name string }
 
 func (c jsonCodec) Name() string { return c.name }
@@ -129,7 +132,7 @@ func (jsonCodec) Unmarshal(raw []byte, message any) error {
 	if err != nil {
 		return err
 	}
-	err = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(raw, m)
+	err = protojson.Unmarshal(raw, m)
 	switch {
 	case len(raw) == 0:
 		leaveNote(m, errors.New("an empty body is no JSON object; send {} for an empty message"))
@@ -164,14 +167,53 @@ func (b *boundedGzip) Reset(from io.Reader) error {
 }
 
 func (b *boundedGzip) Read(to []byte) (int, error) {
-	if len(to) > b.left+1 {
-		to = to[:b.left+1]
+	return readBounded(&b.Reader, to, &b.left, "the decompressed message")
+}
+
+// readBounded reads at most as many bytes as are left and then fails.
+func readBounded(from io.Reader, to []byte, left *int, what string) (int, error) {
+	if len(to) > *left+1 {
+		to = to[:*left+1]
 	}
-	n, err := b.Reader.Read(to)
-	if n > b.left {
-		return 0, encode(tooLarge("the decompressed message"))
+	n, err := from.Read(to)
+	if n > *left {
+		return 0, encode(tooLarge(what))
 	}
-	b.left -= n
+	*left -= n
+	return n, err
+}
+
+// prefixBytes is what gRPC and gRPC-Web send ahead of each message: a flag and
+// the size.
+const prefixBytes = 5
+
+// boundedBody is the body of a unary call that ends with our error where its one
+// message is too large, by its own word or as it arrives. Connect would read such
+// a message to its end, and say so without the details of the contract.
+type boundedBody struct {
+	io.ReadCloser
+	left     int
+	prefixed bool
+	prefix   []byte // as far as it was read
+}
+
+func newBoundedBody(r *http.Request) *boundedBody {
+	prefixed := strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
+	b := &boundedBody{ReadCloser: r.Body, left: ReadMaxBytes, prefixed: prefixed}
+	if prefixed {
+		b.left += prefixBytes
+	}
+	return b
+}
+
+func (b *boundedBody) Read(to []byte) (int, error) {
+	n, err := readBounded(b.ReadCloser, to, &b.left, "the request")
+	if missing := prefixBytes - len(b.prefix); b.prefixed && missing > 0 {
+		b.prefix = append(b.prefix, to[:min(n, missing)]...)
+		if len(b.prefix) == prefixBytes && binary.BigEndian.Uint32(b.prefix[1:]) > ReadMaxBytes {
+			return 0, encode(tooLarge("the request"))
+		}
+	}
 	return n, err
 }
 
