@@ -68,7 +68,7 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 		}
 		for _, s := range r.all() {
 			if s.streamID() == q.GetStream() {
-				return s.serveChunk(ctx, from, &q)
+				return s.serveChunk(from, &q)
 			}
 		}
 		return nil, fmt.Errorf("member %d asks for a checkpoint of unknown stream %s", from, q.GetStream())
