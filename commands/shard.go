@@ -2,10 +2,10 @@ package commands
 
 import (
 	"bytes"
-	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/internal/keytext"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -100,7 +100,7 @@ func (m *shardMap) split(s *metadatav1.SplitShard) error {
 			return element("split_keys", i, invalid("", "the key has %d bytes; at most %d are allowed", len(key), MaxKeyBytes))
 		}
 		if bytes.Compare(key, start) <= 0 || len(end) > 0 && bytes.Compare(key, end) >= 0 {
-			return element("split_keys", i, invalid("", "%q does not lie inside %s", shorten(key), showRange(start, end)))
+			return element("split_keys", i, invalid("", "%s does not lie inside %s", keytext.Format(key), showRange(start, end)))
 		}
 		start = key
 	}
@@ -278,12 +278,5 @@ func copyRange(r *metadatav1.KeyRange) *metadatav1.KeyRange {
 
 // showRange prints a range for a message.
 func showRange(start, end []byte) string {
-	upper := "end"
-	if len(end) > 0 {
-		upper = fmt.Sprintf("%q", shorten(end))
-	}
-	return fmt.Sprintf("[%q, %s)", shorten(start), upper)
+	return keytext.Range(&metadatav1.KeyRange{Start: start, End: end})
 }
-
-// shorten keeps keys in messages readable.
-func shorten(key []byte) []byte { return key[:min(len(key), 64)] }

@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/internal/keytext"
 	"github.com/heliosdb/metadata/internal/sqltype"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -215,7 +216,7 @@ func parseShardStep(t *testing.T, d *datadriven.TestData, line string) *metadata
 			s.ShardId, words = num(words[0]), words[1:]
 		}
 		from, to, _ := strings.Cut(strings.Trim(words[0], "[)"), ",")
-		s.KeyRange = &metadatav1.KeyRange{Start: []byte(from), End: []byte(to)}
+		s.KeyRange = &metadatav1.KeyRange{Start: storyKey(t, d, from), End: storyKey(t, d, to)}
 		s.PrimaryNode, s.MirrorNode, s.WitnessNode = node(words[1]), node(words[2]), node(words[3])
 		return &metadatav1.ShardMapChange{Action: &metadatav1.ShardMapChange_Put{Put: &metadatav1.PutShard{Shard: s, ExpectedVersion: version(t, d, expected)}}}
 	case "delete":
@@ -248,6 +249,15 @@ func parseShardStep(t *testing.T, d *datadriven.TestData, line string) *metadata
 	}
 	d.Fatalf(t, "there is no step %q", verb)
 	return nil
+}
+
+// storyKey reads a key: text, or hexadecimal digits behind 0x.
+func storyKey(t *testing.T, d *datadriven.TestData, text string) []byte {
+	bytes, err := keytext.Parse(text)
+	if err != nil {
+		d.Fatalf(t, "%v", err)
+	}
+	return bytes
 }
 
 // node reads a node's id; "-" is none.

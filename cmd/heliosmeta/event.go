@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/keytext"
+	"github.com/heliosdb/metadata/internal/keytext"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 

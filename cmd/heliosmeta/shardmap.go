@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heliosdb/metadata/client"
-	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/keytext"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	"github.com/heliosdb/metadata/internal/keytext"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/keytext"
+	"github.com/heliosdb/metadata/internal/keytext"
 	"github.com/heliosdb/metadata/internal/sqltype"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )

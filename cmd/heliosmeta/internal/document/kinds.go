@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/keytext"
+	"github.com/heliosdb/metadata/internal/keytext"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 

@@ -42,8 +42,17 @@ func TestFormat(t *testing.T) {
 			t.Errorf("Format(%q) = %s, want %s", key, got, want)
 		}
 	}
-	if got := Range(&metadatav1.KeyRange{Start: []byte{0x20}, End: []byte("k")}); got != `[0x20, "k")` {
-		t.Errorf("got %s", got)
+	// Text is shown as text only if both ends are: 0x50 beside 0x40 is no "P".
+	for want, r := range map[string]*metadatav1.KeyRange{
+		`["a", "k")`:   {Start: []byte("a"), End: []byte("k")},
+		`["", "k")`:    {End: []byte("k")},
+		`["k", end)`:   {Start: []byte("k")},
+		`[0x20, 0x6b)`: {Start: []byte{0x20}, End: []byte("k")},
+		`[0x6b, 0xff)`: {Start: []byte("k"), End: []byte{0xff}},
+	} {
+		if got := Range(r); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 	if got := Range(nil); got != `["", end)` {
 		t.Errorf("got %s", got)

@@ -1,8 +1,10 @@
 // Package keytext is how people write and read keys: UTF-8 text as it is, any
 // other bytes as hexadecimal digits after "0x".
 //
-// Its functions are pure. Parse refuses digits that are none; what Format prints
-// is for reading and for Parse alike, but for the quotes around text.
+// The service's messages and the command line both write keys like this, so that
+// what one prints the other takes. The functions are pure. Parse refuses digits
+// that are none; what Format prints is for Parse too, but for the quotes around
+// text and the dots behind a long key.
 package keytext
 
 import (
@@ -34,23 +36,28 @@ func Parse(text string) ([]byte, error) {
 }
 
 // Format prints a key: in quotes if it is printable text, in hex otherwise.
-func Format(key []byte) string {
+func Format(key []byte) string { return format(key, isText(key)) }
+
+func format(key []byte, asText bool) string {
+	shown, rest := key, ""
 	if len(key) > maxShown {
-		return Format(key[:maxShown]) + "..."
+		shown, rest = key[:maxShown], "..."
 	}
-	if isText(key) {
-		return strconv.Quote(string(key))
+	if asText {
+		return strconv.Quote(string(shown)) + rest
 	}
-	return "0x" + hex.EncodeToString(key)
+	return "0x" + hex.EncodeToString(shown) + rest
 }
 
-// Range prints a range; nil is the range of all keys.
+// Range prints a range; nil is the range of all keys. Its ends are printed alike,
+// as text only if both are: 0x50 beside 0x40 is no "P".
 func Range(r *metadatav1.KeyRange) string {
-	end := "end"
+	asText := isText(r.GetStart()) && isText(r.GetEnd())
+	start, end := format(r.GetStart(), asText || len(r.GetStart()) == 0), "end"
 	if len(r.GetEnd()) > 0 {
-		end = Format(r.GetEnd())
+		end = format(r.GetEnd(), asText)
 	}
-	return "[" + Format(r.GetStart()) + ", " + end + ")"
+	return "[" + start + ", " + end + ")"
 }
 
 // isText tells text from bytes that happen to be printable, such as a lone 0x20.
