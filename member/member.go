@@ -67,7 +67,7 @@ type streamer interface {
 	step(from uint64, m *raftpb.Message)
 	linkBroke(id uint64)
 	peerGone(id uint64, rank int)
-	serveChunk(from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error)
+	serveChunk(ctx context.Context, from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error)
 	tick(diskLow bool)
 	run(ctx context.Context)
 	drain()

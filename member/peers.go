@@ -68,7 +68,7 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 		}
 		for _, s := range r.all() {
 			if s.streamID() == q.GetStream() {
-				return s.serveChunk(from, &q)
+				return s.serveChunk(ctx, from, &q)
 			}
 		}
 		return nil, fmt.Errorf("member %d asks for a checkpoint of unknown stream %s", from, q.GetStream())
@@ -111,9 +111,12 @@ func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 	s.inputs.push(func() {
 		if err := s.replica.Step(from, msg); err != nil {
 			s.member.log.Warn("message refused", "stream", s.name, "from", from, "type", msg.GetType(), "error", err)
+			return
 		}
-		if msg.GetType() == raftpb.MsgAppResp && !msg.GetReject() {
+		if msg.GetType() == raftpb.MsgAppResp && !msg.GetReject() && s.sender.Acknowledged(from, msg.GetIndex()) {
 			s.endTransfer(from)
+			// Raft sees it for itself unless the log was cut behind that checkpoint meanwhile.
+			s.replica.ReportSnapshot(from, true)
 		}
 	})
 }

@@ -31,7 +31,7 @@ type stream[D projections.Domain[D]] struct {
 	// Owned by the stream's goroutine: what is being sent to members that are too
 	// far behind.
 	sender *raftlog.Sender
-	pinned map[uint64]raftlog.CheckpointReader
+	pinned map[uint64]*pin
 
 	soft    atomic.Pointer[raftlog.SoftState]
 	status  atomic.Pointer[replica.Status]
@@ -51,7 +51,7 @@ func newStream[D projections.Domain[D]](
 ) (*stream[D], error) {
 	s := &stream[D]{
 		member: m, id: id, name: events.StreamName(id), group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
-		sender: raftlog.NewSender(transferIdleTicks), pinned: make(map[uint64]raftlog.CheckpointReader),
+		sender: raftlog.NewSender(transferIdleTicks), pinned: make(map[uint64]*pin),
 		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
 	}
 	loaded, err := m.store.Load(s.group)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -42,13 +43,38 @@ func (s *stream[D]) startTransfer(to, index uint64) {
 		s.member.log.Warn("offered checkpoint cannot be read", "stream", s.name, "index", index, "error", err)
 		return
 	}
-	s.pinned[to] = r
+	s.pinned[to] = &pin{reader: r}
+}
+
+// pin is a checkpoint file kept open for a member that pulls it: newer checkpoints
+// delete its name, not its bytes. Chunks are read by the goroutines of calls.
+type pin struct {
+	mu     sync.RWMutex
+	reader raftlog.CheckpointReader // nil when closed
+}
+
+// read returns a chunk; false if the pin is not of this checkpoint, or not any more.
+func (p *pin) read(index uint64, chunk uint32) (data []byte, ok bool, err error) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if p.reader == nil || p.reader.Descriptor().Index != index {
+		return nil, false, nil
+	}
+	data, err = p.reader.ReadChunk(chunk)
+	return data, true, err
+}
+
+func (p *pin) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = p.reader.Close()
+	p.reader = nil
 }
 
 // endTransfer lets go of what a member was offered; false if there was nothing.
 func (s *stream[D]) endTransfer(to uint64) bool {
-	if r := s.pinned[to]; r != nil {
-		_ = r.Close()
+	if p := s.pinned[to]; p != nil {
+		s.member.background.Go(p.close) // a chunk may be being read
 		delete(s.pinned, to)
 	}
 	return s.sender.Finished(to)
@@ -165,15 +191,30 @@ func (s *stream[D]) askChunk(ctx context.Context, q raftlog.ChunkRequest, arriva
 }
 
 // serveChunk answers a member that pulls one of our checkpoints.
-func (s *stream[D]) serveChunk(from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error) {
-	s.inputs.push(func() { s.sender.Served(from, q.GetIndex()) })
+func (s *stream[D]) serveChunk(ctx context.Context, from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error) {
+	pinned := make(chan *pin, 1)
+	s.inputs.push(func() {
+		s.sender.Served(from, q.GetIndex())
+		pinned <- s.pinned[from]
+	})
+	select {
+	case p := <-pinned:
+		if p == nil {
+			break
+		}
+		if data, ok, err := p.read(q.GetIndex(), q.GetChunk()); ok {
+			return data, err
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-s.member.ctx.Done():
+		return nil, s.member.notRunning()
+	}
+	// It was offered by an earlier leadership, or its transfer counted as idle.
 	r, err := s.member.store.OpenCheckpoint(s.group, q.GetIndex())
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint %d of stream %s: %w", q.GetIndex(), s.name, err)
 	}
 	defer func() { _ = r.Close() }()
-	if q.GetChunk() >= r.Descriptor().Chunks {
-		return nil, fmt.Errorf("checkpoint %d of stream %s has %d chunks, not %d", q.GetIndex(), s.name, r.Descriptor().Chunks, q.GetChunk())
-	}
 	return r.ReadChunk(q.GetChunk())
 }

@@ -235,9 +235,17 @@ func (s *Sender) Served(to, index uint64) bool {
 	return true
 }
 
-// Finished ends what is being sent to a member: it acknowledged the snapshot, said
-// that it failed, or its connection broke. It reports whether there was anything;
-// then the caller tells raft with Group.ReportSnapshot.
+// Acknowledged notes that a member has the log up to an index. It reports whether
+// that ends what is being sent to it; then the caller tells raft with
+// Group.ReportSnapshot. Answers to what was sent before the snapshot do not.
+func (s *Sender) Acknowledged(to, index uint64) bool {
+	x := s.sessions[to]
+	return x != nil && index >= x.index && s.Finished(to)
+}
+
+// Finished ends what is being sent to a member: it said that it failed, or its
+// connection broke. It reports whether there was anything; then the caller tells raft
+// with Group.ReportSnapshot.
 func (s *Sender) Finished(to uint64) bool {
 	_, ok := s.sessions[to]
 	delete(s.sessions, to)

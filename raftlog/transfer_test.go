@@ -160,6 +160,13 @@ func TestSender(t *testing.T) {
 	if diff := cmp.Diff([]uint64{50}, s.Pinned()); diff != "" {
 		t.Fatalf("pinned (-want +got):\n%s", diff)
 	}
+	if s.Acknowledged(2, 49) || s.Acknowledged(3, 50) {
+		t.Fatal("acknowledged by an answer to something else")
+	}
+	if !s.Acknowledged(2, 50) || s.Acknowledged(2, 50) || len(s.Pinned()) != 0 {
+		t.Fatal("acknowledged once, and only once")
+	}
+	s.Started(2, 60)
 	if !s.Finished(2) || s.Finished(2) || len(s.Pinned()) != 0 {
 		t.Fatal("finished once, and only once")
 	}
