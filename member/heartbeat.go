@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/replica"
@@ -47,8 +48,9 @@ func (m *Member) grant(
 	ctx context.Context, r *running, beats []*metadatav1.HeartbeatRequest,
 ) []*metadatav1.StreamHeartbeatsResponse {
 	now := m.monotonic()
-	for _, b := range beats {
-		r.leases.Beat(b.GetNodeId(), b.GetEpoch(), now, b.GetLoad(), b.GetAcknowledged())
+	heard := make([]leases.Verdict, len(beats))
+	for i, b := range beats {
+		heard[i] = r.leases.Beat(b.GetNodeId(), b.GetEpoch(), now, b.GetLoad(), b.GetAcknowledged())
 	}
 	term, leading := r.leases.Leading()
 	_, confirmed, err := r.topology.read(ctx, replica.Read[*projections.TopologyModel]{Leading: true})
@@ -60,6 +62,9 @@ func (m *Member) grant(
 	position, lease := r.position(), durationpb.New(r.leases.Options().Lease)
 	for i, b := range beats {
 		verdict := r.leases.Check(b.GetNodeId(), b.GetEpoch())
+		if heard[i].Outcome == leases.Expiring {
+			verdict = heard[i] // the beat renewed nothing, even if the attempt has failed since
+		}
 		if f := verdict.Failure(); f != nil {
 			answers[i] = refusal(b.GetNodeId(), f)
 			continue

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/leases"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -114,4 +115,32 @@ func TestALeaderChangeExpiresNobody(t *testing.T) {
 	if status, revision := c.status(survivor, "s1"); status != online || revision != before {
 		t.Fatalf("%v at revision %d, was %d", status, revision, before)
 	}
+}
+
+// A beat that came while its node was being taken offline renewed nothing. If that
+// attempt fails, the node must not hear that it has a full lease.
+func TestABeatThatRenewedNothingIsNotGranted(t *testing.T) {
+	c := newCluster(t, 1, quickLeases)
+	c.start(1)
+	c.leader(topologyStream)
+	epoch := c.register(1, "s1", "first")
+	r := c.up[1].running.Load()
+	resume := make(chan struct{})
+	r.topology.inputs.push(func() {
+		r.topology.replica.Drain() // refuses the transition
+		<-resume
+	})
+	c.eventually("the lease to run out", func() bool { return r.leases.Check("s1", epoch).Outcome == leases.Expiring })
+	answer := make(chan *metadatav1.StreamHeartbeatsResponse, 1)
+	go func() { answer <- c.beat(t.Context(), 1, "s1", epoch) }()
+	c.eventually("the beat to arrive", func() bool {
+		report, _ := r.leases.Report("s1", 0)
+		return report.Beats > 0
+	})
+	close(resume)
+	if a := <-answer; a.GetRefused() == nil {
+		report, _ := r.leases.Report("s1", 0)
+		t.Fatalf("got %v, the lease lasts for %v", a, report.Remaining)
+	}
+	c.eventually("a later beat is granted", func() bool { return c.beat(t.Context(), 1, "s1", epoch).GetGranted() != nil })
 }
