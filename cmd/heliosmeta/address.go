@@ -34,6 +34,16 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
+// isReachable tells an address that clients could dial from one to listen on.
+func isReachable(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || port == "" || port == "0" {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return ip == nil || !ip.IsUnspecified()
+}
+
 // parsePeers reads ID=HOST:PORT.
 func parsePeers(texts []string) ([]raftlog.Peer, error) {
 	peers := make([]raftlog.Peer, 0, len(texts))
@@ -45,6 +55,14 @@ func parsePeers(texts []string) ([]raftlog.Peer, error) {
 		}
 		if _, _, err := net.SplitHostPort(address); err != nil {
 			return nil, usage("--peers %q: write ID=HOST:PORT", text)
+		}
+		for _, other := range peers {
+			if other.ID == n {
+				return nil, usage("--peers %s: member %d is named twice", text, n)
+			}
+			if other.Addr == address {
+				return nil, usage("--peers %s: member %d has this address too", text, other.ID)
+			}
 		}
 		peers = append(peers, raftlog.Peer{ID: n, Addr: address})
 	}

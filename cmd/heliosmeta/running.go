@@ -13,7 +13,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/member"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/pebblestore"
@@ -129,7 +128,7 @@ func (p *process) build() (err error) {
 	p.member, err = member.New(member.Config{
 		ID: f.nodeID, ClusterName: f.clusterName, Peers: p.peers, Store: p.store, RaftListener: p.raft,
 		Advertise: f.advertised(p.api.Addr()), TLS: p.raftTLS, Tick: f.tick,
-		Leases:              leases.Options{Lease: f.lease, Interval: f.heartbeat},
+		Leases:              f.leases(),
 		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries, Version: buildVersion(), Observer: metrics, Logger: p.log,
 	})
 	if err != nil {
@@ -137,6 +136,7 @@ func (p *process) build() (err error) {
 	}
 	p.server, err = server.New(p.member, server.Options{
 		Metrics: metrics, Log: p.log, TLS: p.apiTLS, CORSOrigins: f.corsOrigins,
+		Limits: server.Limits{PeerRate: f.rateLimit},
 	})
 	return err
 }

@@ -3,14 +3,17 @@ package main
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/config"
+	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/member"
 )
@@ -34,6 +37,7 @@ type serveFlags struct {
 	raft                                        tlsFiles
 	insecure                                    bool
 	corsOrigins                                 []string
+	rateLimit                                   float64
 	heartbeat, lease                            time.Duration
 	checkpointRevisions, trailingEntries        uint64
 	logLevel, logFormat                         string
@@ -65,6 +69,8 @@ Settings come from flags, then HELIOSMETA_... variables, then the --config file:
   tick_interval: 100ms
 
 Its other keys are the flags' names with "_" for "-", but for api_addr (--listen).
+The Raft certificate of member 1 has to have the DNS name member-1 or the URI
+spiffe://heliosdb/member/1, so that no member can pose as another.
 SIGTERM and SIGINT hand leadership over and stop; a second one stops at once.`
 
 func (s *session) serveCommand() *cobra.Command {
@@ -110,6 +116,7 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.raft.ca, "raft-tls-ca", "", "file of the authorities that vouch for members")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept other than loopback addresses without TLS")
 	flags.StringSliceVar(&f.corsOrigins, "cors-origins", nil, "origins whose pages may call the API; * for all")
+	flags.Float64Var(&f.rateLimit, "rate-limit", 0, "calls a second that one client's address may begin, in the mean; 0: no limit")
 	flags.DurationVar(&f.heartbeat, "heartbeat-interval", leases.DefaultInterval, "how often nodes should beat")
 	flags.DurationVar(&f.lease, "lease-duration", leases.DefaultLease, "silence after which a node is offline")
 	flags.Uint64Var(&f.checkpointRevisions, "checkpoint-revisions", 0, "changes between two checkpoints, the same on all members; 0: the default")
@@ -143,6 +150,9 @@ func (f *serveFlags) check() error {
 	if !slices.Contains([]string{"text", "json"}, f.logFormat) {
 		return usage("--log-format %q: write text or json", f.logFormat)
 	}
+	if err := f.checkValues(); err != nil {
+		return err
+	}
 	if (f.api.cert == "") != (f.api.key == "") {
 		return usage("--tls-cert and --tls-key go together; only one of them is given")
 	}
@@ -156,4 +166,34 @@ func (f *serveFlags) check() error {
 		return err
 	}
 	return f.checkBind("raft-listen", f.raftListen, f.raft.cert != "", "--raft-tls-cert, --raft-tls-key and --raft-tls-ca")
+}
+
+// checkValues is what the packages below would refuse too, once files are open
+// and in other words than those of the command line.
+func (f *serveFlags) checkValues() error {
+	switch {
+	case f.nodeID == 0:
+		return usage("--node-id 0: give an id above 0")
+	case f.clusterName == "":
+		return usage("--cluster-name is empty")
+	case f.tick < member.MinTick || f.tick > member.MaxTick:
+		return usage("--tick-interval %v: give %v to %v", f.tick, member.MinTick, member.MaxTick)
+	case f.advertise != "" && !isReachable(f.advertise):
+		return usage("--advertise %s: give the HOST:PORT at which clients reach this member", f.advertise)
+	case f.rateLimit < 0 || math.IsNaN(f.rateLimit):
+		return usage("--rate-limit %v: give the calls a second, or 0 for no limit", f.rateLimit)
+	case f.heartbeat <= 0:
+		return usage("--heartbeat-interval %v: give a time above 0", f.heartbeat)
+	case f.lease <= 0:
+		return usage("--lease-duration %v: give a time above 0", f.lease)
+	}
+	if refused := failure.As(f.leases().Check()); refused != nil {
+		field := refused.Fields[0] // named as in the file
+		return usage("--%s: %s", strings.ReplaceAll(field.Path, "_", "-"), field.Description)
+	}
+	return nil
+}
+
+func (f *serveFlags) leases() leases.Options {
+	return leases.Options{Lease: f.lease, Interval: f.heartbeat}
 }
