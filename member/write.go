@@ -34,7 +34,7 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 	if err != nil {
 		return nil, err
 	}
-	s := r.of(id)
+	s, known := r.of(id), revisionOf(r.position(), id)
 	for {
 		moved := s.nextElection()
 		reply, err := m.attempt(ctx, r, s, q)
@@ -44,11 +44,30 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 		f := failure.As(err)
 		if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN) {
 			unknown = true
+			q = retryKnowing(q, known)
 		}
 		if f == nil || !attemptAgain(f.Reason) || !m.waitFor(wait, moved, f.RetryAfter) {
 			return nil, finalError(err, unknown, q.Env.RequestID)
 		}
 	}
+}
+
+// retryKnowing is the request for a further attempt after one whose outcome is
+// unknown. It says which revision was known before the first one: if its id has been
+// forgotten by then, it is refused instead of carried out a second time. A first
+// attempt does not say it, because a member that lags would have it refused.
+func retryKnowing(q replica.Request, known uint64) replica.Request {
+	if q.Env.KnownRevision != 0 || known == 0 {
+		return q
+	}
+	command := proto.CloneOf(q.Command) // the first attempt may still read it
+	m := command.ProtoReflect()
+	if field := m.Descriptor().Fields().ByName("write"); field != nil {
+		options, _ := m.Mutable(field).Message().Interface().(*metadatav1.WriteOptions)
+		options.KnownRevision = known
+	}
+	q.Command, q.Env.KnownRevision = command, known
+	return q
 }
 
 // attemptAgain reports whether another attempt with the same request id, on
