@@ -165,6 +165,10 @@ func TestRoutesFollowTheShardMap(t *testing.T) {
 	want("c", "r", "1 on s0, 2 on s1, hole m-p")
 	want("q", "", "2 on s1, hole t-")
 	want("m", "n", "hole m-n")
+	update(put(3, "t", "", "s2"))
+	want("q", "", "2 on s1, 3 on s2")
+	want("u", "v", "3 on s2")
+	update(&metadatav1.ShardMapChange{Action: &metadatav1.ShardMapChange_Delete{Delete: &metadatav1.DeleteShard{ShardId: 3}}})
 
 	before := must(cache.Route([]byte("k")))(t)
 	if before.Primary.GetAddr() != "127.0.0.1:6000" || before.Mirror.GetNodeId() != "s1" || before.Witness != nil {

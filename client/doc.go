@@ -9,9 +9,12 @@
 // Watch is Subscribe that resumes by itself: whatever breaks, every change
 // arrives once and in order, or a Reset frame says that it cannot.
 //
-// A Cache holds tables and topology and is kept fresh by one subscription. Its
-// reads take no locks and no network; they never go back in time and never show
-// what is not committed. Cache.Route maps a key to its shard and nodes.
+// A Cache holds tables and topology and is kept fresh by one Watch, folded with
+// the members' own fold. Its reads take no locks and no network; they never go back
+// in time and never show what is not committed. Cache.Route maps a key to its shard
+// and nodes; Cache.View is all of it at one position. A cache that meets what this
+// build cannot fold drops everything and says so; Cache.GetTable and its like ask
+// the service then.
 //
 // All methods are safe for concurrent use. The client refuses to guess: when it
 // cannot learn whether a write took effect before the deadline, the error says so

@@ -120,27 +120,35 @@ func silent(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frame
 
 func TestWatchLeavesASilentMember(t *testing.T) {
 	asked := make(chan *metadatav1.SubscribeRequest, 1)
-	c := startPublishers(t, silent, func(ctx context.Context, req *metadatav1.SubscribeRequest, send func(frame) bool) error {
-		asked <- req
+	c := startPublishers(t, func(ctx context.Context, req *metadatav1.SubscribeRequest, send func(frame) bool) error {
+		send(bookmark(at(1, 5, 0)))
 		send(created(6, 6))
+		<-ctx.Done() // and nothing more
+		return ctx.Err()
+	}, func(ctx context.Context, req *metadatav1.SubscribeRequest, send func(frame) bool) error {
+		asked <- req
+		send(created(7, 7))
 		<-ctx.Done()
 		return ctx.Err()
 	})
 	c.patience.silence, c.patience.resume = 50*time.Millisecond, 50*time.Millisecond
-	request := &metadatav1.SubscribeRequest{BookmarkIntervalMillis: 10}
-	for f, err := range c.Watch(t.Context(), request) {
+	last := uint64(0)
+	for f, err := range c.Watch(t.Context(), &metadatav1.SubscribeRequest{BookmarkIntervalMillis: 10}) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.GetChanges() != nil {
+		for _, change := range f.GetChanges().GetChanges() {
+			last = change.GetRevision()
+		}
+		if last == 7 {
 			break
 		}
-		time.Sleep(100 * time.Millisecond) // a slow caller is not a silent member
 		if c.Stats().Reconnects != 0 {
 			t.Fatal("the member was left while the caller was busy")
 		}
+		time.Sleep(100 * time.Millisecond) // a slow caller is not a silent member
 	}
-	if got := (<-asked).GetAfter().GetSchemaRevision(); got != 5 {
+	if got := (<-asked).GetAfter().GetSchemaRevision(); got != 6 {
 		t.Fatalf("resumed behind %d", got)
 	}
 }
