@@ -80,7 +80,7 @@ func (r *Replica[D]) cutFor(d raftlog.Descriptor) uint64 {
 	upTo := d.Index - min(d.Index, r.cfg.TrailingEntries)
 	c := &r.checkpts
 	for _, p := range r.group.Status().Progress {
-		if p.State == progressSnapshot && p.RecentActive && c.pinned < MaxPinnedCuts {
+		if p.State == progressSnapshot && c.pinned < MaxPinnedCuts {
 			c.pinned++
 			return 0
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
+	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -297,5 +298,48 @@ func TestChangeThatDoesNotFoldStopsTheMember(t *testing.T) {
 	}
 	if n.rep.View().Head.Revision != 1 {
 		t.Fatalf("revision %d was published", n.rep.View().Head.Revision)
+	}
+}
+
+// Raft forgets for a moment, once in each election time-out, whom it has heard of.
+// The log has to stay for a member that receives a checkpoint in that moment too.
+func TestLogIsKeptForAMemberThatReceivesACheckpoint(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 9)
+	c := newCluster(t, 9, 3, shortLog)
+	n := c.elect(1)
+	c.fill(n, "a", 3)
+	c.node(3).crash(0)
+	c.fill(n, "b", 40)
+	c.node(3).start()
+	tick := func() {
+		c.tickOnce()
+		d := raftlog.Descriptor{Index: n.rep.Status().Applied}
+		if n.rep.Status().Progress[3].State == progressSnapshot {
+			n.rep.checkpts.pinned = 0
+			if upTo := n.rep.cutFor(d); upTo != 0 {
+				t.Fatalf("the log is cut up to %d of %d", upTo, d.Index)
+			}
+		}
+		for len(c.net) > 0 {
+			if c.net[0].m.GetType() == pb.MsgSnap {
+				c.net = c.net[1:] // stays under way
+				continue
+			}
+			to := c.node(c.net[0].to)
+			c.deliver(0, false)
+			to.storeWrites(len(to.writes))
+		}
+	}
+	for range 2 * raftlog.DefaultElectionTicks {
+		tick()
+		if n.rep.Status().Progress[3].State == progressSnapshot {
+			break
+		}
+	}
+	for range raftlog.DefaultElectionTicks {
+		tick()
+		if st := n.rep.Status().Progress[3]; st.State != progressSnapshot {
+			t.Fatalf("the test needs a member that receives a checkpoint: %+v", st)
+		}
 	}
 }
