@@ -38,7 +38,7 @@ func TestParseColumn(t *testing.T) {
 		"id INT8 DEFAULT ":      "has nothing behind DEFAULT",
 		"id INT8 UNIQUE":        "is left over behind the type",
 		"id VARCHAR(25)":        "VARCHAR",
-		"id LIST<INT8":          "column ",
+		"id LIST<INT8":          "character 10 ",
 		"id INT8 NOT DEFAULT 5": "left over",
 	} {
 		if c, err := parseColumn(text); err == nil || !strings.Contains(err.Error(), want) {

@@ -16,13 +16,13 @@ type SyntaxError struct {
 	Description string // with what was found, and what would be right
 }
 
-// Error names the column, counted in characters from 1.
+// Error names the character, counted from 1.
 func (e *SyntaxError) Error() string {
 	text := e.Text
 	if len(text) > 200 {
 		text = strings.ToValidUTF8(text[:200], "") + "..."
 	}
-	return fmt.Sprintf("column %d of %q: %s", utf8.RuneCountInString(e.Text[:e.Offset])+1, text, e.Description)
+	return fmt.Sprintf("character %d of %q: %s", utf8.RuneCountInString(e.Text[:e.Offset])+1, text, e.Description)
 }
 
 // Parse reads a type's text. The result passes Check. Errors are *SyntaxError.

@@ -131,9 +131,9 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-func TestErrorNamesTheColumnInCharacters(t *testing.T) {
+func TestErrorNamesTheCharacter(t *testing.T) {
 	_, err := sqltype.Parse(`STRUCT<"ü" FOO>`)
-	if err == nil || !strings.HasPrefix(err.Error(), `column 12 of "STRUCT<\"ü\" FOO>": there is no type FOO`) {
+	if err == nil || !strings.HasPrefix(err.Error(), `character 12 of "STRUCT<\"ü\" FOO>": there is no type FOO`) {
 		t.Error(err)
 	}
 }
