@@ -211,7 +211,8 @@ type Storage interface {
 	Space() (free, used uint64, err error)
 
 	// Close releases the directory. It is a clean stop: nothing written is lost and
-	// the floor is brought up to the last entry. No other call may be running.
+	// the floor is brought up to the last entry. No other call may be running, but for
+	// reads of history: subscribers end by themselves, after the member.
 	Close() error
 }
 

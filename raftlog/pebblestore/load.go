@@ -156,6 +156,8 @@ func (s *Store) compareFloor(g raftlog.GroupID, st *groupState) error {
 
 // HistoryBounds implements raftlog.Storage.
 func (s *Store) HistoryBounds(g raftlog.GroupID) (first, last uint64, err error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	if _, err := s.group(g); err != nil {
 		return 0, 0, err
 	}
@@ -178,6 +180,8 @@ func (s *Store) bounds(g raftlog.GroupID) (first, last uint64, err error) {
 
 // ReadHistory implements raftlog.Storage.
 func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Record, error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	if _, err := s.group(g); err != nil {
 		return nil, err
 	}
@@ -203,6 +207,8 @@ func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raf
 
 // TrimHistory implements raftlog.Storage.
 func (s *Store) TrimHistory(g raftlog.GroupID, below uint64) error {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
 	if _, err := s.group(g); err != nil {
 		return err
 	}

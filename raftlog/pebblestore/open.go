@@ -61,6 +61,8 @@ type Store struct {
 	closed   bool
 	temps    int // unfinished checkpoint files so far; under mu alone
 
+	reading sync.RWMutex // shared by what reads history, so that Close can wait for it
+
 	stop chan struct{}
 	done sync.WaitGroup
 }

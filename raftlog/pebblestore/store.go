@@ -310,6 +310,8 @@ func (s *Store) Close() error {
 	s.writing.Unlock()
 	close(s.stop)
 	s.done.Wait()
+	s.reading.Lock()
+	defer s.reading.Unlock()
 	return errors.Join(err, s.release())
 }
 
