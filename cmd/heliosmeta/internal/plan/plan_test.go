@@ -348,3 +348,20 @@ func TestTooMuchForOneBatch(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A column that leaves the primary key in the document only stays what it is: a step
+// that the service refuses would take the whole batch down with it.
+func TestAColumnOfThePrimaryKeyStaysNotNull(t *testing.T) {
+	s := newService(t)
+	s.apply(s.plan("kind: Table\nname: t\ncolumns: [{name: a, type: INT8}, {name: b, type: INT8}]\nprimary_key: [a]\n"))
+	p := s.plan("kind: Table\nname: t\ncolumns: [{name: a, type: INT8}, {name: b, type: INT16}]\nprimary_key: [b]\n")
+	want := `~ table public.t
+    ! primary key (a) cannot become (b): primary keys cannot be altered; create another table
+    ! column a cannot become nullable: it is in the primary key
+    ~ column b: type INT8 -> INT16, nullable true -> false
+`
+	if got := show(p); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	s.apply(p)
+}

@@ -102,7 +102,11 @@ func (a *alteration) changeColumn(have, want *metadatav1.ColumnSchema) {
 		step.DataType = want.GetDataType()
 		change("type", sqltype.Format(have.GetDataType()), sqltype.Format(want.GetDataType()))
 	}
-	if have.GetNullable() != want.GetNullable() {
+	switch {
+	case have.GetNullable() == want.GetNullable():
+	case want.GetNullable() && slices.Contains(a.have.GetPrimaryKey(), have.GetName()):
+		a.below.add(Cannot, "column %s cannot become nullable: it is in the primary key", have.GetName())
+	default:
 		step.Nullable = new(want.GetNullable())
 		change("nullable", strconv.FormatBool(have.GetNullable()), strconv.FormatBool(want.GetNullable()))
 	}
