@@ -29,6 +29,11 @@ const (
 	MaxMembers = 9
 	// maxInbox bounds the calls that wait for one stream's goroutine.
 	maxInbox = 16384
+	// maxInboxMessages bounds what waits there when a message of a peer is taken;
+	// further ones are dropped, raft repeats them.
+	maxInboxMessages = 65536
+	// spaceInterval is how often the disk's free space is looked at.
+	spaceInterval = time.Second
 	// submitPatience is how long a call waits for a leader before it fails.
 	submitPatience = 3 * time.Second
 	// stopPatience is how long a stopping member tries to hand leadership over.

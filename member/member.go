@@ -45,6 +45,7 @@ type Member struct {
 	running    atomic.Pointer[running] // nil until genesis is settled
 	started    chan struct{}           // closed when running is set
 	stopping   atomic.Bool
+	diskLow    atomic.Bool // the storage's reserve has been reached
 }
 
 // running is what exists once the streams run. Adding a stream means a field here
@@ -209,6 +210,7 @@ func (m *Member) runStreams() error {
 		streams.Go(func() { s.run(m.ctx) })
 	}
 	storing.Go(func() { m.writer.run(writerCtx) })
+	m.background.Go(m.watchSpace)
 	m.running.Store(r)
 	close(m.started)
 	m.tick(r)
@@ -255,18 +257,27 @@ func (m *Member) tick(r *running) {
 			return
 		case <-ticker.C:
 		}
-		low := m.diskLow()
 		for _, s := range r.all() {
-			s.tick(low)
+			s.tick(m.diskLow.Load())
 		}
 		m.expire(r)
 	}
 }
 
-// diskLow reports whether the storage's reserve has been reached.
-func (m *Member) diskLow() bool {
-	free, _, err := m.store.Space()
-	return err == nil && free == 0
+// watchSpace keeps an eye on the storage's reserve. A disk that does not answer
+// must not stop the clock, so this has a goroutine of its own.
+func (m *Member) watchSpace() {
+	ticker := time.NewTicker(spaceInterval)
+	defer ticker.Stop()
+	for {
+		free, _, err := m.store.Space()
+		m.diskLow.Store(err == nil && free == 0)
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
 }
 
 // awaitRunning returns what runs; a call that comes too early waits a little.

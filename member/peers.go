@@ -106,9 +106,10 @@ func (p peers) PeerDown(id uint64, refused bool) {
 	}
 }
 
-// step passes a message to the stream.
+// step passes a message to the stream. A peer that sends faster than the stream
+// takes loses messages, not our memory.
 func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
-	s.inputs.push(func() {
+	s.inputs.offer(func() {
 		if err := s.replica.Step(from, msg); err != nil {
 			s.member.log.Warn("message refused", "stream", s.name, "from", from, "type", msg.GetType(), "error", err)
 			return
@@ -118,7 +119,7 @@ func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 			// Raft sees it for itself unless the log was cut behind that checkpoint meanwhile.
 			s.replica.ReportSnapshot(from, true)
 		}
-	})
+	}, maxInboxMessages)
 }
 
 // linkBroke says that what was sent to a member before may be lost.

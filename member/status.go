@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"runtime"
+	"runtime/metrics"
 	"slices"
 	"sync"
 	"time"
@@ -78,12 +78,10 @@ func (m *Member) peerStatus(ctx context.Context, p raftlog.Peer) *metadatav1.Mem
 // ownStatus describes this member.
 func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 	free, used, _ := m.store.Space()
-	var memory runtime.MemStats
-	runtime.ReadMemStats(&memory)
 	status := &metadatav1.MemberStatus{
 		MemberId: m.identity.Member, Reachable: true, ApiAddress: m.config.Advertise, Version: m.config.Version,
 		Uptime: durationpb.New(time.Since(m.made)), StoreBytes: used, FreeBytes: free,
-		SupportedFeatureLevel: events.FeatureLevel, MemoryBytes: memory.Sys - memory.HeapReleased,
+		SupportedFeatureLevel: events.FeatureLevel, MemoryBytes: memoryInUse(),
 	}
 	for _, p := range m.config.Peers {
 		if p.ID == m.identity.Member {
@@ -98,6 +96,16 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 		status.Streams = append(status.Streams, s.statusNow())
 	}
 	return status
+}
+
+// memoryInUse returns the bytes that the Go runtime holds of the system's memory.
+// It does not stop the world.
+func memoryInUse() uint64 {
+	samples := []metrics.Sample{
+		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
+	}
+	metrics.Read(samples)
+	return samples[0].Value.Uint64() - samples[1].Value.Uint64()
 }
 
 // statusNow describes this member's part in the stream.

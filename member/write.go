@@ -200,6 +200,15 @@ func (m *Member) callFailed(ctx context.Context, to uint64, err error, requestID
 		if f := fromRemote(e); f != nil {
 			return f
 		}
+		switch e.Code {
+		case transport.CodeBusy:
+			f := failure.New(metadatav1.ErrorReason_ERROR_REASON_LIMIT_REACHED,
+				"member %d already serves transport.MaxServing (%d) calls of this member; try again later", to, transport.MaxServing)
+			f.RetryAfter = retryAfter
+			return f.With("limit", "transport.MaxServing")
+		case transport.CodeCancelled, transport.CodeDeadline:
+			return outcomeUnknown(requestID)
+		}
 		return failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "member %d: %s", to, e.Reason)
 	}
 	if _, sent := errors.AsType[*transport.LostError](err); sent {
