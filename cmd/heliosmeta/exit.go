@@ -105,5 +105,9 @@ func sentence(err error, endpoints []string) string {
 	case connect.CodeDeadlineExceeded:
 		return fmt.Sprintf("no answer from %s in time; see what is wrong with heliosmeta status, or give it longer with --timeout", where)
 	}
+	// What net/http answers to plain text on a TLS port.
+	if e.Message() == "400 Bad Request" {
+		return fmt.Sprintf("%s answers plain text with %s; does it want TLS? (--tls-ca FILE, or https:// before the address)", where, e.Message())
+	}
 	return e.Message()
 }
