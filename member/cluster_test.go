@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"testing"
@@ -26,7 +27,7 @@ type cluster struct {
 	t      *testing.T
 	name   string
 	peers  []raftlog.Peer
-	disks  map[uint64]vfs.FS
+	disks  map[uint64]*vfs.MemFS
 	up     map[uint64]*live
 	change func(*Config)
 }
@@ -43,7 +44,7 @@ var errKilled = errors.New("killed by the test")
 func newCluster(t *testing.T, n int, change func(*Config)) *cluster {
 	t.Helper()
 	c := &cluster{
-		t: t, name: "test", disks: make(map[uint64]vfs.FS), up: make(map[uint64]*live), change: change,
+		t: t, name: "test", disks: make(map[uint64]*vfs.MemFS), up: make(map[uint64]*live), change: change,
 	}
 	for id := uint64(1); id <= uint64(n); id++ {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -54,7 +55,7 @@ func newCluster(t *testing.T, n int, change func(*Config)) *cluster {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		c.disks[id] = vfs.NewMem()
+		c.disks[id] = vfs.NewCrashableMem()
 	}
 	t.Cleanup(func() {
 		for id := range c.up {
@@ -134,6 +135,18 @@ func (c *cluster) kill(id uint64) {
 		c.t.Errorf("member %d: ended with %v", id, err)
 	}
 	l.cancel()
+}
+
+// losePower ends all members at once. Their disks keep what was synced, and of the
+// rest as much as chance wants.
+func (c *cluster) losePower(rng *rand.Rand) {
+	c.t.Helper()
+	for id, disk := range c.disks {
+		c.disks[id] = disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+	}
+	for id := range c.up {
+		c.kill(id)
+	}
 }
 
 // leader waits until all members that run agree on a stream's leader.

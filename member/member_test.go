@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -115,20 +117,81 @@ func TestAKilledLeaderIsReplacedAndComesBack(t *testing.T) {
 	}
 }
 
-func TestAllKilledAtOnceLoseNothing(t *testing.T) {
+// Nothing that was acknowledged may need a byte that was not synced.
+func TestPowerLossOnAllMembersLosesNothing(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
 	c := newCluster(t, 3, nil)
 	c.start(1, 2, 3)
+	acknowledged := 0
+	for round := range 4 {
+		for i := range 10 {
+			c.mustCreate(uint64(i%3+1), fmt.Sprintf("r%d_%d", round, i))
+			acknowledged++
+		}
+		c.losePower(rng)
+		c.start(1, 2, 3)
+		c.leader(schemaStream)
+		if n := c.converged(); n != acknowledged {
+			t.Fatalf("round %d: %d tables, %d acknowledged", round, n, acknowledged)
+		}
+	}
+}
+
+// A log that lost its tail must not vote or acknowledge as if nothing had happened.
+func TestAMemberWithALostTailDoesNotStart(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.start(1)
 	for i := range 20 {
-		c.mustCreate(uint64(i%3+1), fmt.Sprintf("t%d", i))
+		c.mustCreate(1, fmt.Sprintf("t%d", i))
 	}
-	for id := uint64(1); id <= 3; id++ {
-		c.kill(id)
+	c.stop(1)
+	disk := c.disks[1]
+	names, err := disk.List("data/db")
+	if err != nil {
+		t.Fatal(err)
 	}
-	c.start(1, 2, 3)
-	c.leader(schemaStream)
-	if n := c.converged(); n != 20 {
-		t.Fatalf("%d tables", n)
+	cut := 0
+	for _, name := range names {
+		if strings.HasSuffix(name, ".log") {
+			cut += halve(t, disk, "data/db/"+name)
+		}
 	}
+	if cut == 0 {
+		t.Fatalf("nothing to cut among %v", names)
+	}
+	_, err = c.open(1)
+	_, short := errors.AsType[*raftlog.ShortError](err)
+	_, damaged := errors.AsType[*raftlog.DamageError](err)
+	if !short && !damaged {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// halve cuts a file in half and returns how many bytes were lost.
+func halve(t *testing.T, disk *vfs.MemFS, name string) int {
+	t.Helper()
+	f, err := disk.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(f)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := disk.Create(name, vfs.WriteCategoryUnspecified)
+	if err == nil {
+		_, err = out.Write(data[:len(data)/2])
+	}
+	if err == nil {
+		err = errors.Join(out.Sync(), out.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(data) - len(data)/2
 }
 
 func TestAMemberThatIsTooFarBehindTakesACheckpoint(t *testing.T) {
@@ -167,7 +230,7 @@ func TestABlankMemberOfALivedClusterDoesNotStart(t *testing.T) {
 	c.start(1, 2, 3)
 	c.mustCreate(1, "t")
 	c.stop(3)
-	c.disks[3] = vfs.NewMem()
+	c.disks[3] = vfs.NewCrashableMem()
 	m, err := c.open(3)
 	if err != nil {
 		t.Fatal(err)
