@@ -99,6 +99,12 @@ func (r *Replica[D]) await(q reader) {
 // startRound begins a ReadIndex round when somebody waits for one and none is under
 // way, or the one under way seems lost. Each try has an id of its own.
 func (r *Replica[D]) startRound() bool {
+	if r.lead != nil && !r.lead.ready {
+		// A leader does not know what was committed before its term until its own
+		// empty entry is applied. Raft waits for that too, but not if it is the only
+		// voter: it answers with the commit index that it found on its disk.
+		return false
+	}
 	s := &r.reads
 	again := len(s.asked) > 0 && (s.askAgain || r.ticks-s.startedAt >= uint64(r.cfg.ReadRetryTicks))
 	if !again && (len(s.asked) > 0 || len(s.waiting) == 0) {

@@ -408,3 +408,34 @@ func TestLostRoundIsAskedAgain(t *testing.T) {
 		t.Fatalf("got %+v", *o)
 	}
 }
+
+// The only voter confirms reads by the commit index that it found on its disk, which
+// may be behind what it has acknowledged.
+func TestAnAloneLeaderReadsWhatItAcknowledgedBeforeARestart(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 5)
+	c := newCluster(t, 5, 1, nil)
+	n := c.elect(1)
+	c.settle()
+	n.submit(createTable("a", "a")) // stored, and committed by that
+	for range 4 {
+		n.storeWrites(len(n.writes))
+		n.pump()
+	}
+	n.crash(0)
+	n.start()
+	if err := n.rep.Campaign(); err != nil {
+		t.Fatal(err)
+	}
+	n.pump()
+	for range 3 { // the own votes
+		if n.rep.lead == nil {
+			n.storeWrites(len(n.writes))
+			n.pump()
+		}
+	}
+	o := n.read(Read[model]{})
+	c.settle()
+	if !o.done || o.answer.Err != nil || o.answer.State.Head.Revision != 1 {
+		t.Fatalf("got %v, revision %d, %v; want revision 1", o.done, o.answer.State.Head.Revision, o.answer.Err)
+	}
+}
