@@ -32,9 +32,3 @@ func setRevision(p *metadatav1.Position, s metadatav1.Stream, revision uint64) {
 		p.TopologyRevision = revision
 	}
 }
-
-// sameLife reports whether two positions are of one cluster and recovery epoch,
-// so that their revisions can be compared.
-func sameLife(a, b *metadatav1.Position) bool {
-	return a.GetClusterId() == b.GetClusterId() && a.GetRecoveryEpoch() == b.GetRecoveryEpoch()
-}

@@ -169,7 +169,7 @@ func TestWatchEndsWhenToldTo(t *testing.T) {
 		t.Fatalf("it ended after %v with %v", took, last)
 	}
 	// The caller may also just stop.
-	for range c.Watch(t.Context(), nil) {
+	for range c.Watch(t.Context(), nil) { //nolint:errcheck // the point is to stop at once
 		break
 	}
 	refuses := startPublishers(t, func(context.Context, *metadatav1.SubscribeRequest, func(frame) bool) error {

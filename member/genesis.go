@@ -17,6 +17,7 @@ const (
 	genesisRetry = 200 * time.Millisecond // between two rounds of asking the peers
 	probeTimeout = time.Second            // for one peer's answer
 	waitingLog   = 10 * time.Second       // between two log lines while waiting
+	lingerFor    = 5 * genesisRetry       // before a member that must not start ends
 )
 
 // awaitGenesis brings a member to the point where its groups may start: at once
@@ -31,6 +32,7 @@ func (m *Member) awaitGenesis(ctx context.Context) error {
 		}
 		action, err := raftlog.Genesis(state, m.identity, claims, m.initial())
 		if err != nil {
+			m.linger(ctx, err)
 			return err
 		}
 		switch action {
@@ -59,6 +61,18 @@ func (m *Member) awaitGenesis(ctx context.Context) error {
 	}
 }
 
+// linger keeps a member that was configured differently from another answering
+// for a moment, so that the other one hears of it too.
+func (m *Member) linger(ctx context.Context, err error) {
+	if _, ok := errors.AsType[*raftlog.MembershipMismatchError](err); !ok {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(lingerFor):
+	}
+}
+
 // probePeers asks every other initial member what it claims.
 func (m *Member) probePeers(ctx context.Context) map[uint64]raftlog.PeerClaim {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
@@ -82,7 +96,7 @@ func (m *Member) probePeers(ctx context.Context) map[uint64]raftlog.PeerClaim {
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			claims[id] = raftlog.PeerClaim{State: hello.Claim, ClusterID: hello.ClusterID}
+			claims[id] = raftlog.PeerClaim{State: hello.Claim, ClusterID: hello.ClusterID, Configured: hello.Configured}
 		})
 	}
 	wg.Wait()

@@ -103,6 +103,7 @@ func New(c Config) (*Member, error) {
 		Hello: transport.Hello{
 			ClusterID: m.identity.ClusterID, RecoveryEpoch: m.identity.RecoveryEpoch, Claim: m.state,
 			FeatureLevel: events.FeatureLevel, Advertise: c.Advertise, Build: c.Version,
+			Configured: shortened(raftlog.Configured(m.identity.ClusterName, m.identity.Peers)),
 		},
 	})
 	if err != nil {
@@ -111,6 +112,9 @@ func New(c Config) (*Member, error) {
 	m.transport = t
 	return m, nil
 }
+
+// shortened cuts a text to what a hello can carry.
+func shortened(text string) string { return text[:min(len(text), transport.MaxStringBytes)] }
 
 // identify finds out whose directory this is and how far it has come.
 func (m *Member) identify() error {

@@ -277,9 +277,18 @@ func TestMembersThatDisagreeDoNotStart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	err = m.Run(ctx)
-	if _, ok := errors.AsType[*raftlog.MembershipMismatchError](err); !ok {
-		t.Fatalf("got %v", err)
+	// Both hear of it, and of what differs.
+	for id, err := range map[int]error{2: err, 1: <-c.up[1].ended} {
+		if _, ok := errors.AsType[*raftlog.MembershipMismatchError](err); !ok {
+			t.Fatalf("member %d: %v", id, err)
+		}
+		for _, want := range []string{`"test"`, `"other"`, c.peers[0].Addr} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("member %d: %q does not name %s", id, err, want)
+			}
+		}
 	}
+	delete(c.up, 1)
 }
 
 func TestADirectoryOfAnotherMemberIsRefused(t *testing.T) {

@@ -34,6 +34,8 @@ func (s State) String() string {
 type PeerClaim struct {
 	State     State
 	ClusterID [16]byte // of its identity, or of its configuration while blank
+	// Configured is what the cluster id was computed from, for people.
+	Configured string
 }
 
 // Action is what a member does next on its way to its first start.
@@ -74,11 +76,27 @@ func (e *LivedError) Error() string {
 type MembershipMismatchError struct {
 	Member, Peer uint64
 	Mine, Theirs [16]byte
+	// What the two were told.
+	MyConfiguration, TheirConfiguration string
 }
 
 func (e *MembershipMismatchError) Error() string {
-	return fmt.Sprintf("raftlog: member %d computes cluster id %x from its cluster name and peers but member %d says %x: "+
-		"give all members the same cluster name and the same list of initial peers", e.Member, e.Mine, e.Peer, e.Theirs)
+	return fmt.Sprintf("raftlog: the members were configured differently: member %d has %s, but member %d has %s: "+
+		"give all members the same cluster name and the same list of initial peers",
+		e.Member, e.MyConfiguration, e.Peer, e.TheirConfiguration)
+}
+
+// Configured says in words what ClusterID is computed from.
+func Configured(name string, peers []Peer) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "cluster %q, members", name)
+	for i, p := range sortedPeers(peers) {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, " %d=%s", p.ID, p.Addr)
+	}
+	return b.String()
 }
 
 // ClusterID derives the cluster's id from its name and its initial peers, in
@@ -130,7 +148,10 @@ func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint
 		case !reachable:
 			missing = true
 		case claim.ClusterID != mine.ClusterID:
-			return 0, &MembershipMismatchError{Member: mine.Member, Peer: id, Mine: mine.ClusterID, Theirs: claim.ClusterID}
+			return 0, &MembershipMismatchError{
+				Member: mine.Member, Peer: id, Mine: mine.ClusterID, Theirs: claim.ClusterID,
+				MyConfiguration: Configured(mine.ClusterName, mine.Peers), TheirConfiguration: claim.Configured,
+			}
 		case claim.State == StateLived && me == StateBlank:
 			return 0, &LivedError{Member: mine.Member, Peer: id}
 		case claim.State == StateBlank:

@@ -67,6 +67,14 @@ func NewMetrics() *Metrics {
 			Help: "Group writes that shared one sync.", Buckets: prometheus.ExponentialBuckets(1, 2, 8),
 		}),
 	}
+	// Series that alerts are made of exist before the first proposal.
+	for _, s := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
+		name := events.StreamName(s)
+		m.proposal.WithLabelValues(name)
+		m.checkpoint.WithLabelValues(name)
+		m.proposals.WithLabelValues(name, string(vitals.Committed))
+		m.proposals.WithLabelValues(name, string(vitals.Unknown))
+	}
 	m.registry.MustRegister(
 		m.running, m.handled, m.duration, m.sent, m.refused, m.panics,
 		m.proposal, m.proposals, m.checkpoint, m.checkpointBytes,

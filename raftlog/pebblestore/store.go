@@ -285,13 +285,8 @@ func (s *Store) Space() (free, used uint64, err error) {
 	default:
 		free = usage.AvailBytes - min(usage.AvailBytes, s.opts.ReserveBytes)
 	}
-	used = s.db.Metrics().DiskSpaceUsage()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, st := range s.groups {
-		for _, d := range st.checkpoints {
-			used += d.Bytes
-		}
+	if used, err = s.usedBytes(); err != nil {
+		return 0, 0, fmt.Errorf("pebblestore: %w", err)
 	}
 	return free, used, nil
 }

@@ -53,7 +53,7 @@
 //	40   8  member id of the recipient, 0 for whoever answers
 //	48   8  instance: a random number of the sender's process
 //	56   4  feature level
-//	60      API address, then build version: each a length (2) and its bytes
+//	60      API address, build version, configuration: each a length (2) and its bytes
 //
 // Bytes after the fields that a reader knows are ignored. The side that dials
 // sends its hello first; the other answers with its own hello or with a

@@ -31,10 +31,13 @@ type Hello struct {
 	Advertise string
 	// Build is the member's build version.
 	Build string
+	// Configured is the cluster's name and initial members as this member was told,
+	// for people who look for the difference.
+	Configured string
 }
 
 func (h Hello) validate() error {
-	for _, s := range []struct{ what, value string }{{"Hello.Advertise", h.Advertise}, {"Hello.Build", h.Build}} {
+	for _, s := range []struct{ what, value string }{{"Hello.Advertise", h.Advertise}, {"Hello.Build", h.Build}, {"Hello.Configured", h.Configured}} {
 		if len(s.value) > MaxStringBytes {
 			return &TooLargeError{What: s.what, Size: len(s.value), Limit: MaxStringBytes, Name: "MaxStringBytes"}
 		}
@@ -75,7 +78,8 @@ func (g greeting) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, g.Hello.Instance)
 	b = binary.BigEndian.AppendUint32(b, g.Hello.FeatureLevel)
 	b = appendString(b, g.Hello.Advertise)
-	return appendString(b, g.Hello.Build)
+	b = appendString(b, g.Hello.Build)
+	return appendString(b, g.Hello.Configured)
 }
 
 func appendString(b []byte, s string) []byte {
@@ -117,7 +121,10 @@ func parseGreeting(b []byte) (greeting, error) {
 	if g.Hello.Advertise, rest, err = parseString(rest); err != nil {
 		return greeting{}, err
 	}
-	if g.Hello.Build, _, err = parseString(rest); err != nil {
+	if g.Hello.Build, rest, err = parseString(rest); err != nil {
+		return greeting{}, err
+	}
+	if g.Hello.Configured, _, err = parseString(rest); err != nil {
 		return greeting{}, err
 	}
 	return g, nil

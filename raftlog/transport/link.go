@@ -20,6 +20,7 @@ type link struct {
 	use     purpose
 	wake    chan struct{} // has a token when waiting before a dial should end
 	current atomic.Pointer[conn]
+	logged  time.Time // when a failed dial was last logged; owned by run
 
 	mu      sync.Mutex
 	failure error         // of the last dial; nil while the first is under way and while connected
@@ -144,12 +145,14 @@ func (l *link) dial(limit time.Duration) (*conn, Hello, error) {
 	return c, hello, nil
 }
 
-// failed publishes a failed dial and logs it when it is another than before.
+// failed publishes a failed dial. It logs the first one of an outage, and one now
+// and then while the outage lasts.
 func (l *link) failed(err error) {
 	l.mu.Lock()
-	before := l.failure
+	first := l.failure == nil
 	l.mu.Unlock()
-	if before == nil || before.Error() != err.Error() {
+	if first || time.Since(l.logged) > logAgain {
+		l.logged = time.Now()
 		level := slog.LevelInfo
 		if refusal, ok := errors.AsType[*RefusedError](err); ok && refusal.Code == RefusedBlank {
 			level = slog.LevelDebug // the normal case at a first start
@@ -158,6 +161,12 @@ func (l *link) failed(err error) {
 	}
 	l.set(nil, err)
 }
+
+// noiseInterval is the time between two log lines that strangers can cause.
+const noiseInterval = 10 * time.Second
+
+// logAgain is the time between two log lines about a peer that stays unreachable.
+const logAgain = 30 * time.Second
 
 // serve uses a connection until it breaks, and returns why it did.
 func (l *link) serve(c *conn) error {

@@ -68,7 +68,7 @@ func New(cfg Config) (*Transport, error) {
 		log:     cfg.Logger,
 		peers:   map[uint64]*peer{},
 		started: time.Now(),
-		noise:   rate.Sometimes{Interval: time.Second},
+		noise:   rate.Sometimes{Interval: noiseInterval},
 		rand:    cfg.Rand,
 		hello:   cfg.Hello,
 		inbound: map[inboundKey]*inbound{},

@@ -295,7 +295,7 @@ type MemberStatus struct {
 	SupportedFeatureLevel uint32 `protobuf:"varint,10,opt,name=supported_feature_level,json=supportedFeatureLevel,proto3" json:"supported_feature_level,omitempty"`
 	// Open subscriptions.
 	Subscribers uint32 `protobuf:"varint,11,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
-	// Resident memory in bytes.
+	// Memory that the process holds for its heap, stacks and runtime, in bytes.
 	MemoryBytes   uint64 `protobuf:"varint,12,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
