@@ -76,6 +76,25 @@ func TestAnyMemberTakesAnyWrite(t *testing.T) {
 	}
 }
 
+func TestReadsAtPositionsThatMakeNoSense(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.start(1)
+	c.mustCreate(1, "t")
+	for want, options := range map[metadatav1.ErrorReason]*metadatav1.ReadOptions{
+		metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD: {
+			Consistency: metadatav1.Consistency_CONSISTENCY_AT_LEAST,
+		},
+		metadatav1.ErrorReason_ERROR_REASON_FOREIGN_POSITION: {
+			Consistency: metadatav1.Consistency_CONSISTENCY_AT_LEAST,
+			AtLeast:     &metadatav1.Position{ClusterId: strings.Repeat("0", 32)},
+		},
+	} {
+		if _, err := c.up[1].Schema(t.Context(), options); !failure.Is(err, want) {
+			t.Errorf("%v: %v, want %v", options, err, want)
+		}
+	}
+}
+
 // The answer to a retry is the answer to the first attempt: with the revision at
 // which the write took effect, not the one at which the retry came.
 func TestARetryIsToldTheRevisionOfItsFirstAttempt(t *testing.T) {

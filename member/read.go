@@ -40,6 +40,9 @@ func view[D projections.Domain[D]](
 	case metadatav1.Consistency_CONSISTENCY_LOCAL:
 		return s.replica.View(), nil
 	case metadatav1.Consistency_CONSISTENCY_AT_LEAST:
+		if o.GetAtLeast() == nil {
+			return nil, failure.InvalidField("read.at_least", "AT_LEAST without a position; name the one to wait for, or use LOCAL")
+		}
 		if v := s.replica.View(); v.Head.Revision >= atLeast {
 			return v, nil
 		}
