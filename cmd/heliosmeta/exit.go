@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -63,8 +64,18 @@ func exitCode(err error) int {
 		if code, known := exitCodes[e.Code()]; known {
 			return code
 		}
+		if brokeOff(e) {
+			return exitUnavailable
+		}
 	}
 	return exitError
+}
+
+// brokeOff reports whether a call ended on its way, not at the service. Connect has
+// no code of its own for a connection that is reset while the request is sent.
+func brokeOff(e *connect.Error) bool {
+	_, sending := errors.AsType[*url.Error](e)
+	return sending && !connect.IsWireError(e)
 }
 
 // explain is an error as people read it: a sentence, and a line for each field
@@ -99,11 +110,11 @@ func sentence(err error, endpoints []string) string {
 	}
 	// The service gives details with each error; this one comes from the way to it.
 	where := strings.Join(endpoints, ", ")
-	switch e.Code() {
-	case connect.CodeUnavailable:
-		return fmt.Sprintf("no answer from %s: %s; is the service running there? (heliosmeta serve)", where, e.Message())
-	case connect.CodeDeadlineExceeded:
+	switch {
+	case e.Code() == connect.CodeDeadlineExceeded:
 		return fmt.Sprintf("no answer from %s in time; see what is wrong with heliosmeta status, or give it longer with --timeout", where)
+	case e.Code() == connect.CodeUnavailable, brokeOff(e):
+		return fmt.Sprintf("no answer from %s: %s; is the service running there? (heliosmeta serve)", where, e.Message())
 	}
 	// What net/http answers to plain text on a TLS port.
 	if e.Message() == "400 Bad Request" {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -53,6 +54,8 @@ func TestErrors(t *testing.T) {
 		{"no leader", answer(t, connect.CodeUnavailable, "no leader", info), exitUnavailable, "error: no leader"},
 		{"not reached", answer(t, connect.CodeUnavailable, "connection refused"), exitUnavailable,
 			"error: no answer from h:1, h:2: connection refused; is the service running there? (heliosmeta serve)"},
+		{"broken off", connect.NewError(connect.CodeUnknown, &url.Error{Op: "Post", URL: "u", Err: errors.New("reset")}), exitUnavailable,
+			`error: no answer from h:1, h:2: Post "u": reset; is the service running there? (heliosmeta serve)`},
 		{"too slow", answer(t, connect.CodeDeadlineExceeded, "context deadline exceeded"), exitUnavailable,
 			"error: no answer from h:1, h:2 in time; see what is wrong with heliosmeta status, or give it longer with --timeout"},
 		{"unknown outcome", answer(t, connect.CodeUnavailable, "leader lost", info, &metadatav1.OutcomeUnknown{RequestId: "r7"}), exitUnavailable,
