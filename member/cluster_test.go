@@ -208,10 +208,17 @@ func createTable(name string) *metadatav1.CreateTableRequest {
 	}}
 }
 
-// converged waits until all members that run have the same model, and returns the
-// number of its tables.
+// converged waits until all members that run have the same model, with everything
+// that was acknowledged before, and returns the number of its tables.
 func (c *cluster) converged() int {
 	c.t.Helper()
+	for _, m := range c.up {
+		// Equal models alone could lack what a new leader has yet to commit.
+		c.eventually("a linearizable read", func() bool {
+			_, err := m.Schema(c.t.Context(), nil)
+			return err == nil
+		})
+	}
 	tables := 0
 	c.eventually("equal models", func() bool {
 		var hash *[32]byte
