@@ -199,11 +199,12 @@ func (l *Log) read(v *view, after uint64) ([]*entry, error) {
 
 func trimmed(s metadatav1.Stream, after, oldest uint64) error {
 	return failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
-		"the history of %v behind revision %d was trimmed; the oldest revision left is %d; start from a snapshot", s, after, oldest).
+		"the history of the %s stream behind revision %d was trimmed; the oldest revision left is %d; start from a snapshot", events.StreamName(s), after, oldest).
 		With("oldest_revision", fmt.Sprint(oldest)).With("stream", s.String())
 }
 
 func gap(s metadatav1.Stream, revision uint64) error {
 	return failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
-		"this member lacks revision %d of %v; ask another member", revision, s).With("stream", s.String())
+		"this member lacks revision %d of the %s stream; ask another member", revision, events.StreamName(s)).
+		With("stream", s.String()).With("revision", fmt.Sprint(revision))
 }
