@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/heliosdb/metadata/client"
+	"github.com/heliosdb/metadata/internal/loopback"
 	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/member"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -56,17 +57,19 @@ func startCluster(t *testing.T, n int) *cluster {
 
 func newCluster(n int, fatalf func(string, ...any)) *cluster {
 	c := &cluster{fatalf: fatalf, api: make(map[uint64]string), disks: make(map[uint64]vfs.FS), up: make(map[uint64]*live)}
-	var taken []net.Listener
 	for id := uint64(1); id <= uint64(n); id++ {
-		raft, api := c.listen("127.0.0.1:0"), c.listen("127.0.0.1:0")
-		taken = append(taken, raft, api)
-		c.peers = append(c.peers, raftlog.Peer{ID: id, Addr: raft.Addr().String()})
-		c.api[id], c.disks[id] = api.Addr().String(), vfs.NewMem()
-	}
-	for _, l := range taken {
-		_ = l.Close()
+		c.peers = append(c.peers, raftlog.Peer{ID: id, Addr: c.address()})
+		c.api[id], c.disks[id] = c.address(), vfs.NewMem()
 	}
 	return c
+}
+
+func (c *cluster) address() string {
+	address, err := loopback.Address()
+	if err != nil {
+		c.fatalf("%v", err)
+	}
+	return address
 }
 
 func (c *cluster) listen(address string) net.Listener {

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/goleak"
 
+	"github.com/heliosdb/metadata/internal/loopback"
 	"github.com/heliosdb/metadata/leases"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -47,14 +48,11 @@ func newCluster(t *testing.T, n int, change func(*Config)) *cluster {
 		t: t, name: "test", disks: make(map[uint64]*vfs.MemFS), up: make(map[uint64]*live), change: change,
 	}
 	for id := uint64(1); id <= uint64(n); id++ {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := loopback.Address()
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.peers = append(c.peers, raftlog.Peer{ID: id, Addr: l.Addr().String()})
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		c.peers = append(c.peers, raftlog.Peer{ID: id, Addr: address})
 		c.disks[id] = vfs.NewCrashableMem()
 	}
 	t.Cleanup(func() {
