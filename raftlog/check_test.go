@@ -138,40 +138,6 @@ func snapshotMsg(t testing.TB, from, term, index, snapTerm uint64) *pb.Message {
 	return msg(pb.MsgSnap, from, term, func(m *pb.Message) { m.Snapshot = s })
 }
 
-// TestCrashMessages has the messages that crash raft or take a member over: a
-// heartbeat answer with a short context, a heartbeat that commits what is not there,
-// an append from a stranger at the highest term.
-func TestCrashMessages(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		role int
-		m    *pb.Message
-		want raftlog.Reason
-	}{
-		{"short context", asLeader, msg(pb.MsgHeartbeatResp, 2, 2, func(m *pb.Message) { m.Context = []byte{1} }), raftlog.BadContext},
-		{"commit beyond the log", asFollower, msg(pb.MsgHeartbeat, 2, 3, func(m *pb.Message) { m.Commit = new(uint64(99999)) }), raftlog.BadCommit},
-		{"stranger", asFollower, msg(pb.MsgApp, 77, math.MaxUint64-1), raftlog.BadSender},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			l := newLone(t, test.role)
-			before := l.g.Status()
-			err := l.g.Step(test.m.GetFrom(), test.m)
-			var bad *raftlog.BadMessageError
-			if !errors.As(err, &bad) || bad.Reason != test.want {
-				t.Fatalf("got %v, want reason %q", err, test.want)
-			}
-			l.drain()
-			after := l.g.Status()
-			if after.SoftState != before.SoftState || after.Commit != before.Commit {
-				t.Fatalf("the message changed %+v to %+v", before, after)
-			}
-			if after.Refused[test.want] != 1 {
-				t.Fatalf("it was not counted: %v", after.Refused)
-			}
-		})
-	}
-}
-
 // TestCheck goes through every reason; each message differs from a good one in one
 // thing.
 func TestCheck(t *testing.T) {
