@@ -1,0 +1,147 @@
+package main
+
+// mutant is a bug that somebody could have written: one or two lines of the service,
+// changed. The source in the repository never contains it; the compiler gets the
+// changed file in the place of the real one.
+type mutant struct {
+	name  string
+	about string // what is broken, in words
+	edits []edit
+}
+
+// edit replaces a text that a file contains exactly once.
+type edit struct {
+	file     string // from the module's root
+	old, new string
+}
+
+// mutants are in the order of the path of a write: agreement, deciding, applying,
+// reading, subscribing, liveness, checkpoints, clients.
+var mutants = []mutant{
+	{
+		name: "ack-before-sync", about: "a follower acknowledges entries before they are synced",
+		edits: []edit{{
+			"raftlog/ready.go", "	out.Write = w\n}",
+			"	for _, r := range w.responses {\n		if r.GetTo() != g.cfg.Member {\n			g.outbox = append(g.outbox, r)\n		}\n	}\n	out.Write = w\n}",
+		}},
+	},
+	{
+		name: "skip-the-fsync", about: "entries are written without a sync",
+		edits: []edit{{"raftlog/ready.go", "if n := len(w.Entries); n > 0 {\n		w.Sync = true", "if n := len(w.Entries); n > 0 {\n		w.Sync = false"}},
+	},
+	{
+		name: "lose-the-vote", about: "term and vote are not stored",
+		edits: []edit{{"raftlog/ready.go", "		w.HardState = &hs\n", ""}},
+	},
+	{
+		name: "drop-storage-response", about: "raft does not hear that its own write is stored",
+		edits: []edit{{"raftlog/group.go", "		if m.GetTo() == g.cfg.Member {\n			g.must(\"step\", g.step(m))", "		if m.GetTo() == g.cfg.Member {\n			continue"}},
+	},
+	{
+		name: "no-report-of-a-lost-snapshot", about: "an offer of a checkpoint that came to nothing is never given up",
+		edits: []edit{{"raftlog/transfer.go", "			dead = append(dead, to)\n", ""}},
+	},
+	{
+		name: "commit-not-clamped-on-load", about: "a restart trusts a commit index that is older than its checkpoint",
+		edits: []edit{
+			{"raftlog/config.go", "	hard.Commit = max(hard.Commit, cp.Index)\n", ""},
+			{"raftlog/memstore/memstore.go", "	l.HardState.Commit = max(l.HardState.Commit, l.Newest().Index)\n", ""},
+		},
+	},
+	{
+		name: "ignore-the-fence", about: "a leader decides before its own term's empty entry is applied, and the fence does not stop what it decided",
+		edits: []edit{
+			{"replica/apply.go", "	if why := r.fence(b, e.Term); why != \"\" {", "	if why := r.fence(b, e.Term); why == \"-\" {"},
+			{"replica/apply.go", "	if p.previous != r.state.Head.Digest {", "	if false {"},
+			{"replica/lead.go", "l.ready || r.appliedTerm != l.term {", "l.ready {"},
+		},
+	},
+	{
+		name: "decide-before-own-entry", about: "a leader decides before its own term's empty entry is applied (the fence is in place)",
+		edits: []edit{{"replica/lead.go", "l.ready || r.appliedTerm != l.term {", "l.ready {"}},
+	},
+	{
+		name: "keep-what-was-dropped", about: "a leader keeps its pending model after raft dropped a proposal",
+		edits: []edit{{"replica/lead.go", "	l.gathered = nil\n	l.state = r.state\n", "	l.gathered = nil\n	if true {\n		return\n	}\n"}},
+	},
+	{
+		name: "pending-model-without-term", about: "the pending model survives when leadership is lost and won again",
+		edits: []edit{{"replica/replica.go", "r.lead != nil && (now.Role != raftlog.Leader || now.Term != r.lead.term)", "r.lead != nil && now.Role != raftlog.Leader"}},
+	},
+	{
+		name: "answer-before-commit", about: "a change is answered when it is proposed",
+		edits: []edit{{"replica/lead.go", "		ds[i].waiter.proposed = true\n", "		ds[i].waiter.proposed = true\n		r.answer(ds[i].waiter.done, Answer{Reply: ds[i].reply, Revision: ds[i].change.Revision()})\n		ds[i].waiter.done = func(Answer) {}\n"}},
+	},
+	{
+		name: "reject-before-commit", about: "a rejection does not wait for the pending revision that it was decided on",
+		edits: []edit{{"replica/lead.go", "term: l.term, need: seen}", "term: l.term}"}},
+	},
+	{
+		name: "reject-without-read-index", about: "a leader rejects without making sure that it still leads",
+		edits: []edit{{"replica/lead.go", "	r.reads.waiting = append(r.reads.waiting, late)\n}\n\n// tryDecide", "	r.reads.confirmed = append(r.reads.confirmed, late)\n}\n\n// tryDecide"}},
+	},
+	{
+		name: "forget-request-ids", about: "a retry is carried out again",
+		edits: []edit{{"projections/requests.go", "func (r Requests) Lookup(id string) (*events.Change, bool) {", "func (r Requests) Lookup(id string) (*events.Change, bool) {\n	if id != \"\" {\n		return nil, false\n	}"}},
+	},
+	{
+		name: "forget-request-ids-in-checkpoint", about: "a checkpoint does not carry the window of request ids",
+		edits: []edit{{"projections/checkpoint.go", "	return s.Requests.export(yield)\n", "	return nil\n"}},
+	},
+	{
+		name: "outcome-unknown-as-rejection", about: "a lost leader says that what it had proposed was not carried out",
+		edits: []edit{{"replica/lead.go", "		if q.proposed {\n			return r.outcomeUnknown(q.requestID)\n		}\n		return r.noLeader(\"leadership was lost before the change was proposed\")", "		return r.noLeader(\"leadership was lost before the change was proposed\")"}},
+	},
+	{
+		name: "publish-before-commit", about: "readers see the pending model",
+		edits: []edit{{"replica/lead.go", "		l.state = next\n", "		l.state = next\n		r.view.Store(next)\n"}},
+	},
+	{
+		name: "apply-twice", about: "after a restart the entry of the checkpoint is applied again",
+		edits: []edit{{"replica/apply.go", "	next, err := fold(r.state, b.Changes)", "	next, err := fold(r.state, append(b.Changes[:1:1], b.Changes...))"}},
+	},
+	{
+		name: "reuse-a-read-index-id", about: "the answer to an earlier ReadIndex round confirms reads that came later",
+		edits: []edit{{"replica/reads.go", "			if q.round > rs.ID {", "			if q.round > rs.ID && q.round == 0 {"}},
+	},
+	{
+		name: "read-without-waiting", about: "a linearizable read does not wait until its index is applied",
+		edits: []edit{{"replica/reads.go", "return q.index <= r.applied && q.need <= revision })", "return q.need <= revision })"}},
+	},
+	{
+		name: "stale-leader-reads", about: "a linearizable read is answered without a ReadIndex round",
+		edits: []edit{{"replica/reads.go", "	if q.AtLeast != 0 {\n		r.await(late)", "	if !q.Leading {\n		r.await(late)"}},
+	},
+	{
+		name: "run-ahead-with-bookmarks", about: "a bookmark vouches for changes that were not sent yet",
+		edits: []edit{{"feed/next.go", "		setRevision(p, c.log.Stream(), c.after.Load())\n", "		setRevision(p, c.log.Stream(), c.log.Head())\n"}},
+	},
+	{
+		name: "drop-a-bookmark", about: "no bookmark follows a snapshot, nor anything else",
+		edits: []edit{{"feed/next.go", "	s.bookmark = false\n	p := s.feed.position()\n", "	s.bookmark = false\n	p := s.feed.position()\n	if s.last.Nanosecond() >= 0 {\n		return Frame{}\n	}\n"}},
+	},
+	{
+		name: "skip-for-slow-subscribers", about: "a subscriber that lags loses what has left memory",
+		edits: []edit{{"feed/log.go", "	if oldest := l.oldest(v); after+1 < oldest {", "	if len(v.changes) > 0 {\n		return v.changes[:min(len(v.changes), MaxScanChanges)], nil\n	}\n	if oldest := l.oldest(v); after+1 < oldest {"}},
+	},
+	{
+		name: "expire-everybody-on-leader-change", about: "a new leader gives nodes no full lease",
+		edits: []edit{{"leases/table.go", "	l.deadline = t.clock + t.options.Lease\n	l.queued = l.deadline\n", "	l.deadline = t.clock\n	l.queued = l.deadline\n"}},
+	},
+	{
+		name: "count-own-pause-against-nodes", about: "a leader that was paused counts its own silence as the nodes'",
+		edits: []edit{{"leases/table.go", "		t.clock += min(gap, t.options.MaxStep)\n", "		t.clock += gap\n"}},
+	},
+	{
+		name: "cut-past-the-checkpoint", about: "the log is cut up to what is applied instead of up to the checkpoint",
+		edits: []edit{{"raftlog/group.go", "		g.queued.cutTo = upTo\n", "		g.queued.cutTo = g.applied\n"}},
+	},
+	{
+		name: "install-without-jump", about: "a checkpoint of another member is installed behind the back of the subscriptions",
+		edits: []edit{{"replica/install.go", "	r.cfg.Feed.Jump(r.state.Head.Revision)\n", ""}},
+	},
+	{
+		name: "short-request-window", about: "request ids are forgotten although the window should reach back further",
+		edits: []edit{{"projections/requests.go", "	for r.order.len() > MaxRequests || r.bytes > MaxRequestBytes {", "	for r.order.len() > 8 || r.bytes > MaxRequestBytes {"}},
+	},
+}
