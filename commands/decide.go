@@ -137,9 +137,14 @@ func (c *call) prepare() ([]byte, error) {
 }
 
 // checkWindow refuses a retry that comes so late that its first attempt may have
-// been forgotten.
+// been forgotten, and a known revision that would keep that from being seen.
 func (c *call) checkWindow(forgotten uint64) error {
 	known := c.env.KnownRevision
+	if known > c.head.Revision {
+		return reject(metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION,
+			"known_revision %d is ahead of %s, which is at revision %d; send the revision of this stream that was known at the first attempt, or 0",
+			known, events.StreamName(c.stream), c.head.Revision)
+	}
 	if c.env.RequestID == "" || known == 0 || forgotten <= known {
 		return nil
 	}

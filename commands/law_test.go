@@ -3,7 +3,9 @@ package commands_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -243,6 +245,31 @@ func (w *world) throughCheckpoint(t *rapid.T) *world {
 		t.Fatal(err)
 	}
 	return other
+}
+
+// TestKnownRevisionOfTheFuture has a client that claims to have seen more than there
+// is. Believed, it would never be told that its id was forgotten.
+func TestKnownRevisionOfTheFuture(t *testing.T) {
+	w := newWorld()
+	w.fold(events.Seal(events.Header{Revision: 1, Time: start}, []events.Event{events.New(namespaceCreated(7))}))
+	create := &metadatav1.CreateNamespaceRequest{Namespace: &metadatav1.Namespace{Name: "first"}}
+	for _, known := range []uint64{w.schema.Head.Revision + 1, math.MaxUint64} {
+		_, err := w.try(t, commands.Env{Now: start, RequestID: "first", KnownRevision: known}, create)
+		if !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION) || !strings.Contains(err.Error(), fmt.Sprint(known)) {
+			t.Errorf("known revision %d at revision %d: %v", known, w.schema.Head.Revision, err)
+		}
+	}
+	now := commands.Env{Now: start, RequestID: "first", KnownRevision: w.schema.Head.Revision}
+	d, err := w.try(t, now, create)
+	if err != nil {
+		t.Fatalf("the revision of now: %v", err)
+	}
+	w.fold(d.Change)
+	// What took effect is known by its id, whatever else the retry says.
+	now.KnownRevision = w.schema.Head.Revision + 1
+	if d, err := w.try(t, now, create); err != nil || !d.Deduplicated {
+		t.Errorf("a retry of what took effect: %v, %v", d, err)
+	}
 }
 
 // TestForgottenRequestIsNotCarriedOutAgain fills the window of request ids until

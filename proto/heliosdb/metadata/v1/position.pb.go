@@ -278,7 +278,8 @@ type WriteOptions struct {
 	// The revision of the written stream that the client knew when it sent
 	// request_id for the first time; 0 if it knew none. With it, a retry so late
 	// that the id may have been forgotten is answered OUTCOME_UNKNOWABLE instead
-	// of being carried out a second time.
+	// of being carried out a second time. One that the stream has not reached is
+	// refused with FUTURE_REVISION.
 	KnownRevision uint64 `protobuf:"varint,2,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
 	// Decide only: answer with the exact events that the write would produce now,
 	// propose nothing.
