@@ -67,6 +67,17 @@ func (e *ShortError) Error() string {
 		e.Path, e.Group, e.What, e.Have, e.Floor, advice)
 }
 
+// CondemnedError means that a directory must be rebuilt from other members first.
+type CondemnedError struct {
+	Path string
+	Why  string
+}
+
+func (e *CondemnedError) Error() string {
+	return fmt.Sprintf("raftlog: %s is in quarantine: %s: its groups do not start before it has been rebuilt from the other members; "+
+		"start the member while a majority of the others is up, and it does that by itself", e.Path, e.Why)
+}
+
 // InUseError means that another process holds the directory.
 type InUseError struct {
 	Path string

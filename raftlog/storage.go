@@ -150,19 +150,51 @@ func (l *Loaded) LastTerm() uint64 {
 	return l.Start.Term
 }
 
+// Promise is what a member has told others about a group: they may count on it.
+type Promise struct {
+	Last uint64 // last index acknowledged as durable; may lag by a floor interval
+	Term uint64
+	Vote uint64 // in Term; 0: none
+}
+
+// Covered returns a *ShortError unless a rebuilt group with that last index and hard
+// state holds what was promised, see Storage.EndRebuild.
+func (p Promise) Covered(path string, g GroupID, last uint64, hard HardState) error {
+	short := func(what string, have, floor uint64) error {
+		return &ShortError{Path: path, Group: g, What: what, Have: have, Floor: floor}
+	}
+	switch {
+	case last < p.Last:
+		return short("last index", last, p.Last)
+	case hard.Term < p.Term:
+		return short("term", hard.Term, p.Term)
+	case hard.Term == p.Term && p.Vote != 0 && hard.Vote == 0:
+		return short("vote", hard.Vote, p.Vote)
+	}
+	return nil
+}
+
 // Storage keeps the logs, histories and checkpoints of all groups of one member.
+//
+// A directory that must not be used as it is (damaged, short, blank in a cluster that
+// has lived) is condemned: that is durable, and until EndRebuild everything but
+// Identity, Condemned, Condemn, Promise, BeginRebuild, Space and Close returns a
+// *CondemnedError. Between BeginRebuild and EndRebuild also StageCheckpoint, Write and
+// what reads history and checkpoints work, on the new content; Load and
+// CreateCheckpoint still do not.
 //
 // Write is called by one goroutine at a time; all other methods may be called at
 // any time from any goroutine. After an error of Write the caller stops the member;
 // it does not retry.
 type Storage interface {
-	// Identity returns nil when the directory is blank.
+	// Identity returns nil when the directory is blank, or condemned and so damaged
+	// that it does not tell.
 	Identity() (*Identity, error)
 
 	// Bootstrap writes genesis into a blank directory: the identity and, for each
 	// group, a log that starts after GenesisIndex with the given voters,
 	// HardState{Term: GenesisTerm, Commit: GenesisIndex}. Durable when it returns.
-	// It refuses a directory that is not blank.
+	// It refuses a directory that is not blank, and a condemned one.
 	Bootstrap(id Identity, groups []GroupID, voters []uint64) error
 
 	// Load reads a group's log and verifies each entry. It returns a *DamageError
@@ -205,6 +237,33 @@ type Storage interface {
 	// Checkpoints returns the current ones, newest last: KeepCheckpoints at most,
 	// older ones are deleted when nobody has them open.
 	Checkpoints(g GroupID) ([]Descriptor, error)
+
+	// Condemned says why the directory must be rebuilt from other members before its
+	// groups may start; "" when it need not be.
+	Condemned() string
+
+	// Condemn notes durably why the directory must not be used as it is. It works on
+	// a blank one too. The first reason stays. Writes that are under way end first.
+	Condemn(why string) error
+
+	// Promise returns the floor's promise for a group. known is false when the floor
+	// was never written, is lost or cannot be trusted: then the member may have
+	// promised anything.
+	Promise(g GroupID) (p Promise, known bool)
+
+	// BeginRebuild sets aside what a condemned directory holds, but for the floor's
+	// promises, and starts the groups anew at genesis; StageCheckpoint and Write fill
+	// them. A crash or Close before EndRebuild leaves the directory condemned: what was
+	// written is void and BeginRebuild has to be called again. Nobody may have a checkpoint
+	// writer open. It refuses a directory that is not condemned.
+	BeginRebuild(id Identity, groups []GroupID, voters []uint64) error
+
+	// EndRebuild makes what was written durable, raises the floor to it and ends the
+	// condemnation: Load works from then on. It refuses, with a *ShortError and without an
+	// effect, while a group holds less than its known promise: last index, term, or no
+	// vote in a term in which it has voted (for whom may differ: the caller knows
+	// who won that term). It refuses when BeginRebuild was not called.
+	EndRebuild() error
 
 	// Space returns the bytes that may still be written before proposals should be
 	// refused, and the bytes in use.

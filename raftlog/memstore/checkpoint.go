@@ -44,6 +44,9 @@ func (s *Store) prune() {
 
 // CreateCheckpoint implements raftlog.Storage.
 func (s *Store) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	if s.Condemned() != "" {
+		return nil, s.condemnedError()
+	}
 	return s.writer(g, d, nil)
 }
 

@@ -28,8 +28,12 @@ type Store struct {
 	unsynced [][]*raftlog.Write         // applied to now, not to durable
 	trims    map[raftlog.GroupID]uint64 // survive nothing: trimming again is harmless
 	files    map[fileKey]*file
-	floors   map[raftlog.GroupID]floor
+	floors   map[raftlog.GroupID]raftlog.Promise
 	free     uint64
+
+	condemned  string
+	rebuilding bool // BeginRebuild was called since the last start
+	floorLost  bool
 }
 
 var _ raftlog.Storage = (*Store)(nil)
@@ -53,14 +57,11 @@ func (g *group) clone() *group {
 	return &c
 }
 
-// floor is what the member has promised, as the floor file of a real disk has it.
-type floor struct{ last, term, vote uint64 }
-
 // New returns a blank store; name appears in its errors.
 func New(name string) *Store {
 	return &Store{
 		name: name, now: map[raftlog.GroupID]*group{}, durable: map[raftlog.GroupID]*group{},
-		trims: map[raftlog.GroupID]uint64{}, files: map[fileKey]*file{}, floors: map[raftlog.GroupID]floor{},
+		trims: map[raftlog.GroupID]uint64{}, files: map[fileKey]*file{}, floors: map[raftlog.GroupID]raftlog.Promise{},
 		free: math.MaxUint64,
 	}
 }
@@ -82,7 +83,7 @@ func (s *Store) Crash(keep int) {
 			s.durable[w.Group].apply(w)
 		}
 	}
-	s.unsynced = nil
+	s.unsynced, s.rebuilding = nil, false
 	s.now = map[raftlog.GroupID]*group{}
 	clear(s.trims)
 	for id, g := range s.durable {
@@ -135,6 +136,21 @@ func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters 
 	if err := id.Validate(); err != nil {
 		return err
 	}
+	if s.condemned != "" {
+		return s.condemnedError()
+	}
+	if err := s.genesis(groups, voters); err != nil {
+		return err
+	}
+	for _, g := range groups {
+		s.floors[g] = raftlog.Promise{Last: raftlog.GenesisIndex, Term: raftlog.GenesisTerm}
+	}
+	s.identity = &id
+	return nil
+}
+
+// genesis gives each group the log it starts with.
+func (s *Store) genesis(groups []raftlog.GroupID, voters []uint64) error {
 	for _, g := range groups {
 		d := raftlog.GenesisDescriptor(g, voters)
 		if err := d.Validate(); err != nil {
@@ -146,13 +162,14 @@ func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters 
 			checkpoints: []raftlog.Descriptor{d},
 		}
 		s.durable[g], s.now[g] = fresh, fresh.clone()
-		s.floors[g] = floor{last: raftlog.GenesisIndex, term: raftlog.GenesisTerm}
 	}
-	s.identity = &id
 	return nil
 }
 
 func (s *Store) group(id raftlog.GroupID) (*group, error) {
+	if s.condemned != "" && !s.rebuilding {
+		return nil, s.condemnedError()
+	}
 	if g := s.now[id]; g != nil {
 		return g, nil
 	}
@@ -163,6 +180,9 @@ func (s *Store) group(id raftlog.GroupID) (*group, error) {
 func (s *Store) Load(id raftlog.GroupID) (*raftlog.Loaded, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.condemned != "" {
+		return nil, s.condemnedError()
+	}
 	g, err := s.group(id)
 	if err != nil {
 		return nil, err
@@ -172,12 +192,12 @@ func (s *Store) Load(id raftlog.GroupID) (*raftlog.Loaded, error) {
 		return &raftlog.ShortError{Path: s.name, Group: id, What: what, Have: have, Floor: floor}
 	}
 	switch {
-	case g.last() < f.last:
-		return nil, short("last index", g.last(), f.last)
-	case g.hard.Term < f.term:
-		return nil, short("term", g.hard.Term, f.term)
-	case g.hard.Term == f.term && f.vote != 0 && g.hard.Vote != f.vote:
-		return nil, short("vote", g.hard.Vote, f.vote)
+	case g.last() < f.Last:
+		return nil, short("last index", g.last(), f.Last)
+	case g.hard.Term < f.Term:
+		return nil, short("term", g.hard.Term, f.Term)
+	case g.hard.Term == f.Term && f.Vote != 0 && g.hard.Vote != f.Vote:
+		return nil, short("vote", g.hard.Vote, f.Vote)
 	}
 	l := &raftlog.Loaded{Group: id, HardState: g.hard, Start: g.start, Entries: slices.Clone(g.entries)}
 	for _, d := range g.checkpoints {
@@ -216,8 +236,10 @@ func (s *Store) sync() {
 		}
 	}
 	s.unsynced = nil
-	for id, g := range s.durable {
-		s.floors[id] = floor{last: g.last(), term: g.hard.Term, vote: g.hard.Vote}
+	if s.condemned == "" {
+		for id, g := range s.durable {
+			s.floors[id] = raftlog.Promise{Last: g.last(), Term: g.hard.Term, Vote: g.hard.Vote}
+		}
 	}
 }
 
@@ -361,5 +383,6 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sync()
+	s.rebuilding = false
 	return nil
 }

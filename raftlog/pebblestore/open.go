@@ -35,6 +35,9 @@ type Options struct {
 	FS           vfs.FS
 	Logger       *slog.Logger
 	ReserveBytes uint64
+	// Quarantine opens a damaged directory condemned instead of refusing it: the caller
+	// can have it rebuilt from other members.
+	Quarantine bool
 	// FloorTicks drives the floor instead of a timer of FloorInterval.
 	FloorTicks <-chan time.Time
 	// Fatal is called when a sync failed or Pebble gives up. It must not return; by
