@@ -38,6 +38,7 @@ var Law = []Row{
 	{"examples", nil},
 	{"cmd", []string{everything}},
 	{"internal", []string{"proto"}},
+	{"internal/chaos", []string{"client", "proto"}},
 	{"internal/simulation", []string{everything}},
 }
 
