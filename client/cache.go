@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/heliosdb/metadata/client/follow"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -83,24 +84,24 @@ func (c *Cache) Close() {
 
 // run folds frames until there are no more.
 func (c *Cache) run(frames iter.Seq2[*metadatav1.SubscribeResponse, error]) {
-	m := newMirror()
+	m := follow.NewMirror()
 	var kept *decoded
 	for frame, err := range frames {
 		changed := false
 		if err == nil {
-			changed, err = m.step(frame)
+			changed, err = m.Step(frame)
 		}
 		if err != nil {
 			c.stop(err)
 			return
 		}
 		if changed {
-			view := &View{position: m.position, schema: m.schema.shown.model, topology: m.topology.shown.model}
+			view := &View{position: m.Position(), schema: m.Schema(), topology: m.Topology()}
 			kept = kept.orNew(view.objects())
 			view.decoded = kept
 			c.publish(&cacheState{view: view})
 		}
-		if m.current() {
+		if m.Current() {
 			c.fresh.Store(int64(max(time.Since(c.begin), 1)))
 		}
 	}
@@ -189,8 +190,8 @@ func (v *View) covers(p *metadatav1.Position) (bool, error) {
 			return false, nil
 		}
 	}
-	for _, s := range streams {
-		if revisionOf(at, s) < revisionOf(p, s) {
+	for _, s := range follow.Streams {
+		if follow.RevisionOf(at, s) < follow.RevisionOf(p, s) {
 			return false, nil
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
+	"github.com/heliosdb/metadata/client/follow"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -119,6 +120,12 @@ func retryable(err error) (wait time.Duration, ok bool) {
 		return wait, Reason(err) == metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED && !connect.IsWireError(err)
 	}
 	return 0, false
+}
+
+// judge is the [follow.Judge] of what has come over the wire.
+func judge(err error) follow.Judgement {
+	wait, again := retryable(err)
+	return follow.Judgement{Reason: Reason(err), Retry: again, Wait: wait}
 }
 
 // mayHaveHappened reports whether a write that failed with a retryable error may

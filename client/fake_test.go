@@ -156,3 +156,16 @@ const (
 	limit     = metadatav1.ErrorReason_ERROR_REASON_LIMIT_REACHED
 	lostWrite = metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN
 )
+
+// failed is an error of the service as it looks when it has come over the wire.
+func failed(code connect.Code, reason string) error {
+	err := connect.NewError(code, io.ErrNoProgress)
+	if d, bad := connect.NewErrorDetail(&errdetails.ErrorInfo{Reason: reason}); bad == nil {
+		err.AddDetail(d)
+	}
+	return err
+}
+
+func snapshotRequest() *metadatav1.SubscribeRequest {
+	return &metadatav1.SubscribeRequest{Start: &metadatav1.SubscribeRequest_Snapshot{Snapshot: true}}
+}

@@ -4,7 +4,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heliosdb/metadata/client/follow"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+const (
+	schemaStream   = metadatav1.Stream_STREAM_SCHEMA
+	topologyStream = metadatav1.Stream_STREAM_TOPOLOGY
 )
 
 // knownFor is how long a revision seen in an answer counts as what the client
@@ -42,8 +48,8 @@ func (k *known) learn(answer any) {
 	if k.last == nil {
 		k.last = make(map[metadatav1.Stream]sighting)
 	}
-	for _, s := range streams {
-		if r := revisionOf(p, s); r >= k.last[s].revision {
+	for _, s := range follow.Streams {
+		if r := follow.RevisionOf(p, s); r >= k.last[s].revision {
 			k.last[s] = sighting{r, now}
 		}
 	}

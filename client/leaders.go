@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/heliosdb/metadata/client/follow"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -84,7 +85,7 @@ func (c *Client) lookUpLeaders() {
 				found[s] = index
 			}
 		}
-		if len(found) == len(streams) {
+		if len(found) == len(follow.Streams) {
 			break
 		}
 	}

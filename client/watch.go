@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/cenkalti/backoff/v5"
 
+	"github.com/heliosdb/metadata/client/follow"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -40,13 +41,13 @@ func (c *Client) Watch(
 	ctx context.Context, req *metadatav1.SubscribeRequest,
 ) iter.Seq2[*metadatav1.SubscribeResponse, error] {
 	return func(yield func(*metadatav1.SubscribeResponse, error) bool) {
-		w := &watch{client: c, resumption: newResumption(req, len(c.endpoints)), pause: newBackoff(), index: c.first(0)}
+		w := &watch{client: c, resumption: follow.NewResumption(req, len(c.endpoints), judge), pause: newBackoff(), index: c.first(0)}
 		for {
 			done, err := w.session(ctx, yield)
 			if done {
 				return
 			}
-			wait, again := w.resumption.broke(err)
+			wait, again := w.resumption.Broke(err)
 			if ctx.Err() != nil {
 				err, again = context.Cause(ctx), false
 			}
@@ -58,7 +59,7 @@ func (c *Client) Watch(
 			c.metrics.reconnects.Add(1)
 			w.index = (w.index + 1) % len(c.endpoints)
 			sleep(ctx, max(wait, w.pause.NextBackOff()))
-			if frame := w.resumption.announce(); frame != nil && !yield(frame, nil) {
+			if frame := w.resumption.Announce(); frame != nil && !yield(frame, nil) {
 				return
 			}
 		}
@@ -68,7 +69,7 @@ func (c *Client) Watch(
 // watch drives one Watch.
 type watch struct {
 	client     *Client
-	resumption *resumption
+	resumption *follow.Resumption
 	pause      *backoff.ExponentialBackOff
 	index      int // of the endpoint to ask
 }
@@ -79,7 +80,7 @@ func (w *watch) session(
 	ctx context.Context, yield func(*metadatav1.SubscribeResponse, error) bool,
 ) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	request := w.resumption.next()
+	request := w.resumption.Next()
 	silence := w.silence(request)
 	patience := silence
 	if request.GetAfter() != nil {
@@ -101,7 +102,7 @@ func (w *watch) session(
 	for stream.Receive() {
 		alive.Stop() // the caller may take its time
 		w.pause.Reset()
-		if frame := w.resumption.see(stream.Msg()); frame != nil && !yield(frame, nil) {
+		if frame := w.resumption.See(stream.Msg()); frame != nil && !yield(frame, nil) {
 			return true, nil
 		}
 		alive.Reset(silence)

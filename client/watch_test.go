@@ -13,6 +13,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/heliosdb/metadata/client/follow"
+	"github.com/heliosdb/metadata/client/internal/frames"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
@@ -20,18 +22,18 @@ import (
 // publisher serves Subscribe as told.
 type publisher struct {
 	metadatav1connect.UnimplementedMetadataServiceHandler
-	serve func(context.Context, *metadatav1.SubscribeRequest, func(frame) bool) error
+	serve func(context.Context, *metadatav1.SubscribeRequest, func(frames.Frame) bool) error
 }
 
 func (p *publisher) Subscribe(
 	ctx context.Context, req *metadatav1.SubscribeRequest, stream *connect.ServerStream[metadatav1.SubscribeResponse],
 ) error {
-	return p.serve(ctx, req, func(f frame) bool { return stream.Send(f) == nil })
+	return p.serve(ctx, req, func(f frames.Frame) bool { return stream.Send(f) == nil })
 }
 
 // startPublishers returns a client of servers that serve Subscribe.
 func startPublishers(
-	t *testing.T, serve ...func(context.Context, *metadatav1.SubscribeRequest, func(frame) bool) error,
+	t *testing.T, serve ...func(context.Context, *metadatav1.SubscribeRequest, func(frames.Frame) bool) error,
 ) *Client {
 	t.Helper()
 	var addrs []string
@@ -56,26 +58,26 @@ type erratic struct {
 	head   uint64 // of the schema
 }
 
-func (e *erratic) serve(_ context.Context, req *metadatav1.SubscribeRequest, send func(frame) bool) error {
+func (e *erratic) serve(_ context.Context, req *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.head += e.random.Uint64N(20)
-	frames := []frame{}
+	out := []frames.Frame{}
 	next := req.GetAfter().GetSchemaRevision() + 1
 	if req.GetSnapshot() {
-		frames = append(frames, tablesAt(e.head), nodesAt(0), bookmark(at(1, e.head, 0)))
+		out = append(out, frames.Tables(e.head), frames.Nodes(0), frames.Bookmark(frames.At(1, e.head, 0)))
 		next = e.head + 1
 		e.head += 10
 	}
 	next -= min(next-1, e.random.Uint64N(3))
 	for next <= e.head {
 		last := min(e.head, next+e.random.Uint64N(5))
-		frames = append(frames, created(next, last))
+		out = append(out, frames.Created(next, last))
 		if next = last + 1; e.random.Uint64N(3) == 0 {
-			frames = append(frames, bookmark(at(1, last, 0)))
+			out = append(out, frames.Bookmark(frames.At(1, last, 0)))
 		}
 	}
-	for _, f := range frames[:e.random.IntN(len(frames)+1)] {
+	for _, f := range out[:e.random.IntN(len(out)+1)] {
 		if !send(f) {
 			break
 		}
@@ -90,17 +92,17 @@ func TestWatchDeliversOnceAndInOrderWhateverBreaks(t *testing.T) {
 	for seed := range uint64(8) {
 		e := &erratic{random: rand.New(rand.NewPCG(seed, 0))}
 		c := startPublishers(t, e.serve, e.serve)
-		m := newMirror() // refuses gaps and repetitions
+		m := follow.NewMirror() // refuses gaps and repetitions
 		goal := uint64(300)
 		for f, err := range c.Watch(t.Context(), snapshotRequest()) {
 			if err == nil {
-				_, err = m.step(f)
+				_, err = m.Step(f)
 			}
 			if err != nil {
-				t.Fatalf("seed %d at %s: %v", seed, shows(m), err)
+				t.Fatalf("seed %d at %v: %v", seed, m.Position(), err)
 			}
-			if at := m.position.GetSchemaRevision(); at >= goal {
-				if n := m.schema.shown.model.TableCount(); uint64(n) != at {
+			if at := m.Position().GetSchemaRevision(); at >= goal {
+				if n := m.Schema().TableCount(); uint64(n) != at {
 					t.Fatalf("seed %d: %d tables at revision %d", seed, n, at)
 				}
 				break
@@ -112,22 +114,22 @@ func TestWatchDeliversOnceAndInOrderWhateverBreaks(t *testing.T) {
 	}
 }
 
-func silent(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frame) bool) error {
-	send(bookmark(at(1, 5, 0)))
+func silent(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
+	send(frames.Bookmark(frames.At(1, 5, 0)))
 	<-ctx.Done()
 	return ctx.Err()
 }
 
 func TestWatchLeavesASilentMember(t *testing.T) {
 	asked := make(chan *metadatav1.SubscribeRequest, 1)
-	c := startPublishers(t, func(ctx context.Context, req *metadatav1.SubscribeRequest, send func(frame) bool) error {
-		send(bookmark(at(1, 5, 0)))
-		send(created(6, 6))
+	c := startPublishers(t, func(ctx context.Context, req *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
+		send(frames.Bookmark(frames.At(1, 5, 0)))
+		send(frames.Created(6, 6))
 		<-ctx.Done() // and nothing more
 		return ctx.Err()
-	}, func(ctx context.Context, req *metadatav1.SubscribeRequest, send func(frame) bool) error {
+	}, func(ctx context.Context, req *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
 		asked <- req
-		send(created(7, 7))
+		send(frames.Created(7, 7))
 		<-ctx.Done()
 		return ctx.Err()
 	})
@@ -172,7 +174,7 @@ func TestWatchEndsWhenToldTo(t *testing.T) {
 	for range c.Watch(t.Context(), nil) { //nolint:errcheck // the point is to stop at once
 		break
 	}
-	refuses := startPublishers(t, func(context.Context, *metadatav1.SubscribeRequest, func(frame) bool) error {
+	refuses := startPublishers(t, func(context.Context, *metadatav1.SubscribeRequest, func(frames.Frame) bool) error {
 		return failed(connect.CodeInvalidArgument, "INVALID_FIELD")
 	})
 	for f, err := range refuses.Watch(t.Context(), nil) {
@@ -183,11 +185,11 @@ func TestWatchEndsWhenToldTo(t *testing.T) {
 }
 
 func TestABrokenCacheDropsWhatItHas(t *testing.T) {
-	newer := created(4, 4)
+	newer := frames.Created(4, 4)
 	newer.GetChanges().GetChanges()[0].FeatureLevel = 99
 	proceed := make(chan struct{})
-	c := startPublishers(t, func(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frame) bool) error {
-		for _, f := range []frame{tablesAt(3), nodesAt(1), bookmark(at(1, 3, 1))} {
+	c := startPublishers(t, func(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
+		for _, f := range []frames.Frame{frames.Tables(3), frames.Nodes(1), frames.Bookmark(frames.At(1, 3, 1))} {
 			send(f)
 		}
 		<-proceed
@@ -204,7 +206,7 @@ func TestABrokenCacheDropsWhatItHas(t *testing.T) {
 	}
 	kept := cache.View()
 	close(proceed)
-	err = cache.WaitFor(t.Context(), at(1, 4, 1))
+	err = cache.WaitFor(t.Context(), frames.At(1, 4, 1))
 	if err == nil || !strings.Contains(err.Error(), "broken") || !strings.Contains(err.Error(), "feature level 99") {
 		t.Fatalf("the cache says %v", err)
 	}

@@ -65,6 +65,8 @@ var core = []coreArea{
 	{dir: "projections", deep: true},
 	{dir: "feed", deep: true},
 	{dir: "leases", deep: true},
+	{dir: "client/follow", deep: true},
+	{dir: "client/session", deep: true},
 	{dir: "replica", driverPrefix: "driver"},
 	{dir: "raftlog", driverPrefix: "driver"},
 }

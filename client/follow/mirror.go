@@ -1,4 +1,4 @@
-package client
+package follow
 
 import (
 	"errors"
@@ -12,14 +12,13 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// mirror folds the frames of a subscription to everything into models: with the
-// members' fold, snapshots by way of the records of their checkpoints. It is a
-// step machine without clock or network, for one goroutine.
+// Mirror folds the frames of a subscription to everything into models: with the
+// members' fold, snapshots by way of the records of their checkpoints.
 //
 // What it shows never goes back. A snapshot is taken over when it is complete,
 // belongs to the same life of the cluster or a later one, and is not older than
 // what is shown; until then it is folded on beside.
-type mirror struct {
+type Mirror struct {
 	schema   side[*schema.Model]
 	topology side[*projections.TopologyModel]
 	// position is that of what is shown; nil: nothing is.
@@ -28,16 +27,17 @@ type mirror struct {
 	ahead *metadatav1.Position
 }
 
-func newMirror() *mirror {
-	return &mirror{
+// NewMirror returns a Mirror that shows nothing.
+func NewMirror() *Mirror {
+	return &Mirror{
 		schema:   side[*schema.Model]{stream: schemaStream},
 		topology: side[*projections.TopologyModel]{stream: topologyStream},
 	}
 }
 
-// step takes the next frame. changed says that something else is shown than
+// Step takes the next frame. changed says that something else is shown than
 // before. After an error nothing shown is to be trusted.
-func (m *mirror) step(frame *metadatav1.SubscribeResponse) (changed bool, err error) {
+func (m *Mirror) Step(frame *metadatav1.SubscribeResponse) (changed bool, err error) {
 	switch f := frame.GetFrame().(type) {
 	case *metadatav1.SubscribeResponse_Reset_:
 		return false, m.reset(f.Reset_.GetStream())
@@ -62,10 +62,20 @@ func (m *mirror) step(frame *metadatav1.SubscribeResponse) (changed bool, err er
 	return false, &events.UnsupportedError{What: "a kind of frame"}
 }
 
-// current reports whether what is shown is all that has come.
-func (m *mirror) current() bool {
+// Current reports whether something is shown and it is all that has come.
+func (m *Mirror) Current() bool {
 	return m.position != nil && !m.schema.loading() && !m.topology.loading()
 }
+
+// Position returns the position of what is shown; nil if nothing is. It is
+// replaced, never changed: do not change it either.
+func (m *Mirror) Position() *metadatav1.Position { return m.position }
+
+// Schema returns the schema at Position; nil if nothing is shown.
+func (m *Mirror) Schema() *schema.Model { return m.schema.shown.model }
+
+// Topology returns the topology at Position; nil if nothing is shown.
+func (m *Mirror) Topology() *projections.TopologyModel { return m.topology.shown.model }
 
 // sideways is a side whose model does not matter.
 type sideways interface {
@@ -78,10 +88,10 @@ type sideways interface {
 }
 
 // sides returns the sides in the order of streams.
-func (m *mirror) sides() [len(streams)]sideways { return [...]sideways{&m.schema, &m.topology} }
+func (m *Mirror) sides() [len(Streams)]sideways { return [...]sideways{&m.schema, &m.topology} }
 
-func (m *mirror) side(s metadatav1.Stream) (sideways, error) {
-	for i, known := range streams {
+func (m *Mirror) side(s metadatav1.Stream) (sideways, error) {
+	for i, known := range Streams {
 		if s == known {
 			return m.sides()[i], nil
 		}
@@ -89,7 +99,7 @@ func (m *mirror) side(s metadatav1.Stream) (sideways, error) {
 	return nil, &events.UnsupportedError{What: fmt.Sprintf("stream %d", s)}
 }
 
-func (m *mirror) reset(s metadatav1.Stream) error {
+func (m *Mirror) reset(s metadatav1.Stream) error {
 	m.ahead = nil
 	if s != 0 {
 		one, err := m.side(s)
@@ -105,12 +115,12 @@ func (m *mirror) reset(s metadatav1.Stream) error {
 }
 
 // bookmark takes the position of all that has come so far.
-func (m *mirror) bookmark(p *metadatav1.Position) (changed bool, err error) {
+func (m *Mirror) bookmark(p *metadatav1.Position) (changed bool, err error) {
 	for i, one := range m.sides() {
 		_, newest, ready := one.at()
-		if said := revisionOf(p, streams[i]); !ready || said != newest {
+		if said := RevisionOf(p, Streams[i]); !ready || said != newest {
 			return false, fmt.Errorf("client: a bookmark is at revision %d of %v, what came is at %d (complete: %v)",
-				said, streams[i], newest, ready)
+				said, Streams[i], newest, ready)
 		}
 	}
 	if m.position != nil && p.GetClusterId() != m.position.GetClusterId() {
@@ -122,7 +132,7 @@ func (m *mirror) bookmark(p *metadatav1.Position) (changed bool, err error) {
 }
 
 // show takes over what has come, as far as it does not lead back.
-func (m *mirror) show() (changed bool) {
+func (m *Mirror) show() (changed bool) {
 	switch {
 	case m.ahead == nil: // it is not known yet which life of the cluster this is
 		return m.advance(m.position)
@@ -145,15 +155,15 @@ func (m *mirror) show() (changed bool) {
 }
 
 // advance moves the position to what the sides show.
-func (m *mirror) advance(p *metadatav1.Position) (changed bool) {
+func (m *Mirror) advance(p *metadatav1.Position) (changed bool) {
 	if p == nil {
 		return false
 	}
 	next := proto.CloneOf(p)
 	for i, one := range m.sides() {
 		shown, _, _ := one.at()
-		changed = changed || shown != revisionOf(p, streams[i])
-		setRevision(next, streams[i], shown)
+		changed = changed || shown != RevisionOf(p, Streams[i])
+		SetRevision(next, Streams[i], shown)
 	}
 	m.position = next
 	return changed

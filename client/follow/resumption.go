@@ -1,4 +1,4 @@
-package client
+package follow
 
 import (
 	"time"
@@ -8,13 +8,12 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// snapshotInterrupted is the reason of the Reset with which a Watch begins a
+// SnapshotInterrupted is the reason of the Reset with which a Watch begins a
 // snapshot anew.
-const snapshotInterrupted = "SNAPSHOT_INTERRUPTED"
+const SnapshotInterrupted = "SNAPSHOT_INTERRUPTED"
 
-// resumption is what a Watch has seen, and how to go on from there. It is a step
-// machine without clock or network.
-type resumption struct {
+// Resumption is what a subscriber has seen, and how to go on from there.
+type Resumption struct {
 	request *metadatav1.SubscribeRequest // as the caller made it
 	// position is that of the last bookmark; nil: resuming is not possible yet.
 	position *metadatav1.Position
@@ -26,27 +25,32 @@ type resumption struct {
 	// announced says that nothing came since the caller was told so.
 	announced bool
 
+	judge   Judge
 	members int  // how many can be asked
 	lagging int  // answers in a row that the position lies in the future
 	lost    bool // the service said that it cannot resume
 }
 
-func newResumption(req *metadatav1.SubscribeRequest, members int) *resumption {
-	r := &resumption{request: proto.CloneOf(req), seen: make(map[metadatav1.Stream]uint64), members: members}
+// NewResumption returns a Resumption that makes a request of so many members; a
+// nil request is an empty one.
+func NewResumption(req *metadatav1.SubscribeRequest, members int, judge Judge) *Resumption {
+	r := &Resumption{
+		request: proto.CloneOf(req), seen: make(map[metadatav1.Stream]uint64), members: members, judge: judge,
+	}
 	if r.request == nil {
 		r.request = &metadatav1.SubscribeRequest{}
 	}
 	if after := r.request.GetAfter(); after != nil {
 		r.position = proto.CloneOf(after)
-		for _, s := range streams {
-			r.seen[s] = revisionOf(after, s)
+		for _, s := range Streams {
+			r.seen[s] = RevisionOf(after, s)
 		}
 	}
 	return r
 }
 
-// next returns the request of the next session.
-func (r *resumption) next() *metadatav1.SubscribeRequest {
+// Next returns the request of the next session.
+func (r *Resumption) Next() *metadatav1.SubscribeRequest {
 	req := proto.CloneOf(r.request)
 	switch {
 	case r.partial:
@@ -55,7 +59,7 @@ func (r *resumption) next() *metadatav1.SubscribeRequest {
 	case r.position != nil:
 		after := proto.CloneOf(r.position)
 		for s, revision := range r.seen {
-			setRevision(after, s, max(revision, revisionOf(after, s)))
+			SetRevision(after, s, max(revision, RevisionOf(after, s)))
 		}
 		req.Start = &metadatav1.SubscribeRequest_After{After: after}
 		// A member that cannot resume has to say so first: another one may be able
@@ -65,13 +69,14 @@ func (r *resumption) next() *metadatav1.SubscribeRequest {
 	return req
 }
 
-// broke notes why a session ended, and decides whether there is a next one and
+// Broke notes why a session ended, and decides whether there is a next one and
 // how long to wait before.
-func (r *resumption) broke(err error) (wait time.Duration, again bool) {
+func (r *Resumption) Broke(err error) (wait time.Duration, again bool) {
+	judged := r.judge(err)
 	if r.position == nil || r.partial || r.lost {
-		return retryable(err)
+		return judged.Wait, judged.Retry
 	}
-	switch Reason(err) {
+	switch judged.Reason {
 	case metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION:
 		if r.lagging++; r.lagging < r.members {
 			return 0, true
@@ -79,27 +84,27 @@ func (r *resumption) broke(err error) (wait time.Duration, again bool) {
 	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
 		metadatav1.ErrorReason_ERROR_REASON_FOREIGN_POSITION:
 	default:
-		return retryable(err)
+		return judged.Wait, judged.Retry
 	}
 	r.lost = true
 	return 0, !r.request.GetFailOnGap()
 }
 
-// announce returns the frame that the caller has to see before the next session;
+// Announce returns the frame that the caller has to see before the next session;
 // nil: none. If a snapshot broke off, it says that it begins again.
-func (r *resumption) announce() *metadatav1.SubscribeResponse {
+func (r *Resumption) Announce() *metadatav1.SubscribeResponse {
 	if !r.partial || r.announced {
 		return nil
 	}
 	clear(r.seen)
 	r.position, r.announced = nil, true
 	return &metadatav1.SubscribeResponse{Frame: &metadatav1.SubscribeResponse_Reset_{
-		Reset_: &metadatav1.Reset{Reason: snapshotInterrupted},
+		Reset_: &metadatav1.Reset{Reason: SnapshotInterrupted},
 	}}
 }
 
-// see notes a frame and returns what of it is new to the caller; nil: nothing.
-func (r *resumption) see(frame *metadatav1.SubscribeResponse) *metadatav1.SubscribeResponse {
+// See notes a frame and returns what of it is new to the caller; nil: nothing.
+func (r *Resumption) See(frame *metadatav1.SubscribeResponse) *metadatav1.SubscribeResponse {
 	r.lagging, r.lost, r.announced = 0, false, false
 	switch f := frame.GetFrame().(type) {
 	case *metadatav1.SubscribeResponse_Reset_:
@@ -124,7 +129,7 @@ func (r *resumption) see(frame *metadatav1.SubscribeResponse) *metadatav1.Subscr
 }
 
 // seeChanges leaves out what the caller has seen already.
-func (r *resumption) seeChanges(
+func (r *Resumption) seeChanges(
 	frame *metadatav1.SubscribeResponse, f *metadatav1.Changes,
 ) *metadatav1.SubscribeResponse {
 	changes := f.GetChanges()
@@ -141,13 +146,13 @@ func (r *resumption) seeChanges(
 }
 
 // seeBookmark notes the position, which never says less than was seen.
-func (r *resumption) seeBookmark(b *metadatav1.Bookmark) {
+func (r *Resumption) seeBookmark(b *metadatav1.Bookmark) {
 	if b.Position == nil {
 		b.Position = &metadatav1.Position{}
 	}
-	for _, s := range streams {
-		revision := max(r.seen[s], revisionOf(b.Position, s))
-		setRevision(b.Position, s, revision)
+	for _, s := range Streams {
+		revision := max(r.seen[s], RevisionOf(b.Position, s))
+		SetRevision(b.Position, s, revision)
 		r.seen[s] = revision
 	}
 	r.position = proto.CloneOf(b.Position)

@@ -1,0 +1,13 @@
+// Package follow holds the step machines behind Client.Watch and Cache: what a
+// subscriber has seen and how it goes on after a break ([Resumption]), and the
+// models that its frames amount to ([Mirror]). They see no clock, no network and no
+// goroutine: frames and errors come in, requests and models come out, so that the
+// client and a simulation run the very same code.
+//
+// A machine belongs to one goroutine. The models and positions that a Mirror gives
+// out are immutable and may be read by all.
+//
+// Nothing here trusts the service: whatever frames come, no machine panics, a
+// Resumption hands on no change twice and none out of order, and what a Mirror
+// shows never goes back.
+package follow
