@@ -34,7 +34,9 @@ func (e *TooLargeError) Error() string {
 	return fmt.Sprintf("raftlog: %s has %d, over the limit %s of %d: make it smaller", e.What, e.Got, e.Limit, e.Max)
 }
 
-const advice = "restore this member's directory from its own disk or replace the member; do not start it blank"
+// advice is for whoever reads that a directory cannot be used.
+const advice = "a member of several is rebuilt from the others: start it while a majority of them is up, and never give it an older copy of its directory; " +
+	"a lone member can only go on from a backup of its whole directory, without what was acknowledged since"
 
 // DamageError means that stored bytes are not what was written.
 type DamageError struct {
@@ -43,15 +45,17 @@ type DamageError struct {
 	Err    error // may be nil
 }
 
-func (e *DamageError) Error() string {
-	s := fmt.Sprintf("raftlog: %s is damaged: %s", e.Path, e.Detail)
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	return s + ": " + advice
-}
+func (e *DamageError) Error() string { return "raftlog: " + e.why() + ": " + advice }
 
 func (e *DamageError) Unwrap() error { return e.Err }
+
+func (e *DamageError) why() string {
+	s := fmt.Sprintf("%s is damaged: %s", e.Path, e.Detail)
+	if e.Err != nil {
+		s += ": " + Why(e.Err)
+	}
+	return s
+}
 
 // ShortError means that a log holds less than the member has promised to others.
 type ShortError struct {
@@ -62,9 +66,27 @@ type ShortError struct {
 	Floor uint64
 }
 
-func (e *ShortError) Error() string {
-	return fmt.Sprintf("raftlog: %s, group %d: %s is %d but the floor file says that %d was durable: acknowledged entries or votes are missing: %s",
-		e.Path, e.Group, e.What, e.Have, e.Floor, advice)
+func (e *ShortError) Error() string { return "raftlog: " + e.why() + ": " + advice }
+
+func (e *ShortError) why() string {
+	return fmt.Sprintf("%s, group %d: %s is %d but the floor file says that %d was durable: acknowledged entries or votes are missing",
+		e.Path, e.Group, e.What, e.Have, e.Floor)
+}
+
+// Why says what is wrong with a directory, for Storage.Condemn: the text of a
+// *DamageError or *ShortError without the advice, of a *CondemnedError its reason, of any
+// other error all.
+func Why(err error) string {
+	if e, ok := errors.AsType[*CondemnedError](err); ok {
+		return e.Why
+	}
+	if e, ok := errors.AsType[*ShortError](err); ok {
+		return e.why()
+	}
+	if e, ok := errors.AsType[*DamageError](err); ok {
+		return e.why()
+	}
+	return err.Error()
 }
 
 // CondemnedError means that a directory must be rebuilt from other members first.
@@ -89,6 +111,17 @@ func (e *InUseError) Error() string {
 }
 
 func (e *InUseError) Unwrap() error { return e.Err }
+
+// FormatError means that a newer build wrote something. It is not damage: this build
+// must not touch it.
+type FormatError struct {
+	What       string // what has the format
+	Have, Know uint32
+}
+
+func (e *FormatError) Error() string {
+	return fmt.Sprintf("raftlog: %s format %d is not known to this build (it knows %d): upgrade this member", e.What, e.Have, e.Know)
+}
 
 // IdentityError means that a directory belongs to another member or cluster.
 type IdentityError struct {

@@ -23,7 +23,7 @@ const identityMagic = "HMID"
 func (id Identity) Validate() error {
 	switch {
 	case id.Format != IdentityFormat:
-		return fmt.Errorf("raftlog: directory format %d is not known to this build (it knows %d): upgrade this member", id.Format, IdentityFormat)
+		return &FormatError{What: "directory", Have: id.Format, Know: IdentityFormat}
 	case id.Member == 0:
 		return errors.New("raftlog: member ids start at 1")
 	case len(id.ClusterName) > MaxNameBytes:

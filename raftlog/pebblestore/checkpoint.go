@@ -25,6 +25,9 @@ func (s *Store) checkpointPath(g raftlog.GroupID, index uint64) string {
 
 // CreateCheckpoint implements raftlog.Storage.
 func (s *Store) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
 	return s.newWriter(g, d, nil)
 }
 

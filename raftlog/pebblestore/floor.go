@@ -32,44 +32,44 @@ const (
 	writeCategory vfs.DiskWriteCategory = "heliosdb-raftlog"
 )
 
-// promise is what the member has told others about a group.
-type promise struct{ last, term, vote uint64 }
-
 // floor is the open floor file. It is not safe for concurrent use.
 type floor struct {
 	file     vfs.File
 	path     string
 	number   uint64
-	promises map[raftlog.GroupID]promise
+	promises map[raftlog.GroupID]raftlog.Promise
+	// torn says that the other slot is not good: was it the newer one, then more may
+	// have been promised.
+	torn bool
 }
 
 // encodeFloor returns a slot without its padding.
-func encodeFloor(number uint64, promises map[raftlog.GroupID]promise) []byte {
+func encodeFloor(number uint64, promises map[raftlog.GroupID]raftlog.Promise) []byte {
 	b := binary.BigEndian.AppendUint32([]byte(floorMagic), floorFormat)
 	b = binary.BigEndian.AppendUint64(b, number)
 	b = append(b, byte(len(promises)))
 	for _, g := range slices.Sorted(maps.Keys(promises)) {
 		p := promises[g]
-		b = append(append(b, byte(g)), words(p.last, p.term, p.vote)...)
+		b = append(append(b, byte(g)), words(p.Last, p.Term, p.Vote)...)
 	}
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, raftlog.Castagnoli))
 }
 
-func decodeFloor(b []byte) (number uint64, promises map[raftlog.GroupID]promise, err error) {
+func decodeFloor(b []byte) (number uint64, promises map[raftlog.GroupID]raftlog.Promise, err error) {
 	if len(b) < floorHead || string(b[:4]) != floorMagic {
 		return 0, nil, errors.New("no floor slot")
 	}
 	if f := binary.BigEndian.Uint32(b[4:]); f != floorFormat {
-		return 0, nil, fmt.Errorf("floor format %d is not known to this build (it knows %d)", f, floorFormat)
+		return 0, nil, &raftlog.FormatError{What: "floor", Have: f, Know: floorFormat}
 	}
 	n := floorHead + int(b[16])*floorGroup
 	if len(b) < n+4 || crc32.Checksum(b[:n], raftlog.Castagnoli) != binary.BigEndian.Uint32(b[n:]) {
 		return 0, nil, errors.New("floor slot does not match its checksum")
 	}
-	promises = map[raftlog.GroupID]promise{}
+	promises = map[raftlog.GroupID]raftlog.Promise{}
 	for at := floorHead; at < n; at += floorGroup {
-		var p promise
-		if err := parseWords(b[at+1:at+floorGroup], &p.last, &p.term, &p.vote); err != nil {
+		var p raftlog.Promise
+		if err := parseWords(b[at+1:at+floorGroup], &p.Last, &p.Term, &p.Vote); err != nil {
 			return 0, nil, err
 		}
 		promises[raftlog.GroupID(b[at])] = p
@@ -105,12 +105,13 @@ func readFloor(fs vfs.FS, path string) (*floor, error) {
 	if best == nil {
 		return nil, &raftlog.DamageError{Path: path, Detail: "neither of its slots is good", Err: errors.Join(errs...)}
 	}
+	best.torn = len(errs) > 0
 	return best, nil
 }
 
 // createFloor makes a new file with both slots written. It appears under its name
 // when it is durable, so that a file without a good slot is always a damaged one.
-func createFloor(fs vfs.FS, path string, promises map[raftlog.GroupID]promise) (*floor, error) {
+func createFloor(fs vfs.FS, path string, promises map[raftlog.GroupID]raftlog.Promise) (*floor, error) {
 	temp := path + tempSuffix
 	file, err := fs.Create(temp, writeCategory)
 	if err != nil {
@@ -137,7 +138,7 @@ func (f *floor) open(fs vfs.FS) (err error) {
 }
 
 // write makes the promises durable, in the older slot.
-func (f *floor) write(promises map[raftlog.GroupID]promise) error {
+func (f *floor) write(promises map[raftlog.GroupID]raftlog.Promise) error {
 	slot := make([]byte, floorSlot)
 	copy(slot, encodeFloor(f.number+1, promises))
 	if _, err := f.file.WriteAt(slot, int64((f.number+1)%2)*floorSlot); err != nil {
@@ -147,6 +148,7 @@ func (f *floor) write(promises map[raftlog.GroupID]promise) error {
 		return err
 	}
 	f.number++
+	f.torn = false
 	f.promises = maps.Clone(promises)
 	return nil
 }

@@ -41,7 +41,7 @@ func TestFrozenEntry(t *testing.T) {
 }
 
 func TestFrozenFloor(t *testing.T) {
-	promises := map[raftlog.GroupID]promise{2: {last: 20, term: 4, vote: 1}, 1: {last: 0x0a0b, term: 3, vote: 2}}
+	promises := map[raftlog.GroupID]raftlog.Promise{2: {Last: 20, Term: 4, Vote: 1}, 1: {Last: 0x0a0b, Term: 3, Vote: 2}}
 	b := encodeFloor(9, promises)
 	expectHex(t, "floor slot", b, "484d464c00000001000000000000000902010000000000000a0b0000000000000003000000000000000202000000000000001400000000000000040000000000000001491870e8")
 	number, back, err := decodeFloor(b)

@@ -13,6 +13,7 @@ import (
 const (
 	kindMarker     = 'm' // member: written and flushed when the store is created
 	kindIdentity   = 'i' // member: raftlog.Identity
+	kindRebuild    = 'q' // member: there while the store is being rebuilt
 	kindHard       = 'h' // term, vote, commit
 	kindStart      = 's' // index, term of the log's start
 	kindCheckpoint = 'c' // by index: raftlog.Descriptor

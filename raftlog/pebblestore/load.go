@@ -105,6 +105,9 @@ func (s *Store) scan(g raftlog.GroupID, kind byte, from uint64, f func(index uin
 func (s *Store) Load(g raftlog.GroupID) (*raftlog.Loaded, error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
 	st, err := s.group(g)
 	if err != nil {
 		return nil, err
@@ -144,12 +147,12 @@ func (s *Store) compareFloor(g raftlog.GroupID, st *groupState) error {
 		return &raftlog.ShortError{Path: s.dir, Group: g, What: what, Have: have, Floor: floor}
 	}
 	switch {
-	case st.last < p.last:
-		return short("last index", st.last, p.last)
-	case st.hard.Term < p.term:
-		return short("term", st.hard.Term, p.term)
-	case st.hard.Term == p.term && p.vote != 0 && st.hard.Vote != p.vote:
-		return short("vote", st.hard.Vote, p.vote)
+	case st.last < p.Last:
+		return short("last index", st.last, p.Last)
+	case st.hard.Term < p.Term:
+		return short("term", st.hard.Term, p.Term)
+	case st.hard.Term == p.Term && p.Vote != 0 && st.hard.Vote != p.Vote:
+		return short("vote", st.hard.Vote, p.Vote)
 	}
 	return nil
 }

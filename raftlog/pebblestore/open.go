@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/errors/oserror"
@@ -59,6 +61,8 @@ type Store struct {
 	writing  sync.Mutex
 	floor    *floor
 	mu       sync.Mutex
+	mark     *mark // not nil: the directory is condemned
+	filling  bool  // between BeginRebuild and EndRebuild
 	identity *raftlog.Identity
 	groups   map[raftlog.GroupID]*groupState // replaced, never changed but for durable
 	closed   bool
@@ -73,8 +77,9 @@ type Store struct {
 var _ raftlog.Storage = (*Store)(nil)
 
 // Open opens a directory, which it creates if there is none. It returns a
-// *raftlog.InUseError when another process has it open and a *raftlog.DamageError
-// when it cannot be trusted.
+// *raftlog.InUseError when another process has it open, a *raftlog.FormatError when a
+// newer build wrote it, and a *raftlog.DamageError when it cannot be trusted. With
+// Options.Quarantine damage condemns it instead; one that is condemned is opened so.
 func Open(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
 	s := &Store{opts: opts, fs: syncFS{FS: opts.FS, fatal: opts.Fatal}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{})}
@@ -107,19 +112,40 @@ func (o Options) withDefaults() Options {
 }
 
 func (s *Store) open() error {
-	for _, dir := range []string{s.cpDir, s.dbDir} {
-		if err := makeDir(s.fs, dir); err != nil {
-			return fmt.Errorf("pebblestore: %w", err)
-		}
+	if err := makeDir(s.fs, s.dir); err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
 	}
 	if err := s.takeLock(); err != nil {
 		return err
 	}
+	var err error
+	if s.mark, err = s.readMark(); err != nil {
+		return err
+	}
+	if s.mark != nil {
+		s.identity = s.mark.identity
+		return s.openFloor()
+	}
+	err = s.openSound()
+	if _, damaged := errors.AsType[*raftlog.DamageError](err); !damaged || !s.opts.Quarantine {
+		return err
+	}
+	s.opts.Logger.Error("the directory is damaged and goes into quarantine", "directory", s.dir, "error", err)
+	_ = s.releaseDB() // it is damaged
+	s.groups = map[raftlog.GroupID]*groupState{}
+	if err := s.writeMark(&mark{why: raftlog.Why(err), identity: s.identity}); err != nil {
+		return err
+	}
+	return s.openFloor()
+}
+
+// openSound opens a directory that is not condemned.
+func (s *Store) openSound() error {
 	floor, err := readFloor(s.fs, s.floorPath())
 	if err != nil {
 		return err
 	}
-	if err := s.openDB(); err != nil {
+	if err := s.openDirs(floor.lived()); err != nil {
 		return err
 	}
 	if err := s.loadIdentity(); err != nil {
@@ -132,6 +158,17 @@ func (s *Store) open() error {
 		return err
 	}
 	return s.removeOrphans()
+}
+
+// openDirs opens the database and makes what is not there yet; it makes no database
+// where one has been.
+func (s *Store) openDirs(lived bool) error {
+	for _, dir := range []string{s.cpDir, s.dbDir} {
+		if err := makeDir(s.fs, dir); err != nil {
+			return fmt.Errorf("pebblestore: %w", err)
+		}
+	}
+	return s.openDB(lived)
 }
 
 // makeDir creates a directory and those above it so that they survive a crash.
@@ -168,10 +205,10 @@ func (s *Store) takeLock() (err error) {
 	return &raftlog.InUseError{Path: s.dir, Err: err}
 }
 
-func (s *Store) openDB() error {
+func (s *Store) openDB(lived bool) error {
 	s.cache = pebble.NewCache(cacheBytes)
 	opts := &pebble.Options{
-		FS: s.fs, Cache: s.cache, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableBytes,
+		FS: s.fs, Cache: s.cache, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableBytes, ErrorIfNotExists: lived,
 		Logger: pebbleLogger{l: s.opts.Logger, fatal: s.opts.Fatal},
 		// By default Pebble ends the process on damage; here the read that finds it fails.
 		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
@@ -180,10 +217,7 @@ func (s *Store) openDB() error {
 	}
 	db, err := pebble.Open(s.dbDir, opts)
 	if err != nil {
-		if oserror.IsNotExist(err) {
-			return &raftlog.DamageError{Path: s.dbDir, Detail: "a file is missing", Err: err}
-		}
-		return s.wrap(err)
+		return s.openError(err)
 	}
 	s.db = db
 	// The write-ahead log of the Open that creates a store does not notice damage in
@@ -195,6 +229,30 @@ func (s *Store) openDB() error {
 		return s.wrap(err)
 	}
 	return s.wrap(db.Flush())
+}
+
+// openError tells a damaged store from surroundings in which none can be opened: files
+// that belong to somebody else, a full disk, no room for more open files, and a newer
+// Pebble's store.
+func (s *Store) openError(err error) error {
+	for _, other := range []error{
+		syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM,
+	} {
+		if errors.Is(err, other) {
+			return fmt.Errorf("pebblestore: %s: %w", s.dbDir, err)
+		}
+	}
+	if strings.Contains(err.Error(), "unknown format major version") { // it has no type
+		return fmt.Errorf("pebblestore: %s was written by a newer build: upgrade this member: %w", s.dbDir, err)
+	}
+	detail := "it cannot be opened"
+	switch {
+	case errors.Is(err, pebble.ErrDBDoesNotExist):
+		detail = "its database is gone"
+	case oserror.IsNotExist(err):
+		detail = "a file is missing"
+	}
+	return &raftlog.DamageError{Path: s.dbDir, Detail: detail, Err: err}
 }
 
 // wrap gives Pebble's errors their type.
@@ -234,34 +292,76 @@ func (s *Store) loadIdentity() error {
 	if err != nil || !ok {
 		return err
 	}
-	s.identity = &raftlog.Identity{}
-	if err := s.identity.UnmarshalBinary(content); err != nil {
+	id := &raftlog.Identity{}
+	if err := id.UnmarshalBinary(content); err != nil {
+		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
+			return err
+		}
 		return &raftlog.DamageError{Path: s.dbDir, Detail: "the identity cannot be read", Err: err}
 	}
-	return nil
+	s.identity = id
+	if _, ok, err := s.get(memberKey(kindRebuild)); err != nil || !ok {
+		return err
+	}
+	return s.damage("it was being rebuilt, but the file %s is gone", markName)
 }
 
 // matchFloor compares what kind of directory the floor and the store say this is.
 func (s *Store) matchFloor(f *floor) error {
 	switch {
-	case s.identity == nil && f == nil:
-		return nil
+	case s.identity == nil && f.lived():
+		return s.damage("it is blank, but the floor file is not")
 	case s.identity == nil:
-		for g, p := range f.promises {
-			if p != genesisPromise {
-				return s.damage("it is blank, but the floor file has entries up to %d of group %d", p.last, g)
-			}
-		}
-		return nil // a bootstrap that did not get to its end
+		// Blank, or a bootstrap that did not get to its end.
+		return s.expectNoFiles()
 	case f == nil:
 		return &raftlog.DamageError{Path: s.floorPath(), Detail: "it is missing"}
 	}
 	s.floor = f
-	return f.open(s.fs)
+	if err := f.open(s.fs); err != nil || !f.torn {
+		return err
+	}
+	return f.write(f.promises)
+}
+
+// lived reports whether something was promised after genesis.
+func (f *floor) lived() bool {
+	if f == nil {
+		return false
+	}
+	for _, p := range f.promises {
+		if p != genesisPromise {
+			return true
+		}
+	}
+	return false
+}
+
+// expectNoFiles refuses a blank database beside finished checkpoints.
+func (s *Store) expectNoFiles() error {
+	names, err := s.fs.List(s.cpDir)
+	if err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, checkpointSuffix) {
+			return s.damage("it is blank, but there is a checkpoint %s", name)
+		}
+	}
+	return nil
 }
 
 // release lets go of what a failed open holds, or Close ends.
 func (s *Store) release() error {
+	err := s.releaseDB()
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	return err
+}
+
+// releaseDB closes the database and the floor.
+func (s *Store) releaseDB() error {
 	var errs []error
 	if s.db != nil {
 		errs = append(errs, s.db.Close())
@@ -272,9 +372,7 @@ func (s *Store) release() error {
 	if s.floor != nil && s.floor.file != nil {
 		errs = append(errs, s.floor.file.Close())
 	}
-	if s.lock != nil {
-		errs = append(errs, s.lock.Close())
-	}
+	s.db, s.cache, s.floor = nil, nil, nil
 	return errors.Join(errs...)
 }
 

@@ -20,8 +20,8 @@ func (s *Store) lowerFloor(ws []*raftlog.Write, next map[raftlog.GroupID]*groupS
 			keep = raftlog.GenesisIndex
 		}
 		p := s.floor.promises[w.Group]
-		if p.last > keep && next[w.Group] != nil {
-			p.last, lowered = keep, true
+		if p.Last > keep && next[w.Group] != nil {
+			p.Last, lowered = keep, true
 			s.floor.promises[w.Group] = p
 		}
 		promises[w.Group] = s.floor.promises[w.Group]
@@ -33,8 +33,8 @@ func (s *Store) lowerFloor(ws []*raftlog.Write, next map[raftlog.GroupID]*groupS
 }
 
 // promises returns what the floor says now, for a next write of it.
-func (s *Store) promises() map[raftlog.GroupID]promise {
-	out := map[raftlog.GroupID]promise{}
+func (s *Store) promises() map[raftlog.GroupID]raftlog.Promise {
+	out := map[raftlog.GroupID]raftlog.Promise{}
 	for g, p := range s.floor.promises {
 		out[g] = p
 	}
@@ -44,7 +44,7 @@ func (s *Store) promises() map[raftlog.GroupID]promise {
 // promiseVotes writes the floor if a term or vote is durable that is not in it.
 func (s *Store) promiseVotes() error {
 	for g, st := range s.groups {
-		if p := s.floor.promises[g]; p.term != st.durable.term || p.vote != st.durable.vote {
+		if p := s.floor.promises[g]; p.Term != st.durable.Term || p.Vote != st.durable.Vote {
 			return s.writeDurable()
 		}
 	}
@@ -54,7 +54,7 @@ func (s *Store) promiseVotes() error {
 // writeDurable brings the whole floor up to what is durable, if it is not.
 func (s *Store) writeDurable() error {
 	changed := false
-	promises := map[raftlog.GroupID]promise{}
+	promises := map[raftlog.GroupID]raftlog.Promise{}
 	for g, st := range s.groups {
 		promises[g] = st.durable
 		changed = changed || s.floor.promises[g] != st.durable
@@ -65,7 +65,7 @@ func (s *Store) writeDurable() error {
 	return s.writeFloor(promises)
 }
 
-func (s *Store) writeFloor(promises map[raftlog.GroupID]promise) error {
+func (s *Store) writeFloor(promises map[raftlog.GroupID]raftlog.Promise) error {
 	err := s.floor.write(promises)
 	if err != nil {
 		s.opts.Fatal(err)
@@ -88,7 +88,7 @@ func (s *Store) raiseFloor() {
 		case <-ticks:
 		}
 		s.writing.Lock()
-		if s.floor != nil && !s.closed {
+		if s.floor != nil && !s.closed && s.mark == nil {
 			_ = s.writeDurable() // Fatal was called
 		}
 		s.writing.Unlock()

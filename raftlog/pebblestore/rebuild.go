@@ -2,33 +2,230 @@ package pebblestore
 
 import (
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/heliosdb/metadata/raftlog"
 )
 
-var errNoRebuild = errors.New("pebblestore: this build cannot rebuild a directory")
+// damagedName is the directory for what a rebuild sets aside.
+const damagedName = "damaged"
+
+// condemnedError needs mu or writing.
+func (s *Store) condemnedError() error {
+	return &raftlog.CondemnedError{Path: s.dir, Why: s.mark.why}
+}
+
+// available refuses what needs an open database.
+func (s *Store) available() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return errClosed
+	case s.mark != nil && !s.filling:
+		return s.condemnedError()
+	}
+	return nil
+}
+
+// usable refuses what needs a directory that is not condemned.
+func (s *Store) usable() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return errClosed
+	case s.mark != nil:
+		return s.condemnedError()
+	}
+	return nil
+}
 
 // Condemned implements raftlog.Storage.
-func (s *Store) Condemned() string { return "" }
+func (s *Store) Condemned() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mark == nil {
+		return ""
+	}
+	return s.mark.why
+}
 
-// Condemn implements raftlog.Storage.
-func (s *Store) Condemn(string) error { return errNoRebuild }
+// Condemn implements raftlog.Storage. The floor comes first: it has to know all that
+// was promised before nothing else can be asked.
+func (s *Store) Condemn(why string) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	switch {
+	case s.closed:
+		return errClosed
+	case why == "":
+		return errors.New("pebblestore: nothing is condemned without a reason")
+	case s.mark != nil:
+		return nil
+	}
+	if s.floor != nil {
+		if err := s.writeDurable(); err != nil {
+			return err
+		}
+	}
+	return s.writeMark(&mark{why: why, identity: s.identity})
+}
 
 // Promise implements raftlog.Storage.
 func (s *Store) Promise(g raftlog.GroupID) (raftlog.Promise, bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.floor == nil {
+	if s.floor == nil || s.floor.torn {
 		return raftlog.Promise{}, false
 	}
-	p, ok := s.floor.promises[g]
-	return raftlog.Promise{Last: p.last, Term: p.term, Vote: p.vote}, ok
+	p, known := s.floor.promises[g]
+	return p, known
 }
 
-// BeginRebuild implements raftlog.Storage.
-func (s *Store) BeginRebuild(raftlog.Identity, []raftlog.GroupID, []uint64) error {
-	return errNoRebuild
+// openFloor takes from the floor of a condemned directory what can be trusted.
+func (s *Store) openFloor() error {
+	f, err := readFloor(s.fs, s.floorPath())
+	if err != nil {
+		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
+			return err
+		}
+		s.opts.Logger.Error("what the member has promised is not known", "error", err)
+	}
+	s.floor = f
+	return nil
 }
 
-// EndRebuild implements raftlog.Storage.
-func (s *Store) EndRebuild() error { return errNoRebuild }
+// BeginRebuild implements raftlog.Storage. Each step can be repeated after a crash.
+func (s *Store) BeginRebuild(id raftlog.Identity, groups []raftlog.GroupID, voters []uint64) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	switch {
+	case s.closed:
+		return errClosed
+	case s.mark == nil:
+		return fmt.Errorf("pebblestore: directory %s is not condemned: nothing has to be rebuilt", s.dir)
+	}
+	if err := id.Validate(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.filling, s.groups = false, map[raftlog.GroupID]*groupState{}
+	s.mu.Unlock()
+	floor := s.floor // it stays as it is
+	err := s.releaseDB()
+	if floor != nil {
+		floor.file = nil
+	}
+	s.floor = floor
+	if err != nil {
+		s.opts.Logger.Warn("damaged store closed", "directory", s.dbDir, "error", err)
+	}
+	if err := s.setAside(); err != nil {
+		return fmt.Errorf("pebblestore: setting aside what is in %s: %w", s.dir, err)
+	}
+	return s.openEmpty(id, groups, voters)
+}
+
+// setAside moves what the directory held to damaged/, and deletes what an earlier
+// rebuild that was not finished has written.
+func (s *Store) setAside() error {
+	damaged := s.fs.PathJoin(s.dir, damagedName)
+	if !s.mark.rebuilding {
+		if err := s.fs.RemoveAll(damaged); err != nil {
+			return err
+		}
+		if err := makeDir(s.fs, damaged); err != nil {
+			return err
+		}
+		if err := s.writeMark(&mark{why: s.mark.why, rebuilding: true, identity: s.mark.identity}); err != nil {
+			return err
+		}
+	}
+	for _, path := range []string{s.dbDir, s.cpDir} {
+		if err := s.setDirAside(path, s.fs.PathJoin(damaged, s.fs.PathBase(path))); err != nil {
+			return err
+		}
+	}
+	return errors.Join(syncDir(s.fs, damaged), syncDir(s.fs, s.dir))
+}
+
+func (s *Store) setDirAside(from, to string) error {
+	if _, err := s.fs.Stat(to); err == nil {
+		return s.fs.RemoveAll(from)
+	}
+	if _, err := s.fs.Stat(from); oserror.IsNotExist(err) {
+		return makeDir(s.fs, to)
+	}
+	if err := makeDir(s.fs, s.fs.PathDir(to)); err != nil {
+		return err
+	}
+	return s.fs.Rename(from, to)
+}
+
+// openEmpty opens a new database with all groups at genesis.
+func (s *Store) openEmpty(id raftlog.Identity, groups []raftlog.GroupID, voters []uint64) error {
+	if err := s.openDirs(false); err != nil {
+		return err
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	states, err := genesis(b, id, groups, voters)
+	if err != nil {
+		return err
+	}
+	put(b, memberKey(kindRebuild), nil)
+	if err := s.db.Apply(b, pebble.Sync); err != nil {
+		return s.wrap(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.identity, s.groups, s.filling = &id, states, true
+	return nil
+}
+
+// EndRebuild implements raftlog.Storage. The mark goes last.
+func (s *Store) EndRebuild() error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	switch {
+	case s.closed:
+		return errClosed
+	case !s.filling:
+		return fmt.Errorf("pebblestore: directory %s is not being rebuilt: call BeginRebuild first", s.dir)
+	}
+	for _, g := range slices.Sorted(maps.Keys(s.groups)) {
+		if s.floor == nil || s.floor.torn {
+			break
+		}
+		if err := s.floor.promises[g].Covered(s.dir, g, s.groups[g].last, s.groups[g].hard); err != nil {
+			return err
+		}
+	}
+	if err := s.db.Delete(memberKey(kindRebuild), pebble.Sync); err != nil {
+		return s.wrap(err)
+	}
+	s.synced()
+	promises := map[raftlog.GroupID]raftlog.Promise{}
+	for g, st := range s.groups {
+		promises[g] = st.durable
+	}
+	floor, err := createFloor(s.fs, s.floorPath(), promises)
+	if err != nil {
+		return err
+	}
+	s.floor = floor
+	if err := errors.Join(s.fs.Remove(s.markPath()), syncDir(s.fs, s.dir)); err != nil {
+		return fmt.Errorf("pebblestore: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mark, s.filling = nil, false
+	return nil
+}

@@ -19,11 +19,11 @@ type groupState struct {
 	start       raftlog.LogStart
 	last        uint64
 	checkpoints []raftlog.Descriptor // current ones, newest last
-	durable     promise              // under writing
+	durable     raftlog.Promise      // under writing
 	short       error                // below the floor: nothing is written to it, its floor stays
 }
 
-var genesisPromise = promise{last: raftlog.GenesisIndex, term: raftlog.GenesisTerm}
+var genesisPromise = raftlog.Promise{Last: raftlog.GenesisIndex, Term: raftlog.GenesisTerm}
 
 var errClosed = errors.New("pebblestore: the store is closed")
 
@@ -47,30 +47,18 @@ func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters 
 	if s.identity != nil {
 		return fmt.Errorf("pebblestore: directory %s is not blank: it holds member %d of cluster %q", s.dir, s.identity.Member, s.identity.ClusterName)
 	}
+	if err := s.usable(); err != nil {
+		return err
+	}
 	b := s.db.NewBatch()
 	defer b.Close()
-	content, err := id.MarshalBinary()
+	states, err := genesis(b, id, groups, voters)
 	if err != nil {
 		return err
 	}
-	put(b, memberKey(kindIdentity), content)
-	promises := map[raftlog.GroupID]promise{}
-	states := map[raftlog.GroupID]*groupState{}
+	promises := map[raftlog.GroupID]raftlog.Promise{}
 	for _, g := range groups {
-		d := raftlog.GenesisDescriptor(g, voters)
-		content, err := d.MarshalBinary()
-		if err != nil {
-			return err
-		}
-		states[g] = &groupState{
-			hard:  raftlog.HardState{Term: raftlog.GenesisTerm, Commit: raftlog.GenesisIndex},
-			start: raftlog.LogStart{Index: raftlog.GenesisIndex, Term: raftlog.GenesisTerm}, last: raftlog.GenesisIndex,
-			checkpoints: []raftlog.Descriptor{d}, durable: genesisPromise,
-		}
 		promises[g] = genesisPromise
-		put(b, groupKey(g, kindStart), words(raftlog.GenesisIndex, raftlog.GenesisTerm))
-		put(b, groupKey(g, kindHard), words(raftlog.GenesisTerm, 0, raftlog.GenesisIndex))
-		put(b, indexKey(g, kindCheckpoint, d.Index), content)
 	}
 	if s.floor, err = createFloor(s.fs, s.floorPath(), promises); err != nil {
 		return err
@@ -84,6 +72,32 @@ func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters 
 	return nil
 }
 
+// genesis puts the identity and what each group starts with into a batch.
+func genesis(b *pebble.Batch, id raftlog.Identity, groups []raftlog.GroupID, voters []uint64) (map[raftlog.GroupID]*groupState, error) {
+	content, err := id.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	put(b, memberKey(kindIdentity), content)
+	states := map[raftlog.GroupID]*groupState{}
+	for _, g := range groups {
+		d := raftlog.GenesisDescriptor(g, voters)
+		content, err := d.MarshalBinary()
+		if err != nil {
+			return nil, err
+		}
+		states[g] = &groupState{
+			hard:  raftlog.HardState{Term: raftlog.GenesisTerm, Commit: raftlog.GenesisIndex},
+			start: raftlog.LogStart{Index: raftlog.GenesisIndex, Term: raftlog.GenesisTerm}, last: raftlog.GenesisIndex,
+			checkpoints: []raftlog.Descriptor{d}, durable: genesisPromise,
+		}
+		put(b, groupKey(g, kindStart), words(raftlog.GenesisIndex, raftlog.GenesisTerm))
+		put(b, groupKey(g, kindHard), words(raftlog.GenesisTerm, 0, raftlog.GenesisIndex))
+		put(b, indexKey(g, kindCheckpoint, d.Index), content)
+	}
+	return states, nil
+}
+
 func put(b *pebble.Batch, key, content []byte) {
 	_ = b.Set(key, seal(key, content), nil) // fails on closed batches only
 }
@@ -91,8 +105,11 @@ func put(b *pebble.Batch, key, content []byte) {
 func (s *Store) group(g raftlog.GroupID) (*groupState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	switch {
+	case s.closed:
 		return nil, errClosed
+	case s.mark != nil && !s.filling:
+		return nil, s.condemnedError()
 	}
 	if st := s.groups[g]; st != nil {
 		return st, nil
@@ -104,14 +121,19 @@ func (s *Store) group(g raftlog.GroupID) (*groupState, error) {
 func (s *Store) Write(ws []*raftlog.Write) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	if err := s.available(); err != nil {
+		return err
+	}
 	b := s.db.NewBatch()
 	defer b.Close()
 	next, err := s.prepare(b, ws)
 	if err != nil {
 		return err
 	}
-	if err := s.lowerFloor(ws, next); err != nil {
-		return err
+	if !s.filling {
+		if err := s.lowerFloor(ws, next); err != nil {
+			return err
+		}
 	}
 	how, prune := pebble.NoSync, false
 	for _, w := range ws {
@@ -130,8 +152,13 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 		return nil
 	}
 	s.synced()
-	if err := s.promiseVotes(); err != nil || !prune {
-		return err
+	if !s.filling {
+		if err := s.promiseVotes(); err != nil {
+			return err
+		}
+	}
+	if !prune {
+		return nil
 	}
 	return s.pruneCheckpoints()
 }
@@ -140,7 +167,7 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 func (s *Store) synced() {
 	for _, st := range s.groups {
 		if st.short == nil {
-			st.durable = promise{last: st.last, term: st.hard.Term, vote: st.hard.Vote}
+			st.durable = raftlog.Promise{Last: st.last, Term: st.hard.Term, Vote: st.hard.Vote}
 		}
 	}
 }
@@ -312,7 +339,7 @@ func (s *Store) Close() error {
 
 // settle makes everything durable and says so in the floor.
 func (s *Store) settle() error {
-	if s.identity == nil {
+	if s.identity == nil || s.mark != nil {
 		return nil
 	}
 	if err := s.db.LogData(nil, pebble.Sync); err != nil {
