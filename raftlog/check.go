@@ -15,6 +15,9 @@ import (
 const (
 	// MaxTermJump is how far ahead of the own term a message may be.
 	MaxTermJump = 1 << 20
+	// MaxCheckpointIndex is the last index that a checkpoint from another member may
+	// have. raft counts on from there, and panics when it counts beyond 64 bits.
+	MaxCheckpointIndex = 1 << 62
 	// MaxMessageEntries is the largest number of entries in one message.
 	MaxMessageEntries = 64 << 10
 	// ReadContextBytes is the size of a read's context, the only one allowed beside
@@ -62,6 +65,7 @@ func (e *BadMessageError) Error() string {
 
 // CheckEnv is what Check has to know of the recipient.
 type CheckEnv struct {
+	Group      GroupID
 	Self       uint64
 	Connection uint64 // member that the connection was authenticated as
 	Member     func(id uint64) bool
@@ -268,6 +272,10 @@ func (c *checker) snapshot() error {
 	switch {
 	case err != nil:
 		return c.bad(BadSnapshot, "%v", err)
+	case d.Group != c.env.Group:
+		return c.bad(BadSnapshot, "it is of group %d, this is group %d", d.Group, c.env.Group)
+	case d.Index > MaxCheckpointIndex:
+		return c.bad(BadSnapshot, "it is at index %d, over the limit MaxCheckpointIndex of %d", d.Index, uint64(MaxCheckpointIndex))
 	case d.Term > c.m.GetTerm():
 		return c.bad(BadSnapshot, "it is of term %d, the message of term %d", d.Term, c.m.GetTerm())
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"testing/cryptotest"
 
@@ -132,24 +133,63 @@ func TestRandomMessages(t *testing.T) {
 	}
 }
 
-// FuzzStep gives arbitrary bytes to a member in each role.
+// FuzzStep gives any message to a member in each role, over the connection of any
+// member: it panics on none, obeys none that it refuses, and its term goes no
+// further than the limit.
 func FuzzStep(f *testing.F) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	for i := range 60 {
-		b, err := proto.Marshal(randomMessage(f, rng))
+	add := func(i int, m *pb.Message) {
+		b, err := proto.Marshal(m)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(byte(i), b)
+		f.Add(byte(i), uint64(2+i%2), b)
 	}
-	f.Fuzz(func(t *testing.T, role byte, b []byte) {
+	for i := range 60 {
+		add(i, randomMessage(f, rng))
+	}
+	for role := range roles {
+		add(2*role, snapshotMsg(f, 2, 3, raftlog.MaxCheckpointIndex, 3))
+	}
+	f.Fuzz(func(t *testing.T, role byte, connection uint64, b []byte) {
 		m := &pb.Message{}
 		if proto.Unmarshal(b, m) != nil {
 			return
 		}
 		l := newLone(t, int(role)%roles)
-		l.feed(m)
+		l.checked(connection, m)
 		l.g.Tick()
-		l.feed(msg(pb.MsgHeartbeat, 2, l.g.Status().Term))
+		l.drainAnyway()
+		l.checked(2, msg(pb.MsgHeartbeat, 2, l.g.Status().Term))
+		l.checked(connection, m)
 	})
+}
+
+// checked gives a message to a member and checks that a refused one did nothing.
+func (l *lone) checked(connection uint64, m *pb.Message) {
+	l.t.Helper()
+	before := l.g.Status()
+	err := l.g.Step(connection, m)
+	if errors.Is(err, raftlog.ErrNotStaged) {
+		err = l.g.InstallSnapshot(connection, m)
+	}
+	l.drainAnyway()
+	after := l.g.Status()
+	bad, refused := errors.AsType[*raftlog.BadMessageError](err)
+	switch {
+	case err != nil && !refused:
+		l.t.Fatalf("an untyped error: %v", err)
+	case refused && bad.Reason == "":
+		l.t.Fatalf("a refusal without a reason: %v", err)
+	case refused && (after.SoftState != before.SoftState || after.Commit != before.Commit || after.Last != before.Last):
+		l.t.Fatalf("%v is refused (%v), but it changed %+v to %+v", m, err, before, after)
+	case !refused && (m.GetFrom() != connection || !slices.Contains(members(before.Conf), connection)):
+		l.t.Fatalf("%v is taken over the connection of member %d", m, connection)
+	case after.Term > before.Term+raftlog.MaxTermJump:
+		l.t.Fatalf("the term went from %d to %d", before.Term, after.Term)
+	}
+}
+
+func members(c *pb.ConfState) []uint64 {
+	return slices.Concat(c.GetVoters(), c.GetLearners(), c.GetVotersOutgoing(), c.GetLearnersNext())
 }

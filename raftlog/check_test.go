@@ -229,6 +229,7 @@ func TestCheckSnapshotConfiguration(t *testing.T) {
 		"voter and learner": func(s *pb.Snapshot) { s.Metadata.ConfState.Learners = []uint64{1} },
 		"other index":       func(s *pb.Snapshot) { s.Metadata.Index = new(uint64(8)) },
 		"other term":        func(s *pb.Snapshot) { s.Metadata.Term = new(uint64(1)) },
+		"other group":       func(s *pb.Snapshot) { s.Data[8]++ },
 		"no metadata":       func(s *pb.Snapshot) { s.Metadata = nil },
 		"unreadable":        func(s *pb.Snapshot) { s.Data = s.Data[:20] },
 		"member id 0":       func(s *pb.Snapshot) { s.Metadata.ConfState.Voters = []uint64{0, 1, 2} },
@@ -240,6 +241,12 @@ func TestCheckSnapshotConfiguration(t *testing.T) {
 		if err := newLone(t, asFollower).g.Step(2, m); !errors.As(err, &bad) || bad.Reason != raftlog.BadSnapshot {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	// raft counts on from there.
+	last := snapshotMsg(t, 2, 3, math.MaxUint64, 3)
+	var bad *raftlog.BadMessageError
+	if err := newLone(t, asFollower).g.Step(2, last); !errors.As(err, &bad) || bad.Reason != raftlog.BadSnapshot {
+		t.Errorf("the last index there is: %v", err)
 	}
 	if err := newLone(t, asFollower).g.Step(2, snapshotMsg(t, 2, 3, 9, 3)); !errors.Is(err, raftlog.ErrNotStaged) {
 		t.Errorf("a good snapshot: %v", err)

@@ -228,9 +228,15 @@ func (r *reader) confState() *pb.ConfState {
 		for range r.u8() {
 			*ids = append(*ids, r.u64())
 		}
+		if !slices.IsSorted(*ids) && r.bad == "" {
+			r.bad = fmt.Sprintf("its member ids %d are not ascending", *ids)
+		}
 	}
-	if r.u8() != 0 {
+	switch leave := r.u8(); {
+	case leave == 1:
 		cs.AutoLeave = new(true)
+	case leave > 1 && r.bad == "":
+		r.bad = fmt.Sprintf("its auto leave is %d, not 0 or 1", leave)
 	}
 	return cs
 }

@@ -128,7 +128,7 @@ func (g *Group) step(m *pb.Message) error {
 func (g *Group) check(from uint64, m *pb.Message) error {
 	st := g.rn.BasicStatus()
 	err := Check(CheckEnv{
-		Self: g.cfg.Member, Connection: from, Member: g.isMember,
+		Group: g.cfg.Group, Self: g.cfg.Member, Connection: from, Member: g.isMember,
 		Term: st.GetTerm(), Leader: st.Lead, LastIndex: g.last, ReadContext: g.contextOf(st.GetTerm()),
 		MaxEntryBytes: g.cfg.MaxEntryBytes, MaxMessageBytes: g.cfg.MaxMessageBytes,
 	}, m)
