@@ -39,6 +39,7 @@ var Law = []Row{
 	{"cmd", []string{everything}},
 	{"internal", []string{"proto"}},
 	{"internal/chaos", []string{"client", "proto"}},
+	{"internal/consistency", []string{"projections", "events", "proto"}},
 	{"internal/simulation", []string{everything}},
 }
 

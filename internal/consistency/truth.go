@@ -1,0 +1,34 @@
+package consistency
+
+import (
+	"time"
+
+	"github.com/heliosdb/metadata/events"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Truth is what happened: the complete histories, as read from a member's store
+// when all members agreed.
+type Truth struct {
+	Schema, Topology []*events.Change
+	// Cluster is the cluster's id. The zero value is not compared with anything.
+	Cluster events.ClusterID
+	// Committed says when a revision was first applied by any member: no reader can
+	// have seen it earlier. Nil: nobody knows; then it is bounded by when its writer
+	// began and when somebody had seen it.
+	Committed func(stream metadatav1.Stream, revision uint64) (time.Duration, bool)
+	// Decided says when the leader decided a change, on the clock of the run. Nil: as
+	// Committed. It is what leases are judged by.
+	Decided func(change *events.Change) (time.Duration, bool)
+	// Patience is how long the search for an order of operations may take for each
+	// group of objects. 0, which alone is deterministic: as long as it takes.
+	Patience time.Duration
+}
+
+// Both streams, in the order in which they are judged.
+var streams = [...]metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY}
+
+const (
+	schemaStream   = metadatav1.Stream_STREAM_SCHEMA
+	topologyStream = metadatav1.Stream_STREAM_TOPOLOGY
+)
