@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/feed"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -20,6 +21,11 @@ type history struct {
 	store  raftlog.Storage
 	group  raftlog.GroupID
 	stream metadatav1.Stream
+}
+
+// NewHistory returns what a storage holds of a stream's past.
+func NewHistory(store raftlog.Storage, stream metadatav1.Stream) feed.History {
+	return &history{store: store, group: groupOf(stream), stream: stream}
 }
 
 // Read implements feed.History.

@@ -17,11 +17,21 @@ type snapshots struct{ r *running }
 func (s snapshots) Snapshot(id metadatav1.Stream, filter *events.Filter) (feed.Snapshot, error) {
 	switch id {
 	case metadatav1.Stream_STREAM_SCHEMA:
-		return &schemaSnapshot{state: s.r.schema.replica.View(), filter: filter}, nil
+		return SchemaSnapshot(s.r.schema.replica.View(), filter), nil
 	case metadatav1.Stream_STREAM_TOPOLOGY:
-		return &topologySnapshot{state: s.r.topology.replica.View(), filter: filter}, nil
+		return TopologySnapshot(s.r.topology.replica.View(), filter), nil
 	}
 	return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "no snapshot of stream %v", id)
+}
+
+// SchemaSnapshot is a snapshot of a schema model, of the objects that match.
+func SchemaSnapshot(state *projections.Schema, filter *events.Filter) feed.Snapshot {
+	return &schemaSnapshot{state: state, filter: filter}
+}
+
+// TopologySnapshot is a snapshot of a topology model, of the objects that match.
+func TopologySnapshot(state *projections.Topology, filter *events.Filter) feed.Snapshot {
+	return &topologySnapshot{state: state, filter: filter}
 }
 
 // chunkOf begins a chunk.

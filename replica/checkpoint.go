@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -103,7 +104,7 @@ func WriteCheckpoint[D projections.Domain[D]](ctx context.Context, s raftlog.Sto
 	if err != nil {
 		return raftlog.Descriptor{}, err
 	}
-	chunks := chunker{write: w.WriteChunk}
+	chunks := chunker{write: w.WriteChunk, size: cmp.Or(job.ChunkBytes, DefaultChunkBytes)}
 	err = job.State.Export(func(record []byte) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -119,10 +120,11 @@ func WriteCheckpoint[D projections.Domain[D]](ctx context.Context, s raftlog.Sto
 	return w.Commit()
 }
 
-// chunkBytes is the size of all chunks but the last.
-const chunkBytes = 256 << 10
+// DefaultChunkBytes is the size of all chunks of a checkpoint but the last.
+const DefaultChunkBytes = 256 << 10
 
 type chunker struct {
+	size  int // of all chunks but the last
 	buf   []byte
 	write func([]byte) error
 }
@@ -133,11 +135,11 @@ func (c *chunker) record(b []byte) error {
 	}
 	c.buf = binary.AppendUvarint(c.buf, uint64(len(b)))
 	c.buf = append(c.buf, b...)
-	for len(c.buf) >= chunkBytes {
-		if err := c.write(c.buf[:chunkBytes]); err != nil {
+	for len(c.buf) >= c.size {
+		if err := c.write(c.buf[:c.size]); err != nil {
 			return err
 		}
-		c.buf = append(c.buf[:0], c.buf[chunkBytes:]...)
+		c.buf = append(c.buf[:0], c.buf[c.size:]...)
 	}
 	return nil
 }

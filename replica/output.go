@@ -95,6 +95,9 @@ type Leading struct {
 type CheckpointJob[D projections.Domain[D]] struct {
 	State      *projections.State[D]
 	Descriptor raftlog.Descriptor // as Storage.CreateCheckpoint wants it
+	// ChunkBytes is the size of all chunks but the last; 0: DefaultChunkBytes. It is
+	// part of the checkpoint's hash, so it has to be equal on all members.
+	ChunkBytes int
 }
 
 // Fetch is a checkpoint that this member needs from another one.
