@@ -38,6 +38,8 @@ func (m *Member) awaitGenesis(ctx context.Context) error {
 		switch action {
 		case raftlog.Start:
 			return m.claim(raftlog.StateLived)
+		case raftlog.Quarantine:
+			return fmt.Errorf("the directory of member %d is blank in a cluster that has lived", m.identity.Member)
 		case raftlog.WriteGenesis:
 			if err := m.store.Bootstrap(m.identity, groups(), m.initial()); err != nil {
 				return fmt.Errorf("writing genesis: %w", err)

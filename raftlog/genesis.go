@@ -16,6 +16,9 @@ const (
 	StateBlank   State = 1 + iota // nothing is stored
 	StateGenesis                  // genesis is written, nothing after it
 	StateLived                    // terms, votes or entries after genesis
+	// StateQuarantined has lost what others may count on. It takes part in nothing
+	// until it has been rebuilt (see Rebuild), and has lived then.
+	StateQuarantined
 )
 
 func (s State) String() string {
@@ -26,6 +29,8 @@ func (s State) String() string {
 		return "genesis"
 	case StateLived:
 		return "lived"
+	case StateQuarantined:
+		return "in quarantine"
 	}
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
@@ -46,6 +51,7 @@ const (
 	Wait         Action = 1 + iota // ask the peers again
 	WriteGenesis                   // Storage.Bootstrap, then claim StateGenesis, then ask again
 	Start                          // start the groups
+	Quarantine                     // Storage.Condemn, then rebuild it from the others, see Rebuild
 )
 
 func (a Action) String() string {
@@ -56,20 +62,10 @@ func (a Action) String() string {
 		return "write genesis"
 	case Start:
 		return "start"
+	case Quarantine:
+		return "quarantine"
 	}
 	return fmt.Sprintf("Action(%d)", uint8(a))
-}
-
-// LivedError refuses to start a blank member of a cluster that has lived: it may
-// have voted or acknowledged entries that it no longer knows.
-type LivedError struct {
-	Member uint64 // the blank one
-	Peer   uint64 // one that has lived
-}
-
-func (e *LivedError) Error() string {
-	return fmt.Sprintf("raftlog: member %d has an empty directory but member %d has already taken part in this cluster: "+
-		"starting blank could lose acknowledged writes: %s", e.Member, e.Peer, advice)
 }
 
 // MembershipMismatchError means that two members were configured differently.
@@ -134,9 +130,16 @@ func sortedPeers(peers []Peer) []Peer {
 // or at genesis too. A member at genesis starts when no peer is blank any more:
 // by then every peer has written the same genesis. One peer that has lived proves
 // as much, whatever became of the others since. One that has lived starts.
+//
+// A blank member beside one that has lived, or has even been put in quarantine, has
+// lost its directory: it may have voted and acknowledged entries that it no longer
+// knows. It never bootstraps, it goes into quarantine.
 func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint64) (Action, error) {
-	if me == StateLived {
+	switch me {
+	case StateLived:
 		return Start, nil
+	case StateQuarantined:
+		return Quarantine, nil
 	}
 	missing, blank, begun := false, false, false
 	for _, id := range slices.Sorted(slices.Values(initial)) {
@@ -152,15 +155,15 @@ func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint
 				Member: mine.Member, Peer: id, Mine: mine.ClusterID, Theirs: claim.ClusterID,
 				MyConfiguration: Configured(mine.ClusterName, mine.Peers), TheirConfiguration: claim.Configured,
 			}
-		case claim.State == StateLived && me == StateBlank:
-			return 0, &LivedError{Member: mine.Member, Peer: id}
 		case claim.State == StateBlank:
 			blank = true
-		case claim.State == StateLived:
+		case claim.State == StateLived, claim.State == StateQuarantined:
 			begun = true
 		}
 	}
 	switch {
+	case begun && me == StateBlank:
+		return Quarantine, nil
 	case begun:
 		return Start, nil
 	case missing:

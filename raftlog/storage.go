@@ -157,15 +157,14 @@ type Promise struct {
 	Vote uint64 // in Term; 0: none
 }
 
-// Covered returns a *ShortError unless a rebuilt group with that last index and hard
-// state holds what was promised, see Storage.EndRebuild.
-func (p Promise) Covered(path string, g GroupID, last uint64, hard HardState) error {
+// Covered returns a *ShortError unless a rebuilt group with that hard state holds what
+// was promised, see Storage.EndRebuild. Its log may be shorter: entries that a
+// confirmed leader does not have were never committed, see Rebuild.
+func (p Promise) Covered(path string, g GroupID, hard HardState) error {
 	short := func(what string, have, floor uint64) error {
 		return &ShortError{Path: path, Group: g, What: what, Have: have, Floor: floor}
 	}
 	switch {
-	case last < p.Last:
-		return short("last index", last, p.Last)
 	case hard.Term < p.Term:
 		return short("term", hard.Term, p.Term)
 	case hard.Term == p.Term && p.Vote != 0 && hard.Vote == 0:
@@ -260,9 +259,10 @@ type Storage interface {
 
 	// EndRebuild makes what was written durable, raises the floor to it and ends the
 	// condemnation: Load works from then on. It refuses, with a *ShortError and without an
-	// effect, while a group holds less than its known promise: last index, term, or no
+	// effect, while a group holds less than its known promise: a lower term, or no
 	// vote in a term in which it has voted (for whom may differ: the caller knows
-	// who won that term). It refuses when BeginRebuild was not called.
+	// who won that term). The log may be shorter than promised, see Promise.Covered. It
+	// refuses when BeginRebuild was not called.
 	EndRebuild() error
 
 	// Space returns the bytes that may still be written before proposals should be

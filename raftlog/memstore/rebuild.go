@@ -74,7 +74,7 @@ func (s *Store) EndRebuild() error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.floors)) {
 		if g := s.now[id]; g != nil && !s.floorLost {
-			if err := s.floors[id].Covered(s.name, id, g.last(), g.hard); err != nil {
+			if err := s.floors[id].Covered(s.name, id, g.hard); err != nil {
 				return err
 			}
 		}

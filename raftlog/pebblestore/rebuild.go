@@ -204,7 +204,7 @@ func (s *Store) EndRebuild() error {
 		if s.floor == nil || s.floor.torn {
 			break
 		}
-		if err := s.floor.promises[g].Covered(s.dir, g, s.groups[g].last, s.groups[g].hard); err != nil {
+		if err := s.floor.promises[g].Covered(s.dir, g, s.groups[g].hard); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@
 //	 0   4  magic "HMRT"
 //	 4   2  format, 1
 //	 6   1  purpose of the connection: 1 messages, 2 calls, 3 probe
-//	 7   1  claim: 1 blank, 2 genesis, 3 lived
+//	 7   1  claim: 1 blank, 2 genesis, 3 lived, 4 in quarantine
 //	 8  16  cluster id
 //	24   8  recovery epoch
 //	32   8  member id of the sender

@@ -43,12 +43,14 @@ func (h Hello) validate() error {
 		}
 	}
 	if !validClaim(h.Claim) {
-		return fmt.Errorf("transport: Hello.Claim is %d: use StateBlank, StateGenesis or StateLived", h.Claim)
+		return fmt.Errorf("transport: Hello.Claim is %d: use a State of raftlog", h.Claim)
 	}
 	return nil
 }
 
-func validClaim(s raftlog.State) bool { return s >= raftlog.StateBlank && s <= raftlog.StateLived }
+func validClaim(s raftlog.State) bool {
+	return s >= raftlog.StateBlank && s <= raftlog.StateQuarantined
+}
 
 // purpose says what a connection is for.
 type purpose uint8
