@@ -69,12 +69,15 @@ func asMember2(use purpose) greeting {
 	return g
 }
 
+// refuseToDial is Config.Dial of a member that reaches nobody.
+func refuseToDial(context.Context, string) (net.Conn, error) { return nil, errors.New("nothing there") }
+
 // lonely starts member 1 with a peer 2 that is not there.
 func lonely(t *testing.T, configure func(*Config)) *node {
 	t.Helper()
 	return startCluster(t, 1, func(c *Config) {
 		c.Peers = map[uint64]string{2: "nowhere"}
-		c.Dial = func(context.Context, string) (net.Conn, error) { return nil, errors.New("nothing there") }
+		c.Dial = refuseToDial
 		if configure != nil {
 			configure(c)
 		}
