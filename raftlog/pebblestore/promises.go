@@ -17,7 +17,7 @@ func (s *Store) lowerFloor(ws []*raftlog.Write, next map[raftlog.GroupID]*groupS
 			keep = w.Entries[0].GetIndex() - 1
 		}
 		if w.Install != nil {
-			keep = raftlog.GenesisIndex
+			keep = min(keep, w.Install.Index)
 		}
 		p := s.floor.promises[w.Group]
 		if p.Last > keep && next[w.Group] != nil {

@@ -62,6 +62,10 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"Install", testInstall},
 		{"InstallNeedsFile", testInstallNeedsFile},
 		{"Unrecorded", testUnrecorded},
+		{"Condemn", testCondemn},
+		{"CondemnBlank", testCondemnBlank},
+		{"Rebuild", testRebuild},
+		{"RebuildInterrupted", testRebuildInterrupted},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newDisk(t)) })
 	}

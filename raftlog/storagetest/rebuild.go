@@ -1,0 +1,249 @@
+package storagetest
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// expectCondemned checks that nothing but a rebuild can be had of a directory.
+func expectCondemned(t *testing.T, s raftlog.Storage, why string) {
+	t.Helper()
+	if got := s.Condemned(); got != why {
+		t.Fatalf("condemned because %q, want %q", got, why)
+	}
+	_, load := s.Load(A)
+	_, _, bounds := s.HistoryBounds(A)
+	_, read := s.ReadHistory(A, 1, 100)
+	_, open := s.OpenCheckpoint(A, raftlog.GenesisIndex)
+	_, list := s.Checkpoints(A)
+	_, create := s.CreateCheckpoint(A, Descriptor(A, 9, 9))
+	_, stage := s.StageCheckpoint(A, Descriptor(A, 9, 9))
+	for what, err := range map[string]error{
+		"load": load, "bounds": bounds, "read": read, "open": open, "list": list, "create": create, "stage": stage,
+		"write":     s.Write([]*raftlog.Write{Append(A, 2, 1)}),
+		"trim":      s.TrimHistory(A, 1),
+		"bootstrap": s.Bootstrap(Identity(), []raftlog.GroupID{A}, Voters),
+	} {
+		var condemned *raftlog.CondemnedError
+		id, _ := s.Identity()
+		if what == "bootstrap" && id != nil {
+			if err == nil {
+				t.Fatal("a condemned directory was bootstrapped")
+			}
+			continue // it is not blank either
+		}
+		if !errors.As(err, &condemned) || condemned.Why != why {
+			t.Fatalf("%s of a condemned directory: %v", what, err)
+		}
+	}
+	if err := s.EndRebuild(); err == nil {
+		t.Fatal("a rebuild ended that had not begun")
+	}
+	if _, _, err := s.Space(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func expectPromise(t *testing.T, s raftlog.Storage, g raftlog.GroupID, want raftlog.Promise) {
+	t.Helper()
+	got, known := s.Promise(g)
+	if diff := cmp.Diff(want, got); diff != "" || !known {
+		t.Fatalf("promise of group %d, known: %t (-want +got):\n%s", g, known, diff)
+	}
+}
+
+// Rebuild fills both groups of a condemned disk, as a member that is brought back from
+// others does: A from a checkpoint at 4 with entries 5 and 6 of term 3, B with entry 2.
+func Rebuild(t *testing.T, s raftlog.Storage) raftlog.Descriptor {
+	t.Helper()
+	Must(t, s.BeginRebuild(Identity(), []raftlog.GroupID{A, B}, Voters))
+	return Fill(t, s)
+}
+
+// Fill is Rebuild after BeginRebuild.
+func Fill(t *testing.T, s raftlog.Storage) raftlog.Descriptor {
+	t.Helper()
+	cp := checkpointOf(t, Descriptor(A, 4, 2), Chunks()...)
+	w, err := s.StageCheckpoint(A, cp)
+	if got := WriteCheckpoint(t, w, err, Chunks()...); !got.Equal(cp) {
+		t.Fatalf("staged as %+v", got)
+	}
+	Must(t, s.Write([]*raftlog.Write{
+		{Group: A, Install: &cp, Entries: Entries(5, 3, 3), HardState: &raftlog.HardState{Term: 3, Vote: 3, Commit: 4}},
+		{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("filled")}}},
+		Append(B, 2, 3),
+	}))
+	return cp
+}
+
+// ExpectRebuilt checks for what Fill has stored.
+func ExpectRebuilt(t *testing.T, s raftlog.Storage, cp raftlog.Descriptor) {
+	t.Helper()
+	if why := s.Condemned(); why != "" {
+		t.Fatalf("still condemned: %s", why)
+	}
+	l := expectLog(t, s, A, Entries(5, 3, 3)...)
+	if l.HardState != (raftlog.HardState{Term: 3, Vote: 3, Commit: 4}) || !l.Newest().Equal(cp) || len(l.Checkpoints) != 1 {
+		t.Fatalf("rebuilt: %+v", l)
+	}
+	expectLog(t, s, B, Entries(2, 3)...)
+	expectChunks(t, s, cp, Chunks()...)
+	rs, err := s.ReadHistory(A, 1, 100)
+	Must(t, err)
+	if diff := cmp.Diff([]raftlog.Record{{Seq: 1, Data: []byte("filled")}}, rs); diff != "" {
+		t.Fatalf("rebuilt history (-want +got):\n%s", diff)
+	}
+	expectPromise(t, s, A, raftlog.Promise{Last: 6, Term: 3, Vote: 3})
+	expectPromise(t, s, B, raftlog.Promise{Last: 2, Term: 3, Vote: 1})
+}
+
+// checkpointOf computes the descriptor of a checkpoint that another member has.
+func checkpointOf(t *testing.T, d raftlog.Descriptor, chunks ...[]byte) raftlog.Descriptor {
+	t.Helper()
+	enc, err := raftlog.NewFileEncoder(d)
+	Must(t, err)
+	enc.Header()
+	for _, c := range chunks {
+		_, err := enc.Frame(c)
+		Must(t, err)
+	}
+	_, d = enc.Trailer()
+	return d
+}
+
+func testCondemn(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	if why := s.Condemned(); why != "" {
+		t.Fatalf("a sound directory is condemned: %s", why)
+	}
+	if err := s.BeginRebuild(Identity(), []raftlog.GroupID{A, B}, Voters); err == nil {
+		t.Fatal("a sound directory was rebuilt")
+	}
+	if err := s.Condemn(""); err == nil {
+		t.Fatal("condemned without a reason")
+	}
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 2, 2), Append(B, 2, 3)}))
+	Must(t, s.Condemn("entry 3 is damaged"))
+	Must(t, s.Condemn("it was wiped"))
+	for range 2 {
+		expectCondemned(t, s, "entry 3 is damaged")
+		expectPromise(t, s, A, raftlog.Promise{Last: 4, Term: 2, Vote: 1})
+		expectPromise(t, s, B, raftlog.Promise{Last: 2, Term: 3, Vote: 1})
+		if _, known := s.Promise(77); known {
+			t.Fatal("something was promised for a group that is not there")
+		}
+		id, err := s.Identity()
+		Must(t, err)
+		want := Identity()
+		if diff := cmp.Diff(&want, id); diff != "" {
+			t.Fatalf("identity of a condemned directory (-want +got):\n%s", diff)
+		}
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	Must(t, s.Close())
+}
+
+func testCondemnBlank(t *testing.T, d Disk) {
+	s := d.Open(t)
+	Must(t, s.Condemn("blank in a cluster that has lived"))
+	for range 2 {
+		expectCondemned(t, s, "blank in a cluster that has lived")
+		if _, known := s.Promise(A); known {
+			t.Fatal("a blank directory knows what it has promised")
+		}
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	cp := Rebuild(t, s)
+	Must(t, s.EndRebuild())
+	for range 2 {
+		ExpectRebuilt(t, s, cp)
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	Must(t, s.Close())
+}
+
+func testRebuild(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 1, 3, 3), Append(B, 2, 3)}))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("old")}, {Seq: 2, Data: []byte("old")}}, Sync: true}}))
+	old := create(t, s, Descriptor(A, 3, 1), []byte("old"))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &old, Sync: true}}))
+	Must(t, s.Condemn("damaged"))
+	Must(t, s.BeginRebuild(Identity(), []raftlog.GroupID{A, B}, Voters))
+	if _, err := s.Load(A); err == nil {
+		t.Fatal("a half-built group was loaded")
+	}
+	if _, err := s.CreateCheckpoint(A, Descriptor(A, 3, 1)); err == nil {
+		t.Fatal("a half-built group makes a checkpoint")
+	}
+	if _, last, err := s.HistoryBounds(A); last != 0 || err != nil {
+		t.Fatalf("history of an empty group ends at %d, %v", last, err)
+	}
+	expectNoCheckpoint(t, s, A, 3)
+	expectCheckpoints(t, s, A, raftlog.GenesisIndex)
+	for _, step := range []struct {
+		what  string
+		write *raftlog.Write
+	}{
+		{"term", &raftlog.Write{Group: A, Entries: Entries(2, 3, 3, 3, 3, 3), HardState: &raftlog.HardState{Term: 2, Vote: 1}}},
+		{"vote", &raftlog.Write{Group: A, HardState: &raftlog.HardState{Term: 3}}},
+	} {
+		Must(t, s.Write([]*raftlog.Write{step.write, {Group: B, Sync: true}}))
+		var short *raftlog.ShortError
+		if err := s.EndRebuild(); !errors.As(err, &short) || short.What != step.what || short.Group != A {
+			t.Fatalf("end of a rebuild with too little (%s): %v", step.what, err)
+		}
+		if s.Condemned() == "" {
+			t.Fatal("a refused end has ended the condemnation")
+		}
+	}
+	cp := Rebuild(t, s) // once more, from the start
+	Must(t, s.EndRebuild())
+	if err := s.EndRebuild(); err == nil {
+		t.Fatal("a rebuild ended twice")
+	}
+	for range 2 {
+		ExpectRebuilt(t, s, cp)
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	Must(t, s.Write([]*raftlog.Write{Append(A, 7, 4)}))
+	expectLog(t, s, A, Entries(5, 3, 3, 4)...)
+	Must(t, s.Condemn("again"))
+	expectPromise(t, s, A, raftlog.Promise{Last: 7, Term: 4, Vote: 1})
+	Must(t, s.Close())
+}
+
+// testRebuildInterrupted checks that what a rebuild has written is void until its end.
+func testRebuildInterrupted(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1), Append(B, 2, 2)}))
+	Must(t, s.Condemn("damaged"))
+	Rebuild(t, s)
+	d.Crash(t)
+	s = d.Open(t)
+	for range 2 {
+		expectCondemned(t, s, "damaged")
+		expectPromise(t, s, A, raftlog.Promise{Last: 3, Term: 1, Vote: 1})
+		Must(t, s.BeginRebuild(Identity(), []raftlog.GroupID{A, B}, Voters))
+		expectNoCheckpoint(t, s, A, 4)
+		if _, last, err := s.HistoryBounds(A); last != 0 || err != nil {
+			t.Fatalf("history of a rebuild that begins again ends at %d, %v", last, err)
+		}
+		Fill(t, s)
+		Must(t, s.Close()) // a clean stop does not end it either
+		s = d.Open(t)
+	}
+	cp := Rebuild(t, s)
+	Must(t, s.EndRebuild())
+	d.Crash(t)
+	s = d.Open(t)
+	ExpectRebuilt(t, s, cp)
+	Must(t, s.Close())
+}
