@@ -296,7 +296,12 @@ type MemberStatus struct {
 	// Open subscriptions.
 	Subscribers uint32 `protobuf:"varint,11,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
 	// Memory that the process holds for its heap, stacks and runtime, in bytes.
-	MemoryBytes   uint64 `protobuf:"varint,12,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	MemoryBytes uint64 `protobuf:"varint,12,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// Set while the member is in quarantine: it lost data that others counted on
+	// and takes part in nothing until it has been rebuilt from them.
+	Quarantine *Quarantine `protobuf:"bytes,13,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
+	// What the member found wrong by comparing its checkpoints with others'.
+	Divergences   []*Divergence `protobuf:"bytes,14,rep,name=divergences,proto3" json:"divergences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -415,6 +420,176 @@ func (x *MemberStatus) GetMemoryBytes() uint64 {
 	return 0
 }
 
+func (x *MemberStatus) GetQuarantine() *Quarantine {
+	if x != nil {
+		return x.Quarantine
+	}
+	return nil
+}
+
+func (x *MemberStatus) GetDivergences() []*Divergence {
+	if x != nil {
+		return x.Divergences
+	}
+	return nil
+}
+
+// Quarantine says why a member takes part in nothing, and how far it is.
+type Quarantine struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it lost, or what is damaged.
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The member that it is being rebuilt from; 0: none yet.
+	SourceMemberId uint64 `protobuf:"varint,2,opt,name=source_member_id,json=sourceMemberId,proto3" json:"source_member_id,omitempty"`
+	// How much of it is done.
+	Percent uint32 `protobuf:"varint,3,opt,name=percent,proto3" json:"percent,omitempty"`
+	// What it waits for while there is no such member.
+	WaitingFor string `protobuf:"bytes,4,opt,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"`
+	// So many members are in quarantine that the rest is no majority: it does not end
+	// by itself.
+	Stuck         bool `protobuf:"varint,5,opt,name=stuck,proto3" json:"stuck,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quarantine) Reset() {
+	*x = Quarantine{}
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quarantine) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quarantine) ProtoMessage() {}
+
+func (x *Quarantine) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
+func (*Quarantine) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Quarantine) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Quarantine) GetSourceMemberId() uint64 {
+	if x != nil {
+		return x.SourceMemberId
+	}
+	return 0
+}
+
+func (x *Quarantine) GetPercent() uint32 {
+	if x != nil {
+		return x.Percent
+	}
+	return 0
+}
+
+func (x *Quarantine) GetWaitingFor() string {
+	if x != nil {
+		return x.WaitingFor
+	}
+	return ""
+}
+
+func (x *Quarantine) GetStuck() bool {
+	if x != nil {
+		return x.Stuck
+	}
+	return false
+}
+
+// Divergence says that two members wrote different checkpoints of one revision.
+type Divergence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// The revision.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The member that differs from a majority; 0 if there is no majority.
+	MemberId uint64 `protobuf:"varint,3,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The members that were compared, the ones with the same hash together.
+	Description   string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Divergence) Reset() {
+	*x = Divergence{}
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Divergence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Divergence) ProtoMessage() {}
+
+func (x *Divergence) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Divergence.ProtoReflect.Descriptor instead.
+func (*Divergence) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Divergence) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *Divergence) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Divergence) GetMemberId() uint64 {
+	if x != nil {
+		return x.MemberId
+	}
+	return 0
+}
+
+func (x *Divergence) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
 // StreamStatus is a member's part in one stream.
 type StreamStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -460,7 +635,7 @@ type StreamStatus struct {
 
 func (x *StreamStatus) Reset() {
 	*x = StreamStatus{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +647,7 @@ func (x *StreamStatus) String() string {
 func (*StreamStatus) ProtoMessage() {}
 
 func (x *StreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +660,7 @@ func (x *StreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatus.ProtoReflect.Descriptor instead.
 func (*StreamStatus) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{3}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StreamStatus) GetStream() Stream {
@@ -624,7 +799,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +811,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +824,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Alarm) GetSeverity() Severity {
@@ -694,7 +869,7 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\tmember_id\x18\x04 \x01(\x04R\bmemberId\x12<\n" +
 	"\amembers\x18\x05 \x03(\v2\".heliosdb.metadata.v1.MemberStatusR\amembers\x123\n" +
 	"\x06alarms\x18\x06 \x03(\v2\x1b.heliosdb.metadata.v1.AlarmR\x06alarms\x12:\n" +
-	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\"\xd5\x03\n" +
+	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\"\xdb\x04\n" +
 	"\fMemberStatus\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12!\n" +
@@ -711,7 +886,25 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\x17supported_feature_level\x18\n" +
 	" \x01(\rR\x15supportedFeatureLevel\x12 \n" +
 	"\vsubscribers\x18\v \x01(\rR\vsubscribers\x12!\n" +
-	"\fmemory_bytes\x18\f \x01(\x04R\vmemoryBytes\"\x8b\x05\n" +
+	"\fmemory_bytes\x18\f \x01(\x04R\vmemoryBytes\x12@\n" +
+	"\n" +
+	"quarantine\x18\r \x01(\v2 .heliosdb.metadata.v1.QuarantineR\n" +
+	"quarantine\x12B\n" +
+	"\vdivergences\x18\x0e \x03(\v2 .heliosdb.metadata.v1.DivergenceR\vdivergences\"\x9f\x01\n" +
+	"\n" +
+	"Quarantine\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12(\n" +
+	"\x10source_member_id\x18\x02 \x01(\x04R\x0esourceMemberId\x12\x18\n" +
+	"\apercent\x18\x03 \x01(\rR\apercent\x12\x1f\n" +
+	"\vwaiting_for\x18\x04 \x01(\tR\n" +
+	"waitingFor\x12\x14\n" +
+	"\x05stuck\x18\x05 \x01(\bR\x05stuck\"\x9d\x01\n" +
+	"\n" +
+	"Divergence\x124\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x1b\n" +
+	"\tmember_id\x18\x03 \x01(\x04R\bmemberId\x12 \n" +
+	"\vdescription\x18\x04 \x01(\tR\vdescription\"\x8b\x05\n" +
 	"\fStreamStatus\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12.\n" +
 	"\x04role\x18\x02 \x01(\x0e2\x1a.heliosdb.metadata.v1.RoleR\x04role\x12\x12\n" +
@@ -763,37 +956,42 @@ func file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP() []byte {
 }
 
 var file_heliosdb_metadata_v1_cluster_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_heliosdb_metadata_v1_cluster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_heliosdb_metadata_v1_cluster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_heliosdb_metadata_v1_cluster_service_proto_goTypes = []any{
 	(Role)(0),                     // 0: heliosdb.metadata.v1.Role
 	(Severity)(0),                 // 1: heliosdb.metadata.v1.Severity
 	(*StatusRequest)(nil),         // 2: heliosdb.metadata.v1.StatusRequest
 	(*StatusResponse)(nil),        // 3: heliosdb.metadata.v1.StatusResponse
 	(*MemberStatus)(nil),          // 4: heliosdb.metadata.v1.MemberStatus
-	(*StreamStatus)(nil),          // 5: heliosdb.metadata.v1.StreamStatus
-	(*Alarm)(nil),                 // 6: heliosdb.metadata.v1.Alarm
-	(*Position)(nil),              // 7: heliosdb.metadata.v1.Position
-	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
-	(Stream)(0),                   // 9: heliosdb.metadata.v1.Stream
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Quarantine)(nil),            // 5: heliosdb.metadata.v1.Quarantine
+	(*Divergence)(nil),            // 6: heliosdb.metadata.v1.Divergence
+	(*StreamStatus)(nil),          // 7: heliosdb.metadata.v1.StreamStatus
+	(*Alarm)(nil),                 // 8: heliosdb.metadata.v1.Alarm
+	(*Position)(nil),              // 9: heliosdb.metadata.v1.Position
+	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
+	(Stream)(0),                   // 11: heliosdb.metadata.v1.Stream
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_heliosdb_metadata_v1_cluster_service_proto_depIdxs = []int32{
 	4,  // 0: heliosdb.metadata.v1.StatusResponse.members:type_name -> heliosdb.metadata.v1.MemberStatus
-	6,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
-	7,  // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
-	8,  // 3: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
-	5,  // 4: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
-	9,  // 5: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
-	0,  // 6: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
-	10, // 7: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
-	1,  // 8: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
-	2,  // 9: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
-	3,  // 10: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	8,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
+	9,  // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
+	10, // 3: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
+	7,  // 4: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
+	5,  // 5: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
+	6,  // 6: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
+	11, // 7: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
+	11, // 8: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
+	0,  // 9: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
+	12, // 10: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 11: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
+	2,  // 12: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
+	3,  // 13: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
+	13, // [13:14] is the sub-list for method output_type
+	12, // [12:13] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_cluster_service_proto_init() }
@@ -808,7 +1006,7 @@ func file_heliosdb_metadata_v1_cluster_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_cluster_service_proto_rawDesc), len(file_heliosdb_metadata_v1_cluster_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

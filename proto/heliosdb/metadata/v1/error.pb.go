@@ -93,6 +93,9 @@ const (
 	ErrorReason_ERROR_REASON_CANCELED ErrorReason = 29
 	// UNAVAILABLE: the node is being taken offline or brought online; beat again.
 	ErrorReason_ERROR_REASON_LEASE_CHANGING ErrorReason = 30
+	// UNAVAILABLE: the member lost data that others counted on and is being
+	// rebuilt from them; ask another.
+	ErrorReason_ERROR_REASON_QUARANTINED ErrorReason = 31
 )
 
 // Enum value maps for ErrorReason.
@@ -129,6 +132,7 @@ var (
 		28: "ERROR_REASON_DEADLINE",
 		29: "ERROR_REASON_CANCELED",
 		30: "ERROR_REASON_LEASE_CHANGING",
+		31: "ERROR_REASON_QUARANTINED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -162,6 +166,7 @@ var (
 		"ERROR_REASON_DEADLINE":            28,
 		"ERROR_REASON_CANCELED":            29,
 		"ERROR_REASON_LEASE_CHANGING":      30,
+		"ERROR_REASON_QUARANTINED":         31,
 	}
 )
 
@@ -246,7 +251,7 @@ const file_heliosdb_metadata_v1_error_proto_rawDesc = "" +
 	" heliosdb/metadata/v1/error.proto\x12\x14heliosdb.metadata.v1\"/\n" +
 	"\x0eOutcomeUnknown\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tR\trequestId*\xd6\a\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId*\xf4\a\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -279,7 +284,8 @@ const file_heliosdb_metadata_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_INTERNAL\x10\x1b\x12\x19\n" +
 	"\x15ERROR_REASON_DEADLINE\x10\x1c\x12\x19\n" +
 	"\x15ERROR_REASON_CANCELED\x10\x1d\x12\x1f\n" +
-	"\x1bERROR_REASON_LEASE_CHANGING\x10\x1eBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\x1bERROR_REASON_LEASE_CHANGING\x10\x1e\x12\x1c\n" +
+	"\x18ERROR_REASON_QUARANTINED\x10\x1fBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_error_proto_rawDescOnce sync.Once

@@ -262,6 +262,557 @@ func (x *CheckpointChunkRequest) GetChunk() uint32 {
 	return 0
 }
 
+// CheckpointGivenUp tells a leader that the member will not take the checkpoint
+// that it was offered, so that the leader offers again at once.
+type CheckpointGivenUp struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// Log index of the checkpoint; 0: any.
+	Index         uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointGivenUp) Reset() {
+	*x = CheckpointGivenUp{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointGivenUp) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointGivenUp) ProtoMessage() {}
+
+func (x *CheckpointGivenUp) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointGivenUp.ProtoReflect.Descriptor instead.
+func (*CheckpointGivenUp) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *CheckpointGivenUp) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *CheckpointGivenUp) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+// RebuildOfferRequest is a question of a member in quarantine: what can it be
+// rebuilt from?
+type RebuildOfferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// Number of the question, to be handed back.
+	Round         uint64 `protobuf:"varint,2,opt,name=round,proto3" json:"round,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildOfferRequest) Reset() {
+	*x = RebuildOfferRequest{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildOfferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildOfferRequest) ProtoMessage() {}
+
+func (x *RebuildOfferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildOfferRequest.ProtoReflect.Descriptor instead.
+func (*RebuildOfferRequest) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RebuildOfferRequest) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *RebuildOfferRequest) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+// RebuildOfferAnswer is any member's answer to it.
+type RebuildOfferAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the question.
+	Round uint64 `protobuf:"varint,1,opt,name=round,proto3" json:"round,omitempty"`
+	// The member is in quarantine itself; the rest is empty.
+	Quarantined bool `protobuf:"varint,2,opt,name=quarantined,proto3" json:"quarantined,omitempty"`
+	// Its Raft term.
+	Term uint64 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	// The leader that it knows; 0: none.
+	Leader uint64 `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
+	// Of a leader that was confirmed after the question had come.
+	Offer         *RebuildOffer `protobuf:"bytes,5,opt,name=offer,proto3" json:"offer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildOfferAnswer) Reset() {
+	*x = RebuildOfferAnswer{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildOfferAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildOfferAnswer) ProtoMessage() {}
+
+func (x *RebuildOfferAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildOfferAnswer.ProtoReflect.Descriptor instead.
+func (*RebuildOfferAnswer) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RebuildOfferAnswer) GetRound() uint64 {
+	if x != nil {
+		return x.Round
+	}
+	return 0
+}
+
+func (x *RebuildOfferAnswer) GetQuarantined() bool {
+	if x != nil {
+		return x.Quarantined
+	}
+	return false
+}
+
+func (x *RebuildOfferAnswer) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *RebuildOfferAnswer) GetLeader() uint64 {
+	if x != nil {
+		return x.Leader
+	}
+	return 0
+}
+
+func (x *RebuildOfferAnswer) GetOffer() *RebuildOffer {
+	if x != nil {
+		return x.Offer
+	}
+	return nil
+}
+
+// RebuildOffer is what a leader has.
+type RebuildOffer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The term that it leads.
+	Term uint64 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	// Index of its last entry.
+	Last uint64 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	// Its commit index.
+	Commit uint64 `protobuf:"varint,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	// Index just before its first entry.
+	StartIndex uint64 `protobuf:"varint,4,opt,name=start_index,json=startIndex,proto3" json:"start_index,omitempty"`
+	// Term at that index.
+	StartTerm uint64 `protobuf:"varint,5,opt,name=start_term,json=startTerm,proto3" json:"start_term,omitempty"`
+	// Its newest checkpoint, in the stored form of a descriptor.
+	Checkpoint    []byte `protobuf:"bytes,6,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildOffer) Reset() {
+	*x = RebuildOffer{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildOffer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildOffer) ProtoMessage() {}
+
+func (x *RebuildOffer) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildOffer.ProtoReflect.Descriptor instead.
+func (*RebuildOffer) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RebuildOffer) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *RebuildOffer) GetLast() uint64 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+func (x *RebuildOffer) GetCommit() uint64 {
+	if x != nil {
+		return x.Commit
+	}
+	return 0
+}
+
+func (x *RebuildOffer) GetStartIndex() uint64 {
+	if x != nil {
+		return x.StartIndex
+	}
+	return 0
+}
+
+func (x *RebuildOffer) GetStartTerm() uint64 {
+	if x != nil {
+		return x.StartTerm
+	}
+	return 0
+}
+
+func (x *RebuildOffer) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+// RebuildEntriesRequest asks a leader for entries of its log.
+type RebuildEntriesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// The term that it leads; it refuses when it leads that no more.
+	Term uint64 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	// Index of the entry before those asked for.
+	AfterIndex uint64 `protobuf:"varint,3,opt,name=after_index,json=afterIndex,proto3" json:"after_index,omitempty"`
+	// Term of that entry.
+	AfterTerm uint64 `protobuf:"varint,4,opt,name=after_term,json=afterTerm,proto3" json:"after_term,omitempty"`
+	// Index of the last entry asked for.
+	UpTo uint64 `protobuf:"varint,5,opt,name=up_to,json=upTo,proto3" json:"up_to,omitempty"`
+	// How many bytes the entries may have, unless it is one.
+	MaxBytes      uint32 `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildEntriesRequest) Reset() {
+	*x = RebuildEntriesRequest{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildEntriesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildEntriesRequest) ProtoMessage() {}
+
+func (x *RebuildEntriesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildEntriesRequest.ProtoReflect.Descriptor instead.
+func (*RebuildEntriesRequest) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RebuildEntriesRequest) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *RebuildEntriesRequest) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *RebuildEntriesRequest) GetAfterIndex() uint64 {
+	if x != nil {
+		return x.AfterIndex
+	}
+	return 0
+}
+
+func (x *RebuildEntriesRequest) GetAfterTerm() uint64 {
+	if x != nil {
+		return x.AfterTerm
+	}
+	return 0
+}
+
+func (x *RebuildEntriesRequest) GetUpTo() uint64 {
+	if x != nil {
+		return x.UpTo
+	}
+	return 0
+}
+
+func (x *RebuildEntriesRequest) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+// RebuildEntriesAnswer are the entries, in order; none while the next one is not
+// stored yet.
+type RebuildEntriesAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each an encoded raftpb.Entry.
+	Entries       [][]byte `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildEntriesAnswer) Reset() {
+	*x = RebuildEntriesAnswer{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildEntriesAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildEntriesAnswer) ProtoMessage() {}
+
+func (x *RebuildEntriesAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildEntriesAnswer.ProtoReflect.Descriptor instead.
+func (*RebuildEntriesAnswer) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RebuildEntriesAnswer) GetEntries() [][]byte {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+// CheckpointHashes are the hashes of the checkpoints that a member wrote itself.
+type CheckpointHashes struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The newest of each stream, oldest first.
+	Checkpoints   []*CheckpointHash `protobuf:"bytes,1,rep,name=checkpoints,proto3" json:"checkpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointHashes) Reset() {
+	*x = CheckpointHashes{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointHashes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointHashes) ProtoMessage() {}
+
+func (x *CheckpointHashes) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointHashes.ProtoReflect.Descriptor instead.
+func (*CheckpointHashes) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CheckpointHashes) GetCheckpoints() []*CheckpointHash {
+	if x != nil {
+		return x.Checkpoints
+	}
+	return nil
+}
+
+// CheckpointHash is the hash of one checkpoint.
+type CheckpointHash struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// Revision of the stream.
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Log index.
+	Index uint64 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	// Versions of all that the bytes depend on: only equal ones can be compared.
+	Format string `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
+	// SHA-256 of the file.
+	Hash          []byte `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointHash) Reset() {
+	*x = CheckpointHash{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointHash) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointHash) ProtoMessage() {}
+
+func (x *CheckpointHash) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointHash.ProtoReflect.Descriptor instead.
+func (*CheckpointHash) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *CheckpointHash) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *CheckpointHash) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *CheckpointHash) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *CheckpointHash) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *CheckpointHash) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
 // HistoryProbe asks a member whether its history holds a revision.
 type HistoryProbe struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -275,7 +826,7 @@ type HistoryProbe struct {
 
 func (x *HistoryProbe) Reset() {
 	*x = HistoryProbe{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -287,7 +838,7 @@ func (x *HistoryProbe) String() string {
 func (*HistoryProbe) ProtoMessage() {}
 
 func (x *HistoryProbe) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -300,7 +851,7 @@ func (x *HistoryProbe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryProbe.ProtoReflect.Descriptor instead.
 func (*HistoryProbe) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HistoryProbe) GetStream() Stream {
@@ -338,7 +889,7 @@ type ForwardedError struct {
 
 func (x *ForwardedError) Reset() {
 	*x = ForwardedError{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -350,7 +901,7 @@ func (x *ForwardedError) String() string {
 func (*ForwardedError) ProtoMessage() {}
 
 func (x *ForwardedError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -363,7 +914,7 @@ func (x *ForwardedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedError.ProtoReflect.Descriptor instead.
 func (*ForwardedError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{5}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardedError) GetReason() int32 {
@@ -421,7 +972,7 @@ type ForwardedFieldError struct {
 
 func (x *ForwardedFieldError) Reset() {
 	*x = ForwardedFieldError{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +984,7 @@ func (x *ForwardedFieldError) String() string {
 func (*ForwardedFieldError) ProtoMessage() {}
 
 func (x *ForwardedFieldError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +997,7 @@ func (x *ForwardedFieldError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedFieldError.ProtoReflect.Descriptor instead.
 func (*ForwardedFieldError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{6}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForwardedFieldError) GetField() string {
@@ -482,7 +1033,49 @@ const file_heliosdb_metadata_v1_peer_proto_rawDesc = "" +
 	"\x16CheckpointChunkRequest\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x14\n" +
-	"\x05chunk\x18\x03 \x01(\rR\x05chunk\"`\n" +
+	"\x05chunk\x18\x03 \x01(\rR\x05chunk\"_\n" +
+	"\x11CheckpointGivenUp\x124\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"a\n" +
+	"\x13RebuildOfferRequest\x124\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x14\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\"\xb2\x01\n" +
+	"\x12RebuildOfferAnswer\x12\x14\n" +
+	"\x05round\x18\x01 \x01(\x04R\x05round\x12 \n" +
+	"\vquarantined\x18\x02 \x01(\bR\vquarantined\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x16\n" +
+	"\x06leader\x18\x04 \x01(\x04R\x06leader\x128\n" +
+	"\x05offer\x18\x05 \x01(\v2\".heliosdb.metadata.v1.RebuildOfferR\x05offer\"\xae\x01\n" +
+	"\fRebuildOffer\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\x04R\x06commit\x12\x1f\n" +
+	"\vstart_index\x18\x04 \x01(\x04R\n" +
+	"startIndex\x12\x1d\n" +
+	"\n" +
+	"start_term\x18\x05 \x01(\x04R\tstartTerm\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x06 \x01(\fR\n" +
+	"checkpoint\"\xd3\x01\n" +
+	"\x15RebuildEntriesRequest\x124\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x1f\n" +
+	"\vafter_index\x18\x03 \x01(\x04R\n" +
+	"afterIndex\x12\x1d\n" +
+	"\n" +
+	"after_term\x18\x04 \x01(\x04R\tafterTerm\x12\x13\n" +
+	"\x05up_to\x18\x05 \x01(\x04R\x04upTo\x12\x1b\n" +
+	"\tmax_bytes\x18\x06 \x01(\rR\bmaxBytes\"0\n" +
+	"\x14RebuildEntriesAnswer\x12\x18\n" +
+	"\aentries\x18\x01 \x03(\fR\aentries\"Z\n" +
+	"\x10CheckpointHashes\x12F\n" +
+	"\vcheckpoints\x18\x01 \x03(\v2$.heliosdb.metadata.v1.CheckpointHashR\vcheckpoints\"\xa4\x01\n" +
+	"\x0eCheckpointHash\x124\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x16\n" +
+	"\x06format\x18\x04 \x01(\tR\x06format\x12\x12\n" +
+	"\x04hash\x18\x05 \x01(\fR\x04hash\"`\n" +
 	"\fHistoryProbe\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"\xdf\x02\n" +
@@ -513,33 +1106,47 @@ func file_heliosdb_metadata_v1_peer_proto_rawDescGZIP() []byte {
 	return file_heliosdb_metadata_v1_peer_proto_rawDescData
 }
 
-var file_heliosdb_metadata_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_heliosdb_metadata_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_heliosdb_metadata_v1_peer_proto_goTypes = []any{
 	(*ForwardedCommand)(nil),         // 0: heliosdb.metadata.v1.ForwardedCommand
 	(*ForwardedBeats)(nil),           // 1: heliosdb.metadata.v1.ForwardedBeats
 	(*ForwardedBeatAnswers)(nil),     // 2: heliosdb.metadata.v1.ForwardedBeatAnswers
 	(*CheckpointChunkRequest)(nil),   // 3: heliosdb.metadata.v1.CheckpointChunkRequest
-	(*HistoryProbe)(nil),             // 4: heliosdb.metadata.v1.HistoryProbe
-	(*ForwardedError)(nil),           // 5: heliosdb.metadata.v1.ForwardedError
-	(*ForwardedFieldError)(nil),      // 6: heliosdb.metadata.v1.ForwardedFieldError
-	nil,                              // 7: heliosdb.metadata.v1.ForwardedError.MetadataEntry
-	(Stream)(0),                      // 8: heliosdb.metadata.v1.Stream
-	(*HeartbeatRequest)(nil),         // 9: heliosdb.metadata.v1.HeartbeatRequest
-	(*StreamHeartbeatsResponse)(nil), // 10: heliosdb.metadata.v1.StreamHeartbeatsResponse
+	(*CheckpointGivenUp)(nil),        // 4: heliosdb.metadata.v1.CheckpointGivenUp
+	(*RebuildOfferRequest)(nil),      // 5: heliosdb.metadata.v1.RebuildOfferRequest
+	(*RebuildOfferAnswer)(nil),       // 6: heliosdb.metadata.v1.RebuildOfferAnswer
+	(*RebuildOffer)(nil),             // 7: heliosdb.metadata.v1.RebuildOffer
+	(*RebuildEntriesRequest)(nil),    // 8: heliosdb.metadata.v1.RebuildEntriesRequest
+	(*RebuildEntriesAnswer)(nil),     // 9: heliosdb.metadata.v1.RebuildEntriesAnswer
+	(*CheckpointHashes)(nil),         // 10: heliosdb.metadata.v1.CheckpointHashes
+	(*CheckpointHash)(nil),           // 11: heliosdb.metadata.v1.CheckpointHash
+	(*HistoryProbe)(nil),             // 12: heliosdb.metadata.v1.HistoryProbe
+	(*ForwardedError)(nil),           // 13: heliosdb.metadata.v1.ForwardedError
+	(*ForwardedFieldError)(nil),      // 14: heliosdb.metadata.v1.ForwardedFieldError
+	nil,                              // 15: heliosdb.metadata.v1.ForwardedError.MetadataEntry
+	(Stream)(0),                      // 16: heliosdb.metadata.v1.Stream
+	(*HeartbeatRequest)(nil),         // 17: heliosdb.metadata.v1.HeartbeatRequest
+	(*StreamHeartbeatsResponse)(nil), // 18: heliosdb.metadata.v1.StreamHeartbeatsResponse
 }
 var file_heliosdb_metadata_v1_peer_proto_depIdxs = []int32{
-	8,  // 0: heliosdb.metadata.v1.ForwardedCommand.stream:type_name -> heliosdb.metadata.v1.Stream
-	9,  // 1: heliosdb.metadata.v1.ForwardedBeats.beats:type_name -> heliosdb.metadata.v1.HeartbeatRequest
-	10, // 2: heliosdb.metadata.v1.ForwardedBeatAnswers.answers:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
-	8,  // 3: heliosdb.metadata.v1.CheckpointChunkRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	8,  // 4: heliosdb.metadata.v1.HistoryProbe.stream:type_name -> heliosdb.metadata.v1.Stream
-	7,  // 5: heliosdb.metadata.v1.ForwardedError.metadata:type_name -> heliosdb.metadata.v1.ForwardedError.MetadataEntry
-	6,  // 6: heliosdb.metadata.v1.ForwardedError.fields:type_name -> heliosdb.metadata.v1.ForwardedFieldError
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	16, // 0: heliosdb.metadata.v1.ForwardedCommand.stream:type_name -> heliosdb.metadata.v1.Stream
+	17, // 1: heliosdb.metadata.v1.ForwardedBeats.beats:type_name -> heliosdb.metadata.v1.HeartbeatRequest
+	18, // 2: heliosdb.metadata.v1.ForwardedBeatAnswers.answers:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
+	16, // 3: heliosdb.metadata.v1.CheckpointChunkRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	16, // 4: heliosdb.metadata.v1.CheckpointGivenUp.stream:type_name -> heliosdb.metadata.v1.Stream
+	16, // 5: heliosdb.metadata.v1.RebuildOfferRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	7,  // 6: heliosdb.metadata.v1.RebuildOfferAnswer.offer:type_name -> heliosdb.metadata.v1.RebuildOffer
+	16, // 7: heliosdb.metadata.v1.RebuildEntriesRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	11, // 8: heliosdb.metadata.v1.CheckpointHashes.checkpoints:type_name -> heliosdb.metadata.v1.CheckpointHash
+	16, // 9: heliosdb.metadata.v1.CheckpointHash.stream:type_name -> heliosdb.metadata.v1.Stream
+	16, // 10: heliosdb.metadata.v1.HistoryProbe.stream:type_name -> heliosdb.metadata.v1.Stream
+	15, // 11: heliosdb.metadata.v1.ForwardedError.metadata:type_name -> heliosdb.metadata.v1.ForwardedError.MetadataEntry
+	14, // 12: heliosdb.metadata.v1.ForwardedError.fields:type_name -> heliosdb.metadata.v1.ForwardedFieldError
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_peer_proto_init() }
@@ -555,7 +1162,7 @@ func file_heliosdb_metadata_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_peer_proto_rawDesc), len(file_heliosdb_metadata_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
