@@ -1,0 +1,184 @@
+package simulation
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// disk is a member's storage with the time that it takes. What waits while a batch is
+// under way goes into the next one, as in package member: both streams share syncs.
+type disk struct {
+	m       *member
+	pending []*raftlog.Write
+	writing []*raftlog.Write // the batch under way
+	begun   int              // counts batches, so that a crash voids the one under way
+
+	slow    time.Duration // of every batch, for a while
+	stalled bool          // no batch ends
+	full    bool          // the reserve is reached: changes are to be refused
+	broken  bool          // the next batch fails
+	lost    bool          // and nothing of it is on the disk
+}
+
+// diskSpeed is how long writes take.
+type diskSpeed struct {
+	sync time.Duration // mean
+	tail float64       // part of the batches that takes slowBy times as long
+}
+
+func drawDiskSpeed(rng *rand.Rand) diskSpeed {
+	return diskSpeed{
+		sync: pick(rng, 200*time.Microsecond, time.Millisecond, 5*time.Millisecond, 15*time.Millisecond),
+		tail: pick(rng, 0, 0, 0.01, 0.05),
+	}
+}
+
+// maxUnstored bounds the Writes that wait for a disk: raft's limits on uncommitted and
+// unacknowledged entries do, so this is far above what they allow.
+const maxUnstored = 20_000
+
+var errSync = errors.New("simulated: sync failed: input/output error")
+
+func newDisk(m *member) *disk { return &disk{m: m} }
+
+// store takes a Write of a stream.
+func (d *disk) store(w *raftlog.Write) {
+	d.pending = append(d.pending, w)
+	if len(d.pending) > maxUnstored {
+		d.m.w.violate("unbounded queue", "member %d: %d writes wait for the disk", d.m.id, len(d.pending))
+	}
+	d.begin()
+}
+
+// begin starts the next batch if the disk is idle.
+func (d *disk) begin() {
+	if d.writing != nil || len(d.pending) == 0 || d.stalled || !d.m.alive {
+		return
+	}
+	d.writing, d.pending = d.pending, nil
+	d.begun++
+	begun := d.begun
+	d.m.w.after(d.latency(), func() {
+		if d.begun == begun {
+			d.finish()
+		}
+	})
+}
+
+func (d *disk) latency() time.Duration {
+	w := d.m.w
+	speed := w.plan.disk
+	if w.quiet {
+		speed = diskSpeed{sync: time.Millisecond}
+	}
+	took := 20*time.Microsecond + around(w.rng, speed.sync)
+	if speed.tail > 0 && w.chance(speed.tail) {
+		took *= slowBy
+	}
+	if d.slow > 0 {
+		took += around(w.rng, d.slow)
+	}
+	return took
+}
+
+// finish ends the batch under way: it is stored, and the process hears of it.
+func (d *disk) finish() {
+	m := d.m
+	if d.stalled {
+		d.begun++
+		return // unstall comes back to it
+	}
+	batch := d.writing
+	d.writing = nil
+	if d.broken {
+		d.broken = false
+		if !d.lost {
+			d.write(batch)
+		}
+		m.w.fault(faultSync)
+		m.hear(func() { m.fail(errSync) })
+		return
+	}
+	if !d.write(batch) {
+		return
+	}
+	m.hear(func() {
+		d.report(batch)
+		d.begin()
+	})
+}
+
+func (d *disk) write(batch []*raftlog.Write) bool {
+	if err := d.m.store.Write(batch); err != nil {
+		d.m.w.violate("storage", "member %d: %v", d.m.id, err)
+		return false
+	}
+	d.m.w.judge.stored(d.m, batch)
+	return true
+}
+
+// report tells each stream which of its Writes are stored, in order.
+func (d *disk) report(batch []*raftlog.Write) {
+	if d.m.run == nil {
+		return
+	}
+	for _, s := range d.m.run.all() {
+		var own []*raftlog.Write
+		for _, w := range batch {
+			if w.Group == s.groupID() {
+				own = append(own, w)
+			}
+		}
+		if len(own) > 0 {
+			s.wrote(own)
+		}
+	}
+}
+
+// stall has no batch end until unstall.
+func (d *disk) stall() { d.stalled = true }
+
+func (d *disk) unstall() {
+	if !d.stalled {
+		return
+	}
+	d.stalled = false
+	if d.writing != nil {
+		d.pending = append(d.writing, d.pending...)
+		d.writing = nil
+		d.begun++
+	}
+	d.begin()
+}
+
+// low reports whether the storage's reserve is reached.
+func (d *disk) low() bool {
+	free, _, err := d.m.store.Space()
+	return err == nil && free == 0
+}
+
+// crash ends what is under way. The batch that was being written is on the disk or not;
+// of what was not synced before it, as many of the first Writes as keep says.
+func (d *disk) crash(keep int) {
+	if d.writing != nil && d.m.w.chance(0.5) {
+		d.write(d.writing)
+	}
+	d.writing, d.pending = nil, nil
+	d.begun++
+	d.broken = false
+	d.m.store.Crash(keep)
+}
+
+// close stores what is left and closes the storage: a clean stop loses nothing.
+func (d *disk) close() {
+	if left := append(d.writing, d.pending...); len(left) > 0 && !d.broken {
+		d.write(left)
+	}
+	d.writing, d.pending = nil, nil
+	if err := d.m.store.Close(); err != nil {
+		d.m.w.violate("storage", "member %d: %v", d.m.id, err)
+	}
+}
