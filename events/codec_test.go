@@ -216,24 +216,11 @@ func decodeAndUse(t *testing.T, raw []byte) {
 	t.Helper()
 	b, err := DecodeBatch(raw)
 	if err != nil {
-		_, corrupt := errors.AsType[*CorruptError](err)
-		_, unsupported := errors.AsType[*UnsupportedError](err)
-		if !corrupt && !unsupported {
-			t.Fatalf("%x: untyped error %v", raw, err)
-		}
+		wantTyped(t, err)
 		return
 	}
 	for _, c := range b.Changes {
-		if revision, id, err := ScanChange(c.Raw()); err != nil || revision != c.Revision() || string(id) != c.RequestID() {
-			t.Fatalf("%x: scanned as change %d of %q, %v", raw, revision, id, err)
-		}
-		c.Message()
-		for _, e := range c.Events() {
-			Subjects(e.Message())
-			if e.Objects() == 0 {
-				t.Fatalf("%x: an event without object", raw)
-			}
-		}
+		checkChange(t, c)
 	}
 }
 

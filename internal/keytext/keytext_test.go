@@ -1,6 +1,8 @@
 package keytext
 
 import (
+	"bytes"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -57,4 +59,24 @@ func TestFormat(t *testing.T) {
 	if got := Range(nil); got != `["", end)` {
 		t.Errorf("got %s", got)
 	}
+}
+
+// FuzzKey prints any bytes: what is printed is read as the same key.
+func FuzzKey(f *testing.F) {
+	for _, key := range []string{"", "a", " ", "0x", "0x41", "\xff", "\u00e9t\u00e9", "a\"b", strings.Repeat("k", maxShown+1)} {
+		f.Add([]byte(key))
+	}
+	f.Fuzz(func(t *testing.T, key []byte) {
+		Range(&metadatav1.KeyRange{Start: key})
+		shown := Format(key)
+		if len(key) > maxShown {
+			return
+		}
+		if text, err := strconv.Unquote(shown); err == nil {
+			shown = text
+		}
+		if got, err := Parse(shown); err != nil || !bytes.Equal(got, key) {
+			t.Fatalf("%x is printed as %s, which is read as %x, %v", key, shown, got, err)
+		}
+	})
 }

@@ -115,3 +115,30 @@ func TestStrictness(t *testing.T) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
+
+// FuzzFill takes any file, variable and argument. What is wrong is one sentence that
+// names its origin; what is taken is taken again when it is given as arguments.
+func FuzzFill(f *testing.F) {
+	f.Add([]byte("node_id: 7\nstorage_path: /x\ntick_interval: 1s # slow\nloud: true\n"), "HELIOSMETA_DATA", "/env", "--loud=false")
+	f.Add([]byte("peers:\n  1: a:1\n  2: b:2\ncors_origins: [x, y]\n"), "HELIOSMETA_NODE_ID", "3", "--node-id=2")
+	f.Add([]byte("node_id: 1\n---\nnode_id: 2\n"), "HELIOSMETA_TICK_INTERVAL", "fast", "")
+	f.Add([]byte("a: &a [*a]\nnode_id: *a\n"), "", "", "--")
+	f.Add([]byte("{\"node_id\": 1, \"cors_origins\": {\"a\": [1, {\"b\": null}]}}"), "HELIOSMETA_LOUD", "", "--cors-origins=")
+	f.Add([]byte("? [node_id]\n: 1\n<<: {loud: true}\n"), "HELIOSMETA_", "x", "-x")
+	f.Fuzz(func(t *testing.T, file []byte, name, value, argument string) {
+		var got settings
+		flags := flagsOf(&got)
+		if flags.Parse([]string{argument}) != nil {
+			return
+		}
+		err := Fill(flags, Source{LookupEnv: env(name, value), FileName: "f.yaml", FileText: file, Keys: keys})
+		if err == nil {
+			return
+		}
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			if !strings.HasPrefix(line, "f.yaml:") && !strings.HasPrefix(line, "environment variable "+name) {
+				t.Fatalf("the error names no origin: %q", err)
+			}
+		}
+	})
+}

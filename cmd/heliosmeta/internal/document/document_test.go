@@ -167,13 +167,31 @@ func TestBadDocuments(t *testing.T) {
 	}
 }
 
+// FuzzDecode takes any file of documents. What is wrong is one sentence that names
+// the file; what is taken is a message that can be sent.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(everything))
+	for _, name := range []string{"topology.yaml", "vectors.yaml"} {
+		text, err := fs.ReadFile(examples.Files, name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
 	f.Add([]byte(`{"kind": "Shard", "start": "0x"}{}`))
+	f.Add([]byte("kind: Table\nname: t\ncolumns: &c [{name: a, type: INT8}]\nprimary_key: *c\n"))
+	f.Add([]byte("a: &a [*a]\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var set Set
-		if err := set.Decode("f", text); err != nil && !strings.HasPrefix(err.Error(), "f") {
-			t.Errorf("the error does not name the file: %v", err)
+		if err := set.Decode("f", text); err != nil {
+			if !strings.HasPrefix(err.Error(), "f:") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("the error is no sentence that names the file: %v", err)
+			}
+			return
+		}
+		whole := &metadatav1.SnapshotChunk{Namespaces: set.Namespaces, Tables: set.Tables, Nodes: set.Nodes, Shards: set.Shards}
+		if _, err := proto.Marshal(whole); err != nil {
+			t.Errorf("%v cannot be sent: %v", whole, err)
 		}
 	})
 }

@@ -1,0 +1,116 @@
+package events
+
+import (
+	"errors"
+	"testing"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// FuzzDecodeChange takes any bytes for a logged change. What decodes says the same
+// on every way that a reader may take to it.
+func FuzzDecodeChange(f *testing.F) {
+	for _, s := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
+		f.Add(sampleChange(s).Raw())
+	}
+	for i, m := range samples() {
+		f.Add(Seal(Header{Revision: uint64(i + 1), Time: noon}, []Event{New(m)}).Raw())
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		c, err := DecodeChange(raw)
+		if err != nil {
+			wantTyped(t, err)
+			return
+		}
+		checkChange(t, c)
+	})
+}
+
+// FuzzEvent hands any event to the steps between feature levels, as a member meets
+// those that an older one logged.
+func FuzzEvent(f *testing.F) {
+	for _, m := range samples() {
+		f.Add(uint32(FeatureLevel), New(m).Raw())
+	}
+	f.Fuzz(func(t *testing.T, level uint32, raw []byte) {
+		var m metadatav1.Event
+		if proto.Unmarshal(raw, &m) != nil {
+			return
+		}
+		before := proto.CloneOf(&m)
+		after := Upcast(level, &m)
+		if !proto.Equal(before, &m) {
+			t.Fatal("the old event was changed")
+		}
+		if (StreamOf(after) == metadatav1.Stream_STREAM_UNSPECIFIED) != (StreamOf(before) == metadatav1.Stream_STREAM_UNSPECIFIED) {
+			t.Fatalf("an event of %v became one of %v", StreamOf(before), StreamOf(after))
+		}
+		Subjects(after)
+	})
+}
+
+// FuzzHistoryRecord takes any bytes for what the history keeps of a change.
+func FuzzHistoryRecord(f *testing.F) {
+	for _, s := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
+		raw, err := proto.Marshal(&metadatav1.HistoryRecord{
+			Change: sampleChange(s).Raw(), Digest: make([]byte, len(Digest{})), LogIndex: 9, LogTerm: 2,
+		})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var stored metadatav1.HistoryRecord
+		if proto.Unmarshal(raw, &stored) != nil {
+			return
+		}
+		c, err := DecodeChange(stored.GetChange())
+		if err != nil {
+			wantTyped(t, err)
+			return
+		}
+		checkChange(t, c)
+	})
+}
+
+func wantTyped(t *testing.T, err error) {
+	t.Helper()
+	_, corrupt := errors.AsType[*CorruptError](err)
+	_, unsupported := errors.AsType[*UnsupportedError](err)
+	if !corrupt && !unsupported {
+		t.Fatalf("untyped error %v", err)
+	}
+}
+
+// checkChange uses a decoded change as readers do.
+func checkChange(t *testing.T, c *Change) {
+	t.Helper()
+	revision, id, err := ScanChange(c.Raw())
+	if err != nil || revision != c.Revision() || string(id) != c.RequestID() {
+		t.Fatalf("%x: scanned as change %d of %q, %v", c.Raw(), revision, id, err)
+	}
+	for _, e := range c.Events() {
+		Subjects(e.Message())
+		if e.Objects() == 0 {
+			t.Fatalf("%x: an event without object", c.Raw())
+		}
+	}
+	// As a subscriber gets it.
+	wire, err := proto.Marshal(c.Message())
+	if err != nil {
+		t.Fatalf("%x cannot be sent: %v", c.Raw(), err)
+	}
+	var received metadatav1.Change
+	if err := proto.Unmarshal(wire, &received); err != nil {
+		t.Fatalf("%x cannot be received: %v", c.Raw(), err)
+	}
+	again, err := FromMessage(&received)
+	if err != nil {
+		t.Fatalf("%x is refused by a subscriber: %v", c.Raw(), err)
+	}
+	if again.Revision() != c.Revision() || again.Stream() != c.Stream() || len(again.Events()) != len(c.Events()) {
+		t.Fatalf("%x arrives as change %d of %v with %d events", c.Raw(), again.Revision(), again.Stream(), len(again.Events()))
+	}
+}
