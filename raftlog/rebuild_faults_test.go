@@ -1,0 +1,522 @@
+package raftlog_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"testing/cryptotest"
+
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/memstore"
+	pb "go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// Ways to break the rules of a rebuild.
+const (
+	mutantNoRebuild   = "start blank instead of being rebuilt"
+	mutantUnconfirmed = "offer without a ReadIndex round"
+	mutantShort       = "offer the log up to the commit index only"
+	mutantTermBack    = "forget the promised term and vote"
+)
+
+// ward is a cluster whose members lose what they had and are rebuilt.
+type ward struct {
+	*cluster
+	patients map[uint64]*patient
+	mail     []func() // questions and answers on their way
+	rounds   []confirmation
+	flaw     string
+}
+
+// patient is a member in quarantine.
+type patient struct {
+	r      *raftlog.Rebuild
+	staged raftlog.CheckpointWriter
+	todo   []func() error // what the storage has to do, in order
+}
+
+// confirmation is a leader that waits for its ReadIndex round before it offers.
+type confirmation struct {
+	m    *member
+	g    *raftlog.Group
+	read uint64
+	term uint64
+	to   uint64
+	q    raftlog.OfferRequest
+}
+
+func newWard(t testing.TB, seed uint64, n int) *ward {
+	return &ward{cluster: newCluster(t, seed, n), patients: map[uint64]*patient{}}
+}
+
+// admissible reports whether one more may lose its disk: a majority has to survive.
+func (w *ward) admissible(m *member) bool {
+	n := len(w.ids)
+	return w.patients[m.id] == nil && len(w.patients)+1 <= n-(n/2+1)
+}
+
+// lose takes from a member what a disk can lose and puts it into quarantine.
+func (w *ward) lose(m *member) {
+	if !w.admissible(m) {
+		return
+	}
+	if m.up {
+		w.crash(m)
+	}
+	// The connections of a process end with it.
+	w.net = slices.DeleteFunc(w.net, func(msg *pb.Message) bool { return msg.GetTo() == m.id })
+	m.writes, m.commits, m.snap = nil, nil, nil
+	why := "damaged"
+	switch w.rng.IntN(3) {
+	case 0:
+		m.store.LoseTail(testGroup, 1+w.rng.IntN(20))
+		why = "short"
+	case 1:
+		m.store = memstore.New(fmt.Sprint("disk-", m.id, "-new"))
+		why = "wiped"
+	}
+	w.note("lose", m.id, why)
+	w.counts["lose: "+why]++
+	if w.flaw == mutantNoRebuild {
+		m.store = memstore.New(fmt.Sprint("disk-", m.id, "-new"))
+		w.must(m.store.Bootstrap(w.identity(m.id), []raftlog.GroupID{testGroup}, w.ids))
+		return
+	}
+	w.must(m.store.Condemn(why))
+	w.gaps[m.id] = true
+	w.admit(m)
+}
+
+func (w *ward) identity(id uint64) raftlog.Identity {
+	return raftlog.Identity{Format: raftlog.IdentityFormat, ClusterName: "test", Member: id}
+}
+
+func (w *ward) must(err error) {
+	if err != nil {
+		w.violate("%v", err)
+	}
+}
+
+// admit begins a rebuild, at first or after a crash inside one.
+func (w *ward) admit(m *member) {
+	w.must(m.store.BeginRebuild(w.identity(m.id), []raftlog.GroupID{testGroup}, w.ids))
+	p, known := m.store.Promise(testGroup)
+	r, err := raftlog.NewRebuild(raftlog.RebuildConfig{
+		Group: testGroup, Member: m.id, Voters: w.ids, Promise: p, Known: known, Seed: w.rng.Uint64(),
+		AskTicks: 3, EntriesTicks: 3, EntriesTries: 3, BatchBytes: 200, Receiver: raftlog.ReceiverLimits{Window: 2, Ticks: 2, Tries: 3},
+	})
+	w.must(err)
+	w.patients[m.id] = &patient{r: r}
+	w.treat(m)
+}
+
+// treat takes everything the machine wants.
+func (w *ward) treat(m *member) {
+	p := w.patients[m.id]
+	for {
+		out, more := p.r.Ready()
+		if !more {
+			return
+		}
+		for _, q := range out.Offers {
+			w.mail = append(w.mail, func() { w.askOffer(m.id, q) })
+		}
+		for _, q := range out.Chunks {
+			w.mail = append(w.mail, func() { w.askChunk(m.id, q) })
+		}
+		if q := out.Entries; q != nil {
+			w.mail = append(w.mail, func() { w.askEntries(m.id, *q) })
+		}
+		if out.Stores() {
+			if len(p.todo) > 0 {
+				w.violate("member %d: a second storage part before the first one was done", m.id)
+			}
+			p.todo = w.storageJobs(m, p, out)
+		}
+	}
+}
+
+func (w *ward) storageJobs(m *member, p *patient, out raftlog.RebuildOutput) (jobs []func() error) {
+	if out.Abort {
+		jobs = append(jobs, func() error { return p.staged.Abort() })
+	}
+	if d := out.Stage; d != nil {
+		jobs = append(jobs, func() (err error) {
+			p.staged, err = m.store.StageCheckpoint(testGroup, *d)
+			return err
+		})
+	}
+	for _, chunk := range out.Append {
+		jobs = append(jobs, func() error { return p.staged.WriteChunk(chunk) })
+	}
+	if out.Commit {
+		jobs = append(jobs, func() error {
+			_, err := p.staged.Commit()
+			return err
+		})
+	}
+	if wr := out.Write; wr != nil {
+		if hs := wr.HardState; hs != nil && w.flaw == mutantTermBack {
+			back := *hs
+			back.Term, back.Vote = max(back.Term-1, 1), 0
+			wr.HardState = &back
+		}
+		jobs = append(jobs, func() error {
+			w.must(m.store.Write([]*raftlog.Write{wr}))
+			return nil
+		})
+	}
+	return jobs
+}
+
+// nurse does one thing for a patient: storage, time, or a crash in the middle.
+func (w *ward) nurse(m *member) {
+	p := w.patients[m.id]
+	switch {
+	case w.rng.IntN(150) == 0:
+		w.note("crash inside a rebuild", m.id)
+		m.store.Crash(w.rng.IntN(m.store.Unsynced() + 1))
+		if m.store.Condemned() == "" {
+			w.violate("member %d: a crash ended the condemnation", m.id)
+		}
+		w.admit(m)
+		return
+	case len(p.todo) > 0:
+		job := p.todo[0]
+		p.todo = p.todo[1:]
+		if err := job(); err != nil {
+			p.todo = nil
+			p.r.Stored(err)
+		} else if len(p.todo) == 0 {
+			p.r.Stored(nil)
+		}
+	case w.rng.IntN(3) == 0:
+		p.r.Tick()
+	}
+	w.treat(m)
+	if p.r.Done() {
+		w.must(w.discharge(m))
+	}
+}
+
+func (w *ward) discharge(m *member) error {
+	if w.flaw == mutantTermBack { // the storage notices, if the floor knows
+		_ = m.store.EndRebuild()
+		if m.store.Condemned() != "" {
+			return fmt.Errorf("member %d: the storage refused a term below its floor", m.id)
+		}
+	} else if err := m.store.EndRebuild(); err != nil {
+		return err
+	}
+	delete(w.patients, m.id)
+	w.note("rebuilt", m.id)
+	w.start(m)
+	return nil
+}
+
+// back puts an answer to a patient into the mail.
+func (w *ward) back(from, to uint64, answer func(*raftlog.Rebuild) error) {
+	w.mail = append(w.mail, func() {
+		p := w.patients[to]
+		if p == nil || w.cut[[2]uint64{from, to}] {
+			return
+		}
+		w.must(answer(p.r))
+		w.treat(w.members[to])
+	})
+}
+
+// reaches reports whether a question arrives.
+func (w *ward) reaches(from, to uint64) bool {
+	return !w.cut[[2]uint64{from, to}] && (w.members[to].up || w.patients[to] != nil)
+}
+
+func (w *ward) askOffer(from uint64, q raftlog.OfferRequest) {
+	if !w.reaches(from, q.To) {
+		return
+	}
+	m := w.members[q.To]
+	if w.patients[q.To] != nil {
+		w.back(q.To, from, func(r *raftlog.Rebuild) error {
+			return r.Offered(q.To, raftlog.OfferAnswer{Round: q.Round, Quarantined: true})
+		})
+		return
+	}
+	st := m.g.Status()
+	if st.Role != raftlog.Leader {
+		w.back(q.To, from, func(r *raftlog.Rebuild) error {
+			return r.Offered(q.To, raftlog.OfferAnswer{Round: q.Round, Term: st.Term, Leader: st.Leader})
+		})
+		return
+	}
+	c := confirmation{m: m, g: m.g, term: st.Term, to: from, q: q}
+	if w.flaw != mutantUnconfirmed {
+		w.readID++
+		c.read = w.readID
+		if m.g.ReadIndex(c.read) != nil {
+			return
+		}
+		m.reads[c.read] = w.maxIndex
+		w.drain(m)
+	}
+	w.rounds = append(w.rounds, c)
+}
+
+// confirm lets leaders offer whose round has come back.
+func (w *ward) confirm() {
+	w.rounds = slices.DeleteFunc(w.rounds, func(c confirmation) bool {
+		if !c.m.up || c.m.g != c.g {
+			return true
+		}
+		if _, waits := c.m.reads[c.read]; waits {
+			return false
+		}
+		offer, err := c.g.Offer(c.term)
+		if err != nil {
+			return true
+		}
+		if w.flaw == mutantShort {
+			offer.Last = max(offer.Commit, offer.Checkpoint.Index)
+		}
+		w.counts["offer"]++
+		w.back(c.q.To, c.to, func(r *raftlog.Rebuild) error {
+			return r.Offered(c.q.To, raftlog.OfferAnswer{Round: c.q.Round, Term: c.term, Leader: c.q.To, Offer: &offer})
+		})
+		return true
+	})
+}
+
+func (w *ward) askChunk(from uint64, q raftlog.ChunkRequest) {
+	m := w.members[q.To]
+	if !w.reaches(from, q.To) || !m.up {
+		return
+	}
+	c, err := m.store.OpenCheckpoint(testGroup, q.Index)
+	if err == nil {
+		var data []byte
+		if data, err = c.ReadChunk(q.Chunk); err == nil {
+			w.back(q.To, from, func(r *raftlog.Rebuild) error {
+				r.Chunk(q.To, q.Index, q.Chunk, data)
+				return nil
+			})
+			return
+		}
+	}
+	w.back(q.To, from, func(r *raftlog.Rebuild) error {
+		r.ChunkFailed(q.To, q.Index, q.Chunk, err)
+		return nil
+	})
+}
+
+func (w *ward) askEntries(from uint64, q raftlog.EntriesRequest) {
+	m := w.members[q.To]
+	if !w.reaches(from, q.To) || !m.up {
+		return
+	}
+	entries, err := m.g.EntriesAfter(q)
+	entries = slices.Clone(entries)
+	for i, e := range entries {
+		entries[i] = proto.CloneOf(e)
+	}
+	w.back(q.To, from, func(r *raftlog.Rebuild) error {
+		if err != nil {
+			w.counts["entries refused"]++
+			r.EntriesFailed(q, err)
+			return nil
+		}
+		return r.Entries(q, entries)
+	})
+}
+
+// deliverMail takes one letter, or loses or repeats it.
+func (w *ward) deliverMail() {
+	if len(w.mail) == 0 {
+		return
+	}
+	i := w.rng.IntN(min(len(w.mail), 4))
+	letter := w.mail[i]
+	p := w.rng.IntN(100)
+	if p >= 5 {
+		w.mail = slices.Delete(w.mail, i, i+1)
+	}
+	if p < 90 {
+		letter()
+	}
+}
+
+// run lets the ward live under random faults.
+func (w *ward) run(steps int) {
+	for range steps {
+		if w.bad != nil {
+			return
+		}
+		switch w.rng.IntN(20) {
+		case 0, 1, 2:
+			w.deliverMail()
+		case 3, 4, 5:
+			if ids := slices.Sorted(maps.Keys(w.patients)); len(ids) > 0 {
+				w.nurse(w.members[ids[w.rng.IntN(len(ids))]])
+			}
+		case 6:
+			if w.rng.IntN(10) == 0 {
+				w.lose(w.members[w.ids[w.rng.IntN(len(w.ids))]])
+			}
+		default:
+			w.confirm()
+			w.runHealthy()
+		}
+	}
+}
+
+// runHealthy lets members outside quarantine take one step.
+func (w *ward) runHealthy() {
+	all := w.ids
+	w.ids = slices.DeleteFunc(slices.Clone(all), func(id uint64) bool { return w.patients[id] != nil })
+	runFaults(w.cluster, 1)
+	w.ids = all
+	w.net = slices.DeleteFunc(w.net, func(m *pb.Message) bool { return !w.members[m.GetTo()].up })
+}
+
+// recover ends all faults and waits until everybody is back.
+func (w *ward) recover() {
+	clear(w.cut)
+	for _, m := range w.sorted() {
+		if !m.up && w.patients[m.id] == nil {
+			w.start(m)
+		}
+	}
+	for range 4000 {
+		if len(w.patients) == 0 || w.bad != nil {
+			break
+		}
+		w.settle(1)
+		w.confirm()
+		for range len(w.mail) {
+			letter := w.mail[0]
+			w.mail = w.mail[1:]
+			letter()
+		}
+		for _, m := range w.sorted() {
+			if w.patients[m.id] != nil {
+				w.nurse(m)
+			}
+		}
+	}
+	for id, p := range w.patients {
+		w.violate("member %d never came out of quarantine: %+v", id, p.r.Status())
+	}
+	if w.bad == nil {
+		w.settle(120)
+	}
+}
+
+const rebuildSteps = 12000
+
+// TestRebuildFaults lets members of three and of five lose their logs, votes and whole
+// disks at any moment, a minority at a time, and come back while everything else goes
+// wrong too. What Raft promises has to hold all the same.
+func TestRebuildFaults(t *testing.T) {
+	total := map[string]int{}
+	for seed := range uint64(60) {
+		cryptotest.SetGlobalRandom(t, seed)
+		w := newWard(t, seed, 3+2*int(seed%2))
+		w.run(rebuildSteps)
+		w.recover()
+		if w.bad != nil {
+			t.Fatalf("seed %d: %v", seed, w.bad)
+		}
+		w.converged()
+		for k, n := range w.counts {
+			total[k] += n
+		}
+	}
+	t.Log(total)
+	for _, what := range []string{"lose: short", "lose: wiped", "lose: damaged", "rebuilt", "crash inside a rebuild", "entries refused"} {
+		if total[what] < 20 {
+			t.Errorf("%s happened %d times only: the runs no longer reach it", what, total[what])
+		}
+	}
+}
+
+// TestRebuildFaultsFindMutants breaks one rule of a rebuild at a time.
+func TestRebuildFaultsFindMutants(t *testing.T) {
+	for _, flaw := range []string{mutantNoRebuild, mutantShort, mutantTermBack} {
+		t.Run(flaw, func(t *testing.T) {
+			for seed := range uint64(100) {
+				cryptotest.SetGlobalRandom(t, seed)
+				w := newWard(t, seed, 3+2*int(seed%2))
+				w.flaw = flaw
+				if what := w.findViolation(); what != "" {
+					t.Logf("seed %d: %s", seed, what)
+					return
+				}
+			}
+			t.Fatal("100 seeds went unnoticed")
+		})
+	}
+}
+
+// TestRebuildNotFromADeposedLeader wipes a member beside a leader that has been deposed
+// without knowing: rebuilt from it, the two could commit other entries in the place of
+// acknowledged ones.
+func TestRebuildNotFromADeposedLeader(t *testing.T) {
+	for _, flaw := range []string{"", mutantUnconfirmed} {
+		cryptotest.SetGlobalRandom(t, 7)
+		w := newWard(t, 7, 3)
+		w.flaw = flaw
+		for w.leader() == nil {
+			w.settle(1)
+		}
+		old := w.leader()
+		next, third := w.members[old.id%3+1], w.members[(old.id+1)%3+1]
+		w.settle(5)
+		isolate := func(a, b *member) { w.cut[[2]uint64{a.id, b.id}], w.cut[[2]uint64{b.id, a.id}] = true, true }
+		isolate(old, next)
+		isolate(old, third)
+		w.must(errors.Join(next.g.ForgetLeader(), third.g.ForgetLeader(), next.g.Campaign()))
+		w.drain(next)
+		w.settle(2)
+		w.must(w.propose(next, "acknowledged"))
+		w.settle(2)
+		if old.soft.Role != raftlog.Leader || next.soft.Role != raftlog.Leader || w.log[next.applied] == "" {
+			t.Fatalf("no two leaders: %+v, %+v", old.soft, next.soft)
+		}
+		// Now the third loses its disk and hears of the deposed leader only.
+		clear(w.cut)
+		isolate(old, next)
+		isolate(third, next)
+		w.crash(third)
+		third.store = memstore.New("new")
+		third.writes, third.commits = nil, nil
+		w.must(third.store.Condemn("wiped"))
+		w.admit(third)
+		for range 60 {
+			w.confirm()
+			w.deliverMail()
+			if w.patients[third.id] != nil {
+				w.nurse(third)
+			}
+		}
+		rebuilt := w.patients[third.id] == nil
+		if w.bad != nil || rebuilt != (flaw == mutantUnconfirmed) {
+			t.Fatalf("with the flaw %q it was rebuilt from a deposed leader: %t, %v", flaw, rebuilt, w.bad)
+		}
+	}
+}
+
+func (w *ward) findViolation() (what string) {
+	defer func() {
+		if r := recover(); r != nil {
+			what = fmt.Sprint("panic: ", r)
+		}
+	}()
+	w.run(rebuildSteps)
+	w.recover()
+	if err := errors.Join(w.bad, w.convergence()); err != nil {
+		return err.Error()
+	}
+	return ""
+}
