@@ -18,6 +18,9 @@ var (
 	// ErrNotStaged refuses a MsgSnap in Step: its checkpoint has to be transferred
 	// and staged first, then InstallSnapshot takes the message.
 	ErrNotStaged = errors.New("raftlog: snapshot message refused: stage its checkpoint first, then call InstallSnapshot")
+	// ErrFull refuses a checkpoint file, or ends it, because the disk is full up to the
+	// reserve that the log needs: try again when there is room.
+	ErrFull = errors.New("raftlog: the disk is full up to its reserve: make room on it")
 	// ErrNoCheckpoint means that there is no checkpoint file of that index.
 	ErrNoCheckpoint = errors.New("raftlog: no such checkpoint")
 )

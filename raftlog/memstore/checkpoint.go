@@ -56,6 +56,9 @@ func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlo
 }
 
 func (s *Store) writer(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	if err := s.room(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.group(g); err != nil {
@@ -84,6 +87,9 @@ func (w *writer) WriteChunk(data []byte) error {
 	if w.ended {
 		return raftlog.ErrTransferDone
 	}
+	if err := w.s.room(); err != nil {
+		return err
+	}
 	if _, err := w.enc.Frame(data); err != nil {
 		return err
 	}
@@ -105,6 +111,10 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
+	if err := w.s.trySync(); err != nil {
+		return d, err
+	}
+	delete(w.s.damaged, spot{checkpointSpot, d.Group, d.Index})
 	w.s.files[fileKey{d.Group, d.Index}] = &file{desc: d, chunks: w.chunks}
 	return d, nil
 }
@@ -123,22 +133,30 @@ func (s *Store) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.Checkpo
 		return nil, err
 	}
 	if f := s.files[fileKey{g, index}]; f != nil {
-		return reader{f}, nil
+		return reader{f: f, s: s}, nil
 	}
 	if d := gr.checkpoints[0]; index == raftlog.GenesisIndex && d.Index == index {
-		return reader{&file{desc: d}}, nil
+		return reader{f: &file{desc: d}, s: s}, nil
 	}
 	return nil, fmt.Errorf("memstore: %s: group %d, index %d: %w", s.name, g, index, raftlog.ErrNoCheckpoint)
 }
 
 // reader keeps its file alive by itself.
-type reader struct{ f *file }
+type reader struct {
+	f *file
+	s *Store
+}
 
 func (r reader) Descriptor() raftlog.Descriptor { return r.f.desc }
 
 func (r reader) ReadChunk(i uint32) ([]byte, error) {
 	if i >= r.f.desc.Chunks {
 		return nil, fmt.Errorf("memstore: checkpoint %d has %d chunks, there is no chunk %d", r.f.desc.Index, r.f.desc.Chunks, i)
+	}
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if err := r.s.damageAt(spot{checkpointSpot, r.f.desc.Group, r.f.desc.Index}); err != nil {
+		return nil, err
 	}
 	return bytes.Clone(r.f.chunks[i]), nil
 }

@@ -1,10 +1,15 @@
 // Package memstore is a Storage in memory for tests and simulations. It is
-// deterministic: no goroutine, no clock, no map order in what it returns. It models
-// a disk with a write cache: what was not synced is there until Crash, which loses
-// it, or as much of it as the caller wants to lose.
+// deterministic: no goroutine, no clock, no randomness, no map order in what it returns.
+//
+// It models a disk with a write cache: what was not synced is there until Crash, which
+// loses it, or as much of it as the caller wants to lose. And it models what else
+// disks do, when told to (losses.go, failures.go): a lost tail, a lost vote, a lost database
+// or floor or directory, damaged entries, records and checkpoints, a failed sync, a full
+// disk, a floor that lags. Each of them stays until a rebuild or Wipe. When and how often is
+// the caller's to draw: the same calls in the same order have the same effects.
 //
 // Methods take a lock and may be called from any goroutine. It refuses the same
-// misuse as every Storage; it does not model damaged bytes, only lost ones.
+// misuse as every Storage.
 package memstore
 
 import (
@@ -30,6 +35,12 @@ type Store struct {
 	files    map[fileKey]*file
 	floors   map[raftlog.GroupID]raftlog.Promise
 	free     uint64
+	damaged  map[spot]bool
+	short    map[raftlog.GroupID]bool // lost what was promised: its floor stays
+	lag      bool                     // the floor's last index waits for RaiseFloor
+	failSync bool                     // the next sync fails
+	broken   bool                     // a sync has failed: nothing more is taken until Crash
+	full     bool
 
 	condemned  string
 	rebuilding bool // BeginRebuild was called since the last start
@@ -62,7 +73,7 @@ func New(name string) *Store {
 	return &Store{
 		name: name, now: map[raftlog.GroupID]*group{}, durable: map[raftlog.GroupID]*group{},
 		trims: map[raftlog.GroupID]uint64{}, files: map[fileKey]*file{}, floors: map[raftlog.GroupID]raftlog.Promise{},
-		free: math.MaxUint64,
+		free: math.MaxUint64, damaged: map[spot]bool{}, short: map[raftlog.GroupID]bool{},
 	}
 }
 
@@ -83,7 +94,7 @@ func (s *Store) Crash(keep int) {
 			s.durable[w.Group].apply(w)
 		}
 	}
-	s.unsynced, s.rebuilding = nil, false
+	s.unsynced, s.rebuilding, s.broken, s.failSync = nil, false, false, false
 	s.now = map[raftlog.GroupID]*group{}
 	clear(s.trims)
 	for id, g := range s.durable {
@@ -94,25 +105,6 @@ func (s *Store) Crash(keep int) {
 			delete(s.files, key)
 		}
 	}
-}
-
-// LoseTail deletes the last n entries of a group as a damaged disk would, behind the
-// back of the floor: Load then returns a *ShortError.
-func (s *Store) LoseTail(id raftlog.GroupID, n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, m := range []map[raftlog.GroupID]*group{s.now, s.durable} {
-		g := m[id]
-		g.entries = g.entries[:max(0, len(g.entries)-n)]
-		g.hard.Commit = min(g.hard.Commit, g.last())
-	}
-}
-
-// SetFree sets what Space reports as free.
-func (s *Store) SetFree(bytes uint64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.free = bytes
 }
 
 // Identity implements raftlog.Storage.
@@ -138,6 +130,9 @@ func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters 
 	}
 	if s.condemned != "" {
 		return s.condemnedError()
+	}
+	if err := s.trySync(); err != nil {
+		return err
 	}
 	if err := s.genesis(groups, voters); err != nil {
 		return err
@@ -187,17 +182,13 @@ func (s *Store) Load(id raftlog.GroupID) (*raftlog.Loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := s.floors[id]
-	short := func(what string, have, floor uint64) error {
-		return &raftlog.ShortError{Path: s.name, Group: id, What: what, Have: have, Floor: floor}
+	if err := s.compareFloor(id, g); err != nil {
+		return nil, err
 	}
-	switch {
-	case g.last() < f.Last:
-		return nil, short("last index", g.last(), f.Last)
-	case g.hard.Term < f.Term:
-		return nil, short("term", g.hard.Term, f.Term)
-	case g.hard.Term == f.Term && f.Vote != 0 && g.hard.Vote != f.Vote:
-		return nil, short("vote", g.hard.Vote, f.Vote)
+	for i := range g.entries {
+		if err := s.damageAt(spot{entrySpot, id, g.start.Index + 1 + uint64(i)}); err != nil {
+			return nil, err
+		}
 	}
 	l := &raftlog.Loaded{Group: id, HardState: g.hard, Start: g.start, Entries: slices.Clone(g.entries)}
 	for _, d := range g.checkpoints {
@@ -205,8 +196,31 @@ func (s *Store) Load(id raftlog.GroupID) (*raftlog.Loaded, error) {
 			l.Checkpoints = append(l.Checkpoints, d)
 		}
 	}
+	if len(l.Checkpoints) == 0 {
+		return nil, &raftlog.DamageError{Path: s.name, Detail: fmt.Sprintf("no checkpoint of group %d can be used", id)}
+	}
 	l.HardState.Commit = max(l.HardState.Commit, l.Newest().Index)
+	if l.HardState.Commit > l.LastIndex() {
+		return nil, &raftlog.DamageError{Path: s.name, Detail: fmt.Sprintf("group %d: entry %d is committed but the log ends at %d", id, l.HardState.Commit, l.LastIndex())}
+	}
 	return l, nil
+}
+
+// compareFloor compares a log with what the member has promised.
+func (s *Store) compareFloor(id raftlog.GroupID, g *group) error {
+	f := s.floors[id]
+	short := func(what string, have, floor uint64) error {
+		return &raftlog.ShortError{Path: s.name, Group: id, What: what, Have: have, Floor: floor}
+	}
+	switch {
+	case g.last() < f.Last:
+		return short("last index", g.last(), f.Last)
+	case g.hard.Term < f.Term:
+		return short("term", g.hard.Term, f.Term)
+	case g.hard.Term == f.Term && f.Vote != 0 && g.hard.Vote != f.Vote:
+		return short("vote", g.hard.Vote, f.Vote)
+	}
+	return nil
 }
 
 // Write implements raftlog.Storage.
@@ -216,12 +230,26 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 	if err := s.check(ws); err != nil {
 		return err
 	}
+	if s.full {
+		return fmt.Errorf("memstore: %s: %w", s.name, raftlog.ErrFull)
+	}
 	sync := false
 	for _, w := range ws {
+		sync = sync || w.Sync || w.Install != nil || w.Checkpoint != nil
+	}
+	var failed error
+	if sync || s.broken {
+		failed = s.trySync()
+	}
+	for _, w := range ws {
+		s.lowerFloor(w)
+		s.mend(w)
 		s.now[w.Group].apply(w)
-		sync = sync || w.Sync
 	}
 	s.unsynced = append(s.unsynced, ws)
+	if failed != nil {
+		return failed // what of it is durable is for Crash to say
+	}
 	if sync {
 		s.sync()
 	}
@@ -229,6 +257,7 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 	return nil
 }
 
+// sync makes everything durable and brings the floor up to it.
 func (s *Store) sync() {
 	for _, ws := range s.unsynced {
 		for _, w := range ws {
@@ -236,11 +265,34 @@ func (s *Store) sync() {
 		}
 	}
 	s.unsynced = nil
-	if s.condemned == "" {
-		for id, g := range s.durable {
-			s.floors[id] = raftlog.Promise{Last: g.last(), Term: g.hard.Term, Vote: g.hard.Vote}
-		}
+	if s.condemned != "" {
+		return
 	}
+	for id, g := range s.durable {
+		if s.short[id] {
+			continue
+		}
+		p := raftlog.Promise{Last: g.last(), Term: g.hard.Term, Vote: g.hard.Vote}
+		if old, known := s.floors[id]; known && s.lag {
+			p.Last = old.Last
+		}
+		s.floors[id] = p
+	}
+}
+
+// lowerFloor takes back what replaced entries make untrue, as it happens.
+func (s *Store) lowerFloor(w *raftlog.Write) {
+	p, ok := s.floors[w.Group]
+	if !ok || s.condemned != "" {
+		return
+	}
+	if w.Install != nil {
+		p.Last = min(p.Last, w.Install.Index)
+	}
+	if len(w.Entries) > 0 {
+		p.Last = min(p.Last, w.Entries[0].GetIndex()-1)
+	}
+	s.floors[w.Group] = p
 }
 
 // check refuses a batch that does not fit what is stored.
@@ -301,67 +353,6 @@ func (g *group) apply(w *raftlog.Write) {
 	}
 }
 
-// HistoryBounds implements raftlog.Storage.
-func (s *Store) HistoryBounds(id raftlog.GroupID) (first, last uint64, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.group(id)
-	if err != nil {
-		return 0, 0, err
-	}
-	first, last = s.bounds(id, g)
-	return first, last, nil
-}
-
-func (s *Store) bounds(id raftlog.GroupID, g *group) (first, last uint64) {
-	g.history.Ascend(s.trims[id], func(k uint64, _ []byte) bool { first = k; return false })
-	if first != 0 {
-		last, _, _ = g.history.Max()
-	}
-	return first, last
-}
-
-// ReadHistory implements raftlog.Storage.
-func (s *Store) ReadHistory(id raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Record, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g, err := s.group(id)
-	if err != nil {
-		return nil, err
-	}
-	first, last := s.bounds(id, g)
-	if from > last {
-		return nil, nil
-	}
-	var out []raftlog.Record
-	size := 0
-	if from >= first {
-		g.history.Ascend(from, func(k uint64, v []byte) bool {
-			size += len(v)
-			if k != from+uint64(len(out)) || (len(out) > 0 && size > maxBytes) {
-				return false
-			}
-			out = append(out, raftlog.Record{Seq: k, Data: v})
-			return true
-		})
-	}
-	if len(out) == 0 {
-		return nil, &raftlog.GapError{Group: id, Seq: from, First: first, Last: last}
-	}
-	return out, nil
-}
-
-// TrimHistory implements raftlog.Storage.
-func (s *Store) TrimHistory(id raftlog.GroupID, below uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.group(id); err != nil {
-		return err
-	}
-	s.trims[id] = max(s.trims[id], below)
-	return nil
-}
-
 // Space implements raftlog.Storage.
 func (s *Store) Space() (free, used uint64, err error) {
 	s.mu.Lock()
@@ -374,15 +365,22 @@ func (s *Store) Space() (free, used uint64, err error) {
 			used += uint64(len(e.GetData()))
 		}
 	}
+	if s.full {
+		return 0, used, nil
+	}
 	return s.free, used, nil
 }
 
-// Close implements raftlog.Storage: a clean stop loses nothing. The Store can be
-// used again as if it had been opened anew.
+// Close implements raftlog.Storage: a clean stop loses nothing, unless a sync has failed
+// before. The Store can be used again as if it had been opened anew.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sync()
 	s.rebuilding = false
+	if s.broken {
+		return s.syncError()
+	}
+	s.sync()
+	s.raiseFloor()
 	return nil
 }

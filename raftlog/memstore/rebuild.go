@@ -26,9 +26,14 @@ func (s *Store) Condemn(why string) error {
 	if why == "" {
 		return fmt.Errorf("memstore: %s: nothing is condemned without a reason", s.name)
 	}
-	if s.condemned == "" {
-		s.condemned = why
+	if s.condemned != "" {
+		return nil
 	}
+	if err := s.trySync(); err != nil {
+		return err
+	}
+	s.raiseFloor()
+	s.condemned = why
 	return nil
 }
 
@@ -53,11 +58,10 @@ func (s *Store) BeginRebuild(id raftlog.Identity, groups []raftlog.GroupID, vote
 	if err := id.Validate(); err != nil {
 		return err
 	}
-	s.unsynced = nil
-	clear(s.now)
-	clear(s.durable)
-	clear(s.trims)
-	clear(s.files)
+	if err := s.trySync(); err != nil {
+		return err
+	}
+	s.empty()
 	if err := s.genesis(groups, voters); err != nil {
 		return err
 	}
@@ -79,8 +83,11 @@ func (s *Store) EndRebuild() error {
 			}
 		}
 	}
+	if err := s.trySync(); err != nil {
+		return err
+	}
 	s.condemned, s.rebuilding, s.floorLost = "", false, false
-	clear(s.floors)
+	clear(s.floors) // a lagging one does not lag here
 	s.sync()
 	return nil
 }

@@ -1,0 +1,149 @@
+package memstore
+
+import (
+	"fmt"
+
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// spot is a place on the disk that can be damaged.
+type spot struct {
+	kind  byte
+	group raftlog.GroupID
+	index uint64
+}
+
+const (
+	entrySpot      = 'e'
+	recordSpot     = 'r'
+	checkpointSpot = 'c'
+)
+
+func (s *Store) damageAt(at spot) error {
+	if !s.damaged[at] {
+		return nil
+	}
+	return &raftlog.DamageError{Path: s.name, Detail: fmt.Sprintf("record %c of group %d at %d does not match its checksum", at.kind, at.group, at.index)}
+}
+
+// both calls f with what is seen and what is durable of a group.
+func (s *Store) both(id raftlog.GroupID, f func(*group)) {
+	for _, m := range []map[raftlog.GroupID]*group{s.now, s.durable} {
+		if g := m[id]; g != nil {
+			f(g)
+		}
+	}
+	if g := s.durable[id]; g != nil && s.compareFloor(id, g) != nil {
+		s.short[id] = true
+	}
+}
+
+// LoseTail deletes the last n entries of a group as a damaged disk would, and checkpoints
+// of what is gone. Load then returns a *ShortError, or a *DamageError when the rest makes no
+// sense. What the floor did not know yet (LagFloor) goes without a word: this is outside
+// of what a member promises; call RaiseFloor before to stay inside.
+func (s *Store) LoseTail(id raftlog.GroupID, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.both(id, func(g *group) {
+		g.entries = g.entries[:max(0, len(g.entries)-n)]
+		g.hard.Commit = min(g.hard.Commit, g.last())
+		kept := g.checkpoints[:0:0]
+		for _, d := range g.checkpoints {
+			if d.Index <= g.last() {
+				kept = append(kept, d)
+			}
+		}
+		g.checkpoints = kept
+	})
+}
+
+// LoseVote takes a group's hard state back to the term of its last entry, without a
+// vote. Load then returns a *ShortError if that is less than was promised.
+func (s *Store) LoseVote(id raftlog.GroupID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.both(id, func(g *group) {
+		term := g.start.Term
+		if n := len(g.entries); n > 0 {
+			term = g.entries[n-1].GetTerm()
+		}
+		g.hard.Term, g.hard.Vote = min(term, g.hard.Term), 0
+	})
+}
+
+// LoseDatabase loses everything but the floor. As Options.Quarantine of a real disk
+// does at the next start, it condemns the directory, which no longer knows its identity.
+func (s *Store) LoseDatabase() { s.lose("its database is gone") }
+
+// LoseFloor loses what the member has promised, and nothing else. As a real disk does
+// at the next start, it condemns the directory.
+func (s *Store) LoseFloor() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.floorLost = true
+	if s.condemned == "" {
+		s.condemned = s.name + " is damaged: its floor is missing"
+	}
+}
+
+func (s *Store) lose(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.empty()
+	if s.condemned == "" {
+		s.condemned = s.name + " is damaged: " + what
+	}
+}
+
+// Wipe loses the whole directory, floor and condemnation included: it is blank.
+func (s *Store) Wipe() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.empty()
+	clear(s.floors)
+	s.condemned, s.floorLost = "", false
+}
+
+// empty loses all groups and the identity.
+func (s *Store) empty() {
+	s.unsynced, s.identity, s.rebuilding, s.broken, s.failSync = nil, nil, false, false, false
+	clear(s.now)
+	clear(s.durable)
+	clear(s.trims)
+	clear(s.files)
+	clear(s.damaged)
+	clear(s.short)
+}
+
+// DamageEntry damages a stored entry: Load of its group returns a *DamageError.
+func (s *Store) DamageEntry(id raftlog.GroupID, index uint64) { s.damage(spot{entrySpot, id, index}) }
+
+// DamageRecord damages a record of history: ReadHistory returns a *DamageError for it,
+// after those before it.
+func (s *Store) DamageRecord(id raftlog.GroupID, seq uint64) { s.damage(spot{recordSpot, id, seq}) }
+
+// DamageCheckpoint damages the chunks of a checkpoint file: ReadChunk returns a
+// *DamageError. A new file of the same index is whole again.
+func (s *Store) DamageCheckpoint(id raftlog.GroupID, index uint64) {
+	s.damage(spot{checkpointSpot, id, index})
+}
+
+func (s *Store) damage(at spot) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.damaged[at] = true
+}
+
+// mend forgets the damage of what a Write replaces.
+func (s *Store) mend(w *raftlog.Write) {
+	if len(s.damaged) == 0 {
+		return
+	}
+	for _, e := range w.Entries {
+		delete(s.damaged, spot{entrySpot, w.Group, e.GetIndex()})
+	}
+	for _, r := range w.History {
+		delete(s.damaged, spot{recordSpot, w.Group, r.Seq})
+	}
+}
