@@ -126,6 +126,11 @@ func (t *timeline) bound(c *trial) {
 			seen(revisionOf(positionOf(o.Response), t.stream), o.Ended)
 		}
 	}
+	c.positionsSeen(func(s metadatav1.Stream, revision uint64, at time.Duration) {
+		if s == t.stream {
+			seen(revision, at)
+		}
+	})
 	for revision := range t.head() + 1 {
 		if at, ok := t.commitTime(revision); ok {
 			t.earliest[revision], t.latest[revision] = at, at

@@ -59,6 +59,13 @@ func Check(h *History, truth Truth) []Violation {
 	}
 	for _, check := range []func(*trial) []Violation{
 		checkOnce,
+		checkOrder,
+		checkReads,
+		checkRejections,
+		checkSubscriptions,
+		checkCaches,
+		checkLeases,
+		checkLinearizable,
 	} {
 		found = append(found, check(c)...)
 	}
