@@ -100,6 +100,13 @@ race: ## Run the concurrent packages' tests under the race detector
 invariants: ## Run the core's tests with its assertions on
 	@go test -tags invariants ./commands ./replica ./member
 
+# SEEDS=n runs seeds 1 to n, SEED=s a single one (V=1: with its whole trace), FOR=60s fresh seeds.
+.PHONY: simulate
+simulate: ## Run simulated clusters with faults: SEEDS=n, SEED=s [V=1] or FOR=60s
+	@mkdir -p $(TMP)
+	@go build -tags invariants -o $(TMP)/simulate ./internal/simulation/simulate
+	@$(TMP)/simulate $(if $(SEED),-seed $(SEED) $(if $(V),-v),$(if $(FOR),-for $(FOR),-seeds $(or $(SEEDS),100)))
+
 .PHONY: examples-check
 examples-check: ## Check the documents of examples/ (types, keys, ranges, placement)
 	@go test -count=1 ./examples

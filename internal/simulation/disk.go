@@ -19,7 +19,7 @@ type disk struct {
 	slow    time.Duration // of every batch, for a while
 	stalled bool          // no batch ends
 	full    bool          // the reserve is reached: changes are to be refused
-	broken  bool          // the next batch fails
+	broken  string        // the next batch fails: the name of the fault
 	lost    bool          // and nothing of it is on the disk
 }
 
@@ -93,12 +93,12 @@ func (d *disk) finish() {
 	}
 	batch := d.writing
 	d.writing = nil
-	if d.broken {
-		d.broken = false
+	if fault := d.broken; fault != "" {
+		d.broken = ""
 		if !d.lost {
 			d.write(batch)
 		}
-		m.w.fault(faultSync)
+		m.w.fault(fault)
 		m.hear(func() { m.fail(errSync) })
 		return
 	}
@@ -168,13 +168,13 @@ func (d *disk) crash(keep int) {
 	}
 	d.writing, d.pending = nil, nil
 	d.begun++
-	d.broken = false
+	d.broken = ""
 	d.m.store.Crash(keep)
 }
 
 // close stores what is left and closes the storage: a clean stop loses nothing.
 func (d *disk) close() {
-	if left := append(d.writing, d.pending...); len(left) > 0 && !d.broken {
+	if left := append(d.writing, d.pending...); len(left) > 0 && d.broken == "" {
 		d.write(left)
 	}
 	d.writing, d.pending = nil, nil

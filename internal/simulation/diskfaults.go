@@ -55,6 +55,9 @@ func (w *world) breakDisk(lost bool) bool {
 	if d == nil {
 		return false
 	}
-	d.broken, d.lost = true, lost || w.chance(0.5)
-	return true
+	d.broken, d.lost = faultSync, w.chance(0.5)
+	if lost {
+		d.broken, d.lost = faultWrite, true
+	}
+	return false // counted when it happens
 }

@@ -133,7 +133,7 @@ func (w *world) endFaults() {
 	w.net.heal()
 	for _, m := range w.members {
 		m.resume()
-		m.disk.slow, m.disk.broken = 0, false
+		m.disk.slow, m.disk.broken = 0, ""
 		m.disk.unstall()
 		m.store.SetFree(math.MaxUint64)
 		w.after(within(w.rng, 0, time.Second), m.start)

@@ -37,8 +37,8 @@ type world struct {
 	judge   *judge
 	counts  counts
 
-	transferTrap bool // the next transfer of a checkpoint meets with an accident
-	failed  *Violation // the first one ends the run
+	transferTrap bool       // the next transfer of a checkpoint meets with an accident
+	failed       *Violation // the first one ends the run
 }
 
 // newWorld makes the world of a seed. It replaces crypto/rand.Reader.
@@ -133,7 +133,9 @@ func (w *world) step() {
 }
 
 // genesisOf returns the state of a stream before its first change.
-func (w *world) genesisSchema() *projections.Schema { return projections.NewSchema(w.cluster, recoveryEpoch) }
+func (w *world) genesisSchema() *projections.Schema {
+	return projections.NewSchema(w.cluster, recoveryEpoch)
+}
 
 func (w *world) genesisTopology() *projections.Topology {
 	return projections.NewTopology(w.cluster, recoveryEpoch)
