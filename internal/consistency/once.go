@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -29,13 +30,26 @@ func checkOnce(c *trial) (found []Violation) {
 	}
 	for _, s := range streams {
 		for _, change := range c.lines[s].changes {
-			if id := change.RequestID(); id != "" && !anonymous && !claimed[s][change.Revision()] {
+			if id := change.RequestID(); id != "" && !anonymous && !claimed[s][change.Revision()] && !isTransition(change) {
 				found = append(found, broken(NotExactlyOnce, nil,
 					"change %d of %s has request id %q, which nobody sent: %v", change.Revision(), nameOf(s), id, change.Message()))
 			}
 		}
 	}
 	return found
+}
+
+// isTransition reports whether a change is of the kinds that the service makes by
+// itself when leases end and come back, and no client can ask for.
+func isTransition(change *events.Change) bool {
+	for _, e := range change.Message().GetEvents() {
+		switch e.GetKind().(type) {
+		case *metadatav1.Event_NodeWentOffline, *metadatav1.Event_NodeCameOnline:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // acknowledged checks one answer to a write against the log.

@@ -170,4 +170,3 @@ func batchWithID(b *metadatav1.ApplyBatchRequest, id string) *metadatav1.ApplyBa
 	b.Write = &metadatav1.WriteOptions{RequestId: id}
 	return b
 }
-
