@@ -47,16 +47,22 @@ func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog
 	if err != nil {
 		return nil, err
 	}
+	if err := s.needRoom(); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	s.temps++
 	temp := fmt.Sprintf("%s.%d%s", s.checkpointPath(g, d.Index), s.temps, tempSuffix)
 	s.mu.Unlock()
-	f, err := s.fs.Create(temp, writeCategory)
+	f, err := s.filesFS.Create(temp, writeCategory)
 	if err != nil {
-		return nil, fmt.Errorf("pebblestore: %w", err)
+		return nil, fmt.Errorf("pebblestore: %w", full(err))
 	}
 	w := &writer{s: s, enc: enc, want: want, file: f, temp: temp}
-	return w, w.write(enc.Header())
+	if err := w.write(enc.Header()); err != nil {
+		return nil, err
+	}
+	return w, nil
 }
 
 // writer writes a checkpoint to a temporary name.
@@ -71,7 +77,7 @@ type writer struct {
 // write gives up on an error. It owns b: a file may change what it is given.
 func (w *writer) write(b []byte) error {
 	if _, err := w.file.Write(b); err != nil {
-		return errors.Join(fmt.Errorf("pebblestore: write %s: %w", w.temp, err), w.Abort())
+		return errors.Join(fmt.Errorf("pebblestore: write %s: %w", w.temp, full(err)), w.Abort())
 	}
 	return nil
 }
@@ -79,6 +85,9 @@ func (w *writer) write(b []byte) error {
 func (w *writer) WriteChunk(data []byte) error {
 	if w.file == nil {
 		return raftlog.ErrTransferDone
+	}
+	if err := w.s.needRoom(); err != nil {
+		return errors.Join(err, w.Abort())
 	}
 	frame, err := w.enc.Frame(data)
 	if err != nil {
@@ -107,12 +116,12 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 	err := errors.Join(w.file.Sync(), w.file.Close())
 	w.file = nil
 	if err == nil {
-		err = w.s.fs.Rename(w.temp, final)
-	}
-	if err == nil {
-		err = syncDir(w.s.fs, w.s.cpDir)
+		err = w.s.filesFS.Rename(w.temp, final)
 	}
 	if err != nil {
+		return d, errors.Join(fmt.Errorf("pebblestore: %s: %w", final, full(err)), w.s.filesFS.Remove(w.temp))
+	}
+	if err := syncDir(w.s.filesFS, w.s.cpDir); err != nil {
 		return d, fmt.Errorf("pebblestore: %s: %w", final, err)
 	}
 	return d, nil

@@ -4,65 +4,12 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/storagetest"
 )
-
-var errBroken = errors.New("the disk is broken")
-
-// brokenFS fails syncs of files with a suffix once armed.
-type brokenFS struct {
-	vfs.FS
-	suffix string
-	armed  atomic.Bool
-}
-
-func (fs *brokenFS) arm() { fs.armed.Store(true) }
-
-func (fs *brokenFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
-	if err != nil || !strings.HasSuffix(name, fs.suffix) {
-		return f, err
-	}
-	return brokenFile{File: f, fs: fs}, nil
-}
-
-func (fs *brokenFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := fs.FS.Create(name, c)
-	return fs.wrap(name, f, err)
-}
-
-func (fs *brokenFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	f, err := fs.FS.OpenReadWrite(name, c, opts...)
-	return fs.wrap(name, f, err)
-}
-
-func (fs *brokenFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := fs.FS.ReuseForWrite(oldname, newname, c)
-	return fs.wrap(newname, f, err)
-}
-
-type brokenFile struct {
-	vfs.File
-	fs *brokenFS
-}
-
-func (f brokenFile) fail(err error) error {
-	if f.fs.armed.Load() {
-		return errBroken
-	}
-	return err
-}
-
-func (f brokenFile) Sync() error     { return f.fail(f.File.Sync()) }
-func (f brokenFile) SyncData() error { return f.fail(f.File.SyncData()) }
-func (f brokenFile) SyncTo(n int64) (bool, error) {
-	full, err := f.File.SyncTo(n)
-	return full, f.fail(err)
-}
 
 // readFile returns a file's bytes.
 func readFile(t *testing.T, fs vfs.FS, path string) []byte {

@@ -6,6 +6,9 @@
 //	<dir>/FLOOR           what the member has promised (floor.go)
 //	<dir>/checkpoints/    <group>-<index>.checkpoint (raftlog.FileEncoder); *.tmp are
 //	                      unfinished ones
+//	<dir>/QUARANTINE      there while the directory is condemned (mark.go)
+//	<dir>/damaged/        what the last rebuild has set aside
+//	<dir>/RESERVE         takes room that is given back when the disk is full (space.go)
 //
 // Keys are the group (one byte, 0 for the member), a letter and, where there are
 // many, an index of eight bytes, big endian; keys.go has the values. Each value has a
@@ -16,8 +19,11 @@
 //
 // Write takes one goroutine at a time, everything else any number. The only goroutine
 // of its own writes the floor, and ends with Close. A failed sync ends the process,
-// see Options.Fatal: what the kernel did with the data is unknown from then on.
+// see Options.Fatal: what the kernel did with the data is unknown from then on. A full
+// disk does so only when the reserve is used up too: Space says 0 long before, and
+// checkpoint files are refused from then on.
 //
 // It refuses a directory in use, of another format, damaged, or shorter than its
-// floor. It never repairs: an operator decides.
+// floor. It never repairs: a directory is condemned and rebuilt from other members, or
+// an operator decides.
 package pebblestore

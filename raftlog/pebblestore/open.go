@@ -22,8 +22,9 @@ import (
 const (
 	// FloorInterval is how long the last durable index in the floor may lag.
 	FloorInterval = 100 * time.Millisecond
-	// DefaultReserveBytes is kept free for what has to be written to get out of
-	// trouble: Pebble ends the process when the disk is full.
+	// DefaultReserveBytes is kept free, on a disk of at least four times that, for what
+	// has to be written to get out of trouble: Pebble ends the process when the disk is
+	// full. A part of it is there for sure, see the file RESERVE.
 	DefaultReserveBytes = 256 << 20
 	// ExitSync is the exit code of the process after a failed sync.
 	ExitSync = 70
@@ -34,8 +35,10 @@ const (
 
 // Options of a Store. Zero values stand for the real file system, clock and process.
 type Options struct {
-	FS           vfs.FS
-	Logger       *slog.Logger
+	FS     vfs.FS
+	Logger *slog.Logger
+	// ReserveBytes is at which room on the disk Space says that none is free; 0 is
+	// DefaultReserveBytes.
 	ReserveBytes uint64
 	// Quarantine opens a damaged directory condemned instead of refusing it: the caller
 	// can have it rebuilt from other members.
@@ -51,7 +54,9 @@ type Options struct {
 type Store struct {
 	dir, dbDir, cpDir string
 	opts              Options
-	fs                vfs.FS
+	fs                vfs.FS // lives on the ballast when the disk is full
+	filesFS           vfs.FS // for checkpoint files: they may not
+	ballast           ballast
 	lock              io.Closer
 	db                *pebble.DB
 	cache             *pebble.Cache
@@ -82,7 +87,10 @@ var _ raftlog.Storage = (*Store)(nil)
 // Options.Quarantine damage condemns it instead; one that is condemned is opened so.
 func Open(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
-	s := &Store{opts: opts, fs: syncFS{FS: opts.FS, fatal: opts.Fatal}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{})}
+	s := &Store{opts: opts, ballast: ballast{fs: opts.FS}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{})}
+	// A failed sync must not be tried again, so what tries again stands above.
+	s.filesFS = syncFS{FS: opts.FS, fatal: opts.Fatal}
+	s.fs = vfs.OnDiskFull(s.filesFS, s.ballast.release)
 	s.dir, s.dbDir, s.cpDir = dir, opts.FS.PathJoin(dir, "db"), opts.FS.PathJoin(dir, "checkpoints")
 	if err := s.open(); err != nil {
 		_ = s.release() // the first error says why
@@ -98,9 +106,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.ReserveBytes == 0 {
-		o.ReserveBytes = DefaultReserveBytes
 	}
 	if o.Fatal == nil {
 		o.Fatal = func(err error) {
@@ -118,6 +123,7 @@ func (s *Store) open() error {
 	if err := s.takeLock(); err != nil {
 		return err
 	}
+	s.openReserve()
 	var err error
 	if s.mark, err = s.readMark(); err != nil {
 		return err

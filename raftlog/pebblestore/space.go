@@ -1,12 +1,159 @@
 package pebblestore
 
-import "github.com/cockroachdb/errors/oserror"
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"syscall"
+
+	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+const (
+	reserveName = "RESERVE"
+	// maxBallast limits the part of the reserve that really takes room on the disk.
+	maxBallast = 64 << 20
+	// reserveShare of a disk is the largest default reserve: small disks exist.
+	reserveShare = 4
+)
+
+// ballast is a file that takes room for nothing, so that there is some when the disk is
+// full: the first write that finds none deletes it and goes on. Whoever waits for that
+// write waits for the deletion of one file and no longer.
+type ballast struct {
+	fs   vfs.FS // the one below everything else
+	path string
+	size uint64
+
+	mu   sync.Mutex
+	held uint64
+}
+
+// hold makes the file, or finds it. Not to have one is no error: the reserve is then
+// what others leave of it.
+func (b *ballast) hold() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.held != 0 || b.size == 0 {
+		return
+	}
+	f, err := b.fs.OpenReadWrite(b.path, writeCategory)
+	if err != nil {
+		return
+	}
+	if err = f.Preallocate(0, int64(b.size)); errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) {
+		err = fill(f, b.size)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		_ = b.fs.Remove(b.path) // what could not be had is not kept
+		return
+	}
+	b.held = b.size
+}
+
+// fill writes zeros where room cannot be asked for.
+func fill(f vfs.File, size uint64) error {
+	block := make([]byte, 1<<20)
+	for size > 0 {
+		n, err := f.Write(block[:min(size, uint64(len(block)))])
+		if err != nil {
+			return err
+		}
+		size -= uint64(n)
+	}
+	return nil
+}
+
+// release gives the room back.
+func (b *ballast) release() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.held != 0 && b.fs.Remove(b.path) == nil {
+		b.held = 0
+	}
+}
+
+func (b *ballast) bytes() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held
+}
+
+// openReserve settles how large the reserve is and takes hold of its ballast.
+func (s *Store) openReserve() {
+	usage, err := s.opts.FS.GetDiskUsage(s.dir)
+	if s.opts.ReserveBytes == 0 {
+		s.opts.ReserveBytes = DefaultReserveBytes
+		if err == nil {
+			s.opts.ReserveBytes = min(s.opts.ReserveBytes, usage.TotalBytes/reserveShare)
+		}
+	}
+	s.ballast.path = s.opts.FS.PathJoin(s.dir, reserveName)
+	s.ballast.size = min(s.opts.ReserveBytes/2, maxBallast)
+	_, missing := s.opts.FS.Stat(s.ballast.path)
+	if missing == nil || err == nil && usage.AvailBytes > s.opts.ReserveBytes {
+		s.ballast.hold()
+	}
+}
+
+// room returns the bytes that are free above the reserve, and takes hold of the ballast
+// again when the disk has room for it.
+func (s *Store) room() (uint64, error) {
+	usage, err := s.opts.FS.GetDiskUsage(s.dir)
+	switch {
+	case errors.Is(err, vfs.ErrUnsupported):
+		return math.MaxUint64, nil
+	case err != nil:
+		return 0, fmt.Errorf("pebblestore: %w", err)
+	}
+	held := s.ballast.bytes()
+	free := usage.AvailBytes + held
+	free -= min(free, s.opts.ReserveBytes)
+	if free > 0 && held == 0 {
+		s.ballast.hold()
+	}
+	return free, nil
+}
+
+// needRoom refuses what is not worth the reserve.
+func (s *Store) needRoom() error {
+	if free, err := s.room(); err == nil && free == 0 {
+		return fmt.Errorf("pebblestore: %s: %w", s.dir, raftlog.ErrFull)
+	}
+	return nil
+}
+
+// full gives errors of a full disk their type.
+func full(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return errors.Join(raftlog.ErrFull, err)
+	}
+	return err
+}
+
+// Space implements raftlog.Storage.
+func (s *Store) Space() (free, used uint64, err error) {
+	if free, err = s.room(); err != nil {
+		return 0, 0, err
+	}
+	if used, err = s.usedBytes(); err != nil {
+		return 0, 0, fmt.Errorf("pebblestore: %w", err)
+	}
+	return free, used, nil
+}
 
 // usedBytes adds up the files of the directory.
 func (s *Store) usedBytes() (uint64, error) {
 	var used uint64
-	for _, dir := range []string{s.dir, s.dbDir, s.cpDir} {
+	damaged := s.fs.PathJoin(s.dir, damagedName)
+	for _, dir := range []string{s.dir, s.dbDir, s.cpDir, s.fs.PathJoin(damaged, s.fs.PathBase(s.dbDir)), s.fs.PathJoin(damaged, s.fs.PathBase(s.cpDir))} {
 		names, err := s.fs.List(dir)
+		if oserror.IsNotExist(err) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -18,7 +165,7 @@ func (s *Store) usedBytes() (uint64, error) {
 			if err != nil {
 				return 0, err
 			}
-			if !info.IsDir() {
+			if !info.IsDir() && name != reserveName {
 				used += uint64(info.Size())
 			}
 		}

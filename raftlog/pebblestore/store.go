@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/heliosdb/metadata/raftlog"
 )
 
@@ -299,23 +298,6 @@ func (s *Store) termAt(g raftlog.GroupID, index uint64, ws []*raftlog.Write) (ui
 		return 0, s.damage("%v", err)
 	}
 	return e.GetTerm(), nil
-}
-
-// Space implements raftlog.Storage.
-func (s *Store) Space() (free, used uint64, err error) {
-	usage, err := s.opts.FS.GetDiskUsage(s.dir)
-	switch {
-	case errors.Is(err, vfs.ErrUnsupported):
-		free = math.MaxUint64
-	case err != nil:
-		return 0, 0, fmt.Errorf("pebblestore: %w", err)
-	default:
-		free = usage.AvailBytes - min(usage.AvailBytes, s.opts.ReserveBytes)
-	}
-	if used, err = s.usedBytes(); err != nil {
-		return 0, 0, fmt.Errorf("pebblestore: %w", err)
-	}
-	return free, used, nil
 }
 
 // Close implements raftlog.Storage.

@@ -95,26 +95,6 @@ func TestContractOnDisk(t *testing.T) {
 	})
 }
 
-func TestSpace(t *testing.T) {
-	s, err := pebblestore.Open(t.TempDir(), pebblestore.Options{ReserveBytes: 1 << 20})
-	storagetest.Must(t, err)
-	free, used, err := s.Space()
-	if err != nil || free == 0 || used == 0 {
-		t.Fatalf("space: %d free, %d used, %v", free, used, err)
-	}
-	storagetest.Must(t, s.Close())
-	fs := vfs.NewMem()
-	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 10 << 20, TotalBytes: 20 << 20, UsedBytes: 10 << 20})
-	for reserve, want := range map[uint64]uint64{4 << 20: 6 << 20, 11 << 20: 0} {
-		s, err := pebblestore.Open(dir, pebblestore.Options{FS: fs, ReserveBytes: reserve})
-		storagetest.Must(t, err)
-		if free, _, err := s.Space(); err != nil || free != want {
-			t.Fatalf("%d bytes are free above a reserve of %d, want %d (%v)", free, reserve, want, err)
-		}
-		storagetest.Must(t, s.Close())
-	}
-}
-
 // TestCloseEndsEverything checks that no goroutine outlives Close.
 func TestCloseEndsEverything(t *testing.T) {
 	before := goleak.IgnoreCurrent()
@@ -218,37 +198,6 @@ func TestCrashDuringBootstrap(t *testing.T) {
 		d.close()
 	}
 	t.Logf("%d were blank, %d complete", blank, complete)
-}
-
-// TestSyncFailureIsFatal checks that nothing is acknowledged after a failed sync.
-func TestSyncFailureIsFatal(t *testing.T) {
-	for _, suffix := range []string{".log", "FLOOR"} {
-		t.Run(suffix, func(t *testing.T) {
-			broken := &brokenFS{FS: vfs.NewMem(), suffix: suffix}
-			fatal := make(chan error, 16)
-			s, err := pebblestore.Open(dir, pebblestore.Options{FS: broken, FloorTicks: make(chan time.Time), Fatal: func(err error) {
-				fatal <- err
-				<-t.Context().Done() // a process would be gone
-			}})
-			storagetest.Must(t, err)
-			storagetest.Must(t, s.Bootstrap(storagetest.Identity(), []raftlog.GroupID{storagetest.A}, storagetest.Voters))
-			broken.arm()
-			written := make(chan error, 1)
-			go func() { written <- s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 7)}) }()
-			select {
-			case err := <-fatal:
-				if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), suffix) {
-					t.Fatalf("fatal error: %v", err)
-				}
-				// The writer hangs in its sync; readers do not wait for it.
-				if _, _, err := s.HistoryBounds(storagetest.A); err != nil {
-					t.Fatal(err)
-				}
-			case err := <-written:
-				t.Fatalf("the write returned %v after a failed sync", err)
-			}
-		})
-	}
 }
 
 // TestDamageInTheLogIsSeen guards the finding that Pebble at other settings loses
