@@ -43,10 +43,13 @@ func (m *Mirror) Step(frame *metadatav1.SubscribeResponse) (changed bool, err er
 		return false, m.reset(f.Reset_.GetStream())
 	case *metadatav1.SubscribeResponse_Snapshot:
 		s, err := m.side(f.Snapshot.GetStream())
-		if err == nil {
-			err = s.restore(f.Snapshot)
+		if err != nil {
+			return false, err
 		}
-		return false, err
+		if !s.restoring() {
+			m.ahead = nil // of which life of the cluster it is, a bookmark will say
+		}
+		return false, s.restore(f.Snapshot)
 	case *metadatav1.SubscribeResponse_Changes:
 		s, err := m.side(f.Changes.GetStream())
 		if err == nil {
@@ -82,9 +85,11 @@ type sideways interface {
 	restore(*metadatav1.SnapshotChunk) error
 	fold([]*metadatav1.Change) error
 	reset()
+	restoring() bool
 	loading() bool
 	at() (shown, newest uint64, ready bool)
 	replace()
+	keep()
 }
 
 // sides returns the sides in the order of streams.
@@ -127,6 +132,10 @@ func (m *Mirror) bookmark(p *metadatav1.Position) (changed bool, err error) {
 		return false, fmt.Errorf("client: cluster %s answers where cluster %s did: name endpoints of one cluster only",
 			p.GetClusterId(), m.position.GetClusterId())
 	}
+	if p.GetRecoveryEpoch() < m.position.GetRecoveryEpoch() && !(m.schema.loading() && m.topology.loading()) {
+		return false, fmt.Errorf("client: recovery epoch %d answers where epoch %d did, without a reset: the member was not restored",
+			p.GetRecoveryEpoch(), m.position.GetRecoveryEpoch())
+	}
 	m.ahead = proto.CloneOf(p)
 	return m.show(), nil
 }
@@ -147,8 +156,13 @@ func (m *Mirror) show() (changed bool) {
 		return false
 	}
 	for _, one := range m.sides() {
-		if shown, newest, ready := one.at(); one.loading() && ready && newest >= shown {
+		shown, newest, ready := one.at()
+		switch {
+		case !one.loading() || !ready || newest < shown:
+		case newest > shown:
 			one.replace()
+		default: // the same; readers may have decoded what is shown
+			one.keep()
 		}
 	}
 	return m.advance(m.position)
@@ -189,6 +203,8 @@ type version[D any] struct {
 	ready    bool
 }
 
+func (s *side[D]) restoring() bool { return s.restorer != nil }
+
 func (s *side[D]) loading() bool { return s.waiting || s.restorer != nil || s.coming != nil }
 
 // at returns the revision that is shown and that of what came last.
@@ -208,6 +224,9 @@ func (s *side[D]) replace() {
 		s.shown, s.coming = *s.coming, nil
 	}
 }
+
+// keep shows what is shown, though something else has come.
+func (s *side[D]) keep() { s.coming = nil }
 
 func (s *side[D]) reset() { s.waiting, s.restorer, s.coming = true, nil, nil }
 

@@ -113,6 +113,7 @@ func TestMirrorBreaksOnWhatItCannotFold(t *testing.T) {
 		"a repetition":               {frames.Created(3, 4), false, "change 3"},
 		"an event that does not fit": {twice, false, "table id 1 was given before"},
 		"another cluster":            {stranger, false, "cluster d answers where cluster c did"},
+		"an earlier life":            {frames.Bookmark(frames.At(0, 3, 1)), false, "recovery epoch 0 answers where epoch 1 did"},
 		"a bookmark ahead":           {frames.Bookmark(frames.At(1, 4, 1)), false, "at revision 4"},
 		"a damaged snapshot":         {frames.Chunk(&metadatav1.SnapshotChunk{Stream: schemaStream, Last: true}), false, "public"},
 	} {
@@ -143,5 +144,39 @@ func TestMirrorBreaksOnWhatItCannotFold(t *testing.T) {
 	_, _ = m.Step(frames.Chunk(&metadatav1.SnapshotChunk{Stream: schemaStream, Revision: 3, Namespaces: []*metadatav1.Namespace{{NamespaceId: 1, Name: "public"}}}))
 	if _, err := m.Step(frames.Tables(4)); err == nil || !strings.Contains(err.Error(), "revision 3 goes on at revision 4") {
 		t.Errorf("a snapshot of two revisions: %v", err)
+	}
+}
+
+func TestASnapshotWaitsForItsBookmark(t *testing.T) {
+	m := NewMirror()
+	for i, step := range []struct {
+		frame frames.Frame
+		want  string
+	}{
+		{frames.Tables(3), "nothing"},
+		{frames.Nodes(1), "nothing"},
+		{frames.Bookmark(frames.At(1, 3, 1)), "epoch 1, 3 tables at 3, 1 nodes at 1"},
+		// Of which life this is, is not known yet, though no reset came before.
+		{frames.Tables(5), "epoch 1, 3 tables at 3, 1 nodes at 1, stale"},
+		{frames.Registered(2), "epoch 1, 3 tables at 3, 2 nodes at 2, stale"},
+		{frames.Created(6, 6), "epoch 1, 3 tables at 3, 2 nodes at 2, stale"},
+		{frames.Bookmark(frames.At(1, 6, 2)), "epoch 1, 6 tables at 6, 2 nodes at 2"},
+	} {
+		if _, err := m.Step(step.frame); err != nil {
+			t.Fatalf("step %d: %v", i, err)
+		}
+		if got := shows(m); got != step.want {
+			t.Fatalf("step %d shows %s, want %s", i, got, step.want)
+		}
+	}
+	// What is shown already is kept when it comes again: readers have decoded it.
+	kept, _ := m.Schema().Table(1)
+	for _, f := range []frames.Frame{frames.Reset(0, ""), frames.Tables(6), frames.Nodes(2), frames.Bookmark(frames.At(1, 6, 2))} {
+		if changed, err := m.Step(f); err != nil || changed {
+			t.Fatalf("the same again: changed is %v, %v", changed, err)
+		}
+	}
+	if again, _ := m.Schema().Table(1); again != kept || !m.Current() {
+		t.Fatalf("the same again shows %s", shows(m))
 	}
 }

@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -11,6 +12,10 @@ import (
 // SnapshotInterrupted is the reason of the Reset with which a Watch begins a
 // snapshot anew.
 const SnapshotInterrupted = "SNAPSHOT_INTERRUPTED"
+
+// maxStreams bounds the streams whose revisions are remembered beside those known here:
+// a newer service may have more. Changes of further ones are handed on as they come.
+const maxStreams = 16
 
 // Resumption is what a subscriber has seen, and how to go on from there.
 type Resumption struct {
@@ -118,7 +123,7 @@ func (r *Resumption) See(frame *metadatav1.SubscribeResponse) *metadatav1.Subscr
 	case *metadatav1.SubscribeResponse_Snapshot:
 		r.partial = true
 		if f.Snapshot.GetLast() {
-			r.seen[f.Snapshot.GetStream()] = f.Snapshot.GetRevision()
+			r.note(f.Snapshot.GetStream(), f.Snapshot.GetRevision())
 		}
 	case *metadatav1.SubscribeResponse_Changes:
 		return r.seeChanges(frame, f.Changes)
@@ -128,20 +133,29 @@ func (r *Resumption) See(frame *metadatav1.SubscribeResponse) *metadatav1.Subscr
 	return frame
 }
 
-// seeChanges leaves out what the caller has seen already.
+// note remembers up to which revision a stream was handed on.
+func (r *Resumption) note(s metadatav1.Stream, revision uint64) {
+	if _, known := r.seen[s]; known || slices.Contains(Streams[:], s) || len(r.seen) < maxStreams {
+		r.seen[s] = revision
+	}
+}
+
+// seeChanges leaves out what the caller has seen already, and what is out of order.
 func (r *Resumption) seeChanges(
 	frame *metadatav1.SubscribeResponse, f *metadatav1.Changes,
 ) *metadatav1.SubscribeResponse {
-	changes := f.GetChanges()
 	last := r.seen[f.GetStream()]
-	for len(changes) > 0 && changes[0].GetRevision() <= last {
-		changes = changes[1:]
-	}
-	if len(changes) == 0 {
+	f.Changes = slices.DeleteFunc(f.GetChanges(), func(c *metadatav1.Change) bool {
+		if c.GetRevision() <= last {
+			return true
+		}
+		last = c.GetRevision()
+		return false
+	})
+	if len(f.Changes) == 0 {
 		return nil
 	}
-	r.seen[f.GetStream()] = changes[len(changes)-1].GetRevision()
-	f.Changes = changes
+	r.note(f.GetStream(), last)
 	return frame
 }
 

@@ -130,3 +130,14 @@ func TestOthersAreAskedBeforeGoingBack(t *testing.T) {
 		t.Fatal("a bad request is repeated")
 	}
 }
+
+func TestChangesOutOfOrderAreLeftOut(t *testing.T) {
+	r := NewResumption(snapshotRequest(), 1, JudgeFailure)
+	mixed := frames.Created(1, 5)
+	changes := mixed.GetChanges().GetChanges()
+	changes[1], changes[3] = changes[3], changes[1] // 1 4 3 2 5
+	out := seeAll(r, mixed, frames.Created(4, 5))
+	if len(out) != 1 || len(out[0].GetChanges().GetChanges()) != 3 || out[0].GetChanges().GetChanges()[1].GetRevision() != 4 {
+		t.Fatalf("got %v", out)
+	}
+}
