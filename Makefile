@@ -107,6 +107,13 @@ simulate: ## Run simulated clusters with faults: SEEDS=n, SEED=s [V=1] or FOR=60
 	@go build -tags invariants -o $(TMP)/simulate ./internal/simulation/simulate
 	@$(TMP)/simulate $(if $(SEED),-seed $(SEED) $(if $(V),-v),$(if $(FOR),-for $(FOR),-seeds $(or $(SEEDS),100)))
 
+# Without root the faults of disks are left out, and it says so.
+.PHONY: chaos
+chaos: ## Break real processes under load: DURATION=60s SEED=n [FAULTS=a,b] [JSON=file]
+	@mkdir -p $(TMP)
+	@go build -o $(TMP)/chaos ./internal/chaos/run
+	@$(TMP)/chaos -duration $(or $(DURATION),60s) -seed $(or $(SEED),0) $(if $(FAULTS),-faults $(FAULTS)) $(if $(JSON),-json $(JSON))
+
 .PHONY: examples-check
 examples-check: ## Check the documents of examples/ (types, keys, ranges, placement)
 	@go test -count=1 ./examples

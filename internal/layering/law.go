@@ -38,7 +38,7 @@ var Law = []Row{
 	{"examples", nil},
 	{"cmd", []string{everything}},
 	{"internal", []string{"proto"}},
-	{"internal/chaos", []string{"client", "proto"}},
+	{"internal/chaos", []string{"client", "events", "proto"}},
 	{"internal/consistency", []string{"projections", "events", "proto"}},
 	{"internal/simulation", []string{everything}},
 }
