@@ -98,8 +98,11 @@ func (g *Group) Step(from uint64, m *pb.Message) error {
 	if err := g.check(from, m); err != nil {
 		return err
 	}
-	if m.GetType() == pb.MsgSnap {
+	switch {
+	case m.GetType() == pb.MsgSnap:
 		return ErrNotStaged
+	case m.GetType() == pb.MsgReadIndex && g.rn.BasicStatus().RaftState != raft.StateLeader:
+		return nil // raft would pass it on in the sender's name; the sender asks again
 	}
 	return g.step(m)
 }

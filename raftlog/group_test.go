@@ -187,6 +187,23 @@ func TestReadIndex(t *testing.T) {
 	}
 }
 
+// TestReadIndexIsNotPassedOn asks a follower for a read, as a member does that has not
+// heard of the new leader. Passed on to that leader it would carry the name of its first
+// sender, over the connection of another: what an honest member never sends.
+func TestReadIndexIsNotPassedOn(t *testing.T) {
+	c := elected(t)
+	ask := &pb.Message{Type: pb.MsgReadIndex.Enum(), From: new(uint64(3)), To: new(uint64(2)), Entries: []*pb.Entry{{Data: make([]byte, raftlog.ReadContextBytes)}}}
+	if err := c.members[2].g.Step(3, ask); err != nil {
+		t.Fatal(err)
+	}
+	c.drain(c.members[2])
+	for _, m := range c.net {
+		if m.GetType() == pb.MsgReadIndex {
+			t.Errorf("member 2 sent to member %d in the name of member %d: %s", m.GetTo(), m.GetFrom(), m.GetType())
+		}
+	}
+}
+
 func TestTransferLeader(t *testing.T) {
 	c := elected(t)
 	c.mustPropose(1, 1)
