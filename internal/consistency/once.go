@@ -2,6 +2,7 @@ package consistency
 
 import (
 	"bytes"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -50,6 +51,14 @@ func isTransition(change *events.Change) bool {
 		}
 	}
 	return true
+}
+
+// ofItself reports whether a change is one that the service makes by itself: a node
+// went offline, or came back.
+func ofItself(change *events.Change) bool {
+	return !slices.ContainsFunc(change.Events(), func(e events.Event) bool {
+		return e.Message().GetNodeWentOffline() == nil && e.Message().GetNodeCameOnline() == nil
+	})
 }
 
 // acknowledged checks one answer to a write against the log.

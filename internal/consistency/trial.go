@@ -17,7 +17,13 @@ type trial struct {
 	truth  Truth
 	lines  map[metadatav1.Stream]*timeline
 	writes []*write // in order of beginning
-	byID   map[string]*write
+	byID   map[requestKey]*write
+}
+
+// requestKey names a write. Each stream remembers request ids of its own.
+type requestKey struct {
+	stream metadatav1.Stream
+	id     string
 }
 
 // write is all operations with one request id: one logical write, of which at most
@@ -33,7 +39,7 @@ type write struct {
 // newTrial prepares the checks. A truth that is no history is a violation, and
 // then there is nothing else to check.
 func newTrial(h *History, truth Truth) (*trial, []Violation) {
-	c := &trial{History: h, truth: truth, lines: make(map[metadatav1.Stream]*timeline), byID: make(map[string]*write)}
+	c := &trial{History: h, truth: truth, lines: make(map[metadatav1.Stream]*timeline), byID: make(map[requestKey]*write)}
 	var found []Violation
 	for _, s := range streams {
 		line, violations := newTimeline(s, truth)
@@ -58,13 +64,14 @@ func (c *trial) gatherWrites() {
 			continue
 		}
 		id := optionsOf(o.Request).GetRequestId()
-		w := c.byID[id]
+		key := requestKey{stream, id}
+		w := c.byID[key]
 		if id == "" || w == nil {
 			w = &write{id: id, stream: stream, began: o.Began}
 			c.writes = append(c.writes, w)
 		}
 		if id != "" {
-			c.byID[id] = w
+			c.byID[key] = w
 			w.change = c.lines[stream].byRequest[id]
 		} else if r, changed := o.changed(); changed {
 			w.change = c.lines[stream].change(r)
@@ -77,7 +84,7 @@ func (c *trial) gatherWrites() {
 // writer returns the write that an operation belongs to.
 func (c *trial) writer(o *Op) *write {
 	if id := optionsOf(o.Request).GetRequestId(); id != "" {
-		return c.byID[id]
+		return c.byID[requestKey{streamOf(o.Request), id}]
 	}
 	for _, w := range c.writes {
 		if w.ops[0] == o {

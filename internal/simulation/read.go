@@ -143,7 +143,9 @@ func answerTopology(s *projections.Topology, request proto.Message) (proto.Messa
 	case *metadatav1.ListShardsRequest:
 		answer := &metadatav1.ListShardsResponse{Position: position}
 		for sh := range s.Model.Shards(nil) {
-			answer.Shards = append(answer.Shards, sh.Message())
+			if node := q.GetNodeId(); node == "" || sh.Primary() == node || sh.Mirror() == node || sh.Witness() == node {
+				answer.Shards = append(answer.Shards, sh.Message())
+			}
 		}
 		return answer, nil
 	case *metadatav1.GetTopologyRequest:

@@ -1,0 +1,178 @@
+package simulation
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/client/follow"
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/internal/consistency"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// follower keeps a subscription as the Go client does, with the client's own step
+// machines: it resumes after each break, and folds what comes into a cache if it hears
+// of everything. Now and then it begins another one.
+type follower struct {
+	c    *clients
+	link int
+
+	number     int
+	life       int // counts the subscriptions begun; what belongs to an earlier one does not count
+	resumption *follow.Resumption
+	mirror     *follow.Mirror // nil: no cache
+	filter     *events.Filter
+	session    *consistency.Subscription
+	cancel     func()
+	reached    map[metadatav1.Stream]uint64 // by what came in the present session
+}
+
+func newFollower(c *clients, link int) *follower { return &follower{c: c, link: link} }
+
+// begin starts a subscription of its own, as a process that begins.
+func (f *follower) begin() {
+	w := f.c.w
+	f.life++
+	f.number = f.c.number()
+	request, cached := f.c.requests.Subscribe(f.number), w.chance(0.4)
+	f.mirror = nil
+	if cached {
+		request.Filter, request.FailOnGap = nil, false
+		request.Start = &metadatav1.SubscribeRequest_Snapshot{Snapshot: true}
+		f.mirror = follow.NewMirror()
+	}
+	f.filter = events.NewFilter(request.GetFilter())
+	if !f.filter.MatchStream(streams[0]) && !f.filter.MatchStream(streams[1]) {
+		request.Filter, f.filter = nil, nil // nothing can match: the service refuses it
+	}
+	f.resumption = follow.NewResumption(request, len(w.members), follow.JudgeFailure)
+	f.open(f.c.anyMember())
+	life := f.life
+	w.after(around(w.rng, 30*time.Second), func() {
+		if f.life == life && !f.c.settling {
+			f.cancel()
+			f.session.Broke(nil, w.now)
+			f.begin()
+		}
+	})
+}
+
+// open begins a session at a member.
+func (f *follower) open(to uint64) {
+	w, life := f.c.w, f.life
+	request := f.resumption.Next()
+	f.session = f.c.history.Subscription(f.number, request, w.now)
+	f.reached = make(map[metadatav1.Stream]uint64)
+	session := f.session
+	f.cancel = w.subscribe(f.link, to, request, func(frame *metadatav1.SubscribeResponse) {
+		if f.life == life {
+			session.Frame(frame, w.now)
+			f.take(frame)
+		}
+	}, func(err error) {
+		if f.life == life {
+			session.Broke(err, w.now)
+			f.broke(to, err)
+		}
+	})
+}
+
+// broke decides how to go on, as the Go client does.
+func (f *follower) broke(asked uint64, err error) {
+	w, life := f.c.w, f.life
+	wait, again := f.resumption.Broke(err)
+	if !again {
+		f.begin()
+		return
+	}
+	next := asked%uint64(len(w.members)) + 1
+	w.after(max(wait, around(w.rng, 50*time.Millisecond)), func() {
+		if f.life != life {
+			return
+		}
+		if frame := f.resumption.Announce(); frame != nil {
+			f.show(frame)
+		}
+		f.open(next)
+	})
+}
+
+// take takes a frame of the present session.
+func (f *follower) take(frame *metadatav1.SubscribeResponse) {
+	switch k := frame.GetFrame().(type) {
+	case *metadatav1.SubscribeResponse_Changes:
+		for _, c := range k.Changes.GetChanges() {
+			f.reached[k.Changes.GetStream()] = c.GetRevision()
+		}
+	case *metadatav1.SubscribeResponse_Bookmark:
+		for _, s := range streams {
+			f.reached[s] = revisionOf(k.Bookmark.GetPosition(), s)
+		}
+	}
+	if fresh := f.resumption.See(frame); fresh != nil {
+		f.show(fresh)
+	}
+}
+
+// show folds a frame into the cache, and sometimes looks at what it holds.
+func (f *follower) show(frame *metadatav1.SubscribeResponse) {
+	if f.mirror == nil {
+		return
+	}
+	if _, err := f.mirror.Step(frame); err != nil {
+		f.c.w.violate("mirror", "follower %d: %v, after %v", f.number, err, frame)
+		return
+	}
+	position := f.mirror.Position()
+	if position == nil || f.mirror.Schema() == nil || f.mirror.Topology() == nil {
+		return
+	}
+	f.c.w.counts.add("cached reads", 1)
+	query, answer := f.look()
+	f.c.history.Cached(f.number, query, answer, position, f.c.w.now)
+}
+
+// look reads an object of the cache.
+func (f *follower) look() (query, answer proto.Message) {
+	schema, topology := f.mirror.Schema(), f.mirror.Topology()
+	for {
+		switch q := f.c.requests.Next(f.number).(type) {
+		case *metadatav1.GetTableRequest:
+			if t, ok := findTable(schema, q.GetTable()); ok {
+				return q, &metadatav1.GetTableResponse{Table: t.Message()}
+			}
+			return q, nil
+		case *metadatav1.GetNodeRequest:
+			if n, ok := topology.Node(q.GetNodeId()); ok {
+				return q, &metadatav1.GetNodeResponse{Node: n.Message()}
+			}
+			return q, nil
+		case *metadatav1.GetShardRequest:
+			if s, ok := findShard(topology, q); ok {
+				return q, &metadatav1.GetShardResponse{Shard: s.Message()}
+			}
+			return q, nil
+		case *metadatav1.ListTablesRequest:
+			all := &metadatav1.ListTablesResponse{}
+			for t := range schema.TablesByName(q.GetNamespace(), "") {
+				if q.GetNamespace() == "" || t.Namespace() == q.GetNamespace() {
+					all.Tables = append(all.Tables, t.Message())
+				}
+			}
+			return q, all
+		}
+	}
+}
+
+// behind says what the follower still has to hear of, or "".
+func (f *follower) behind() string {
+	for _, s := range streams {
+		newest := uint64(len(f.c.w.judge.chain(s).changes))
+		if f.filter.MatchStream(s) && f.reached[s] != newest {
+			return fmt.Sprintf("follower %d has heard of revision %d of %d of %s", f.number, f.reached[s], newest, events.StreamName(s))
+		}
+	}
+	return ""
+}
