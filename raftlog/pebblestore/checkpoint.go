@@ -146,6 +146,9 @@ func (s *Store) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.Checkpo
 		return &reader{desc: first}, nil
 	}
 	r, err := openFile(s.fs, s.checkpointPath(g, index))
+	if oserror.IsNotExist(err) && st.current(index) {
+		return nil, &raftlog.DamageError{Path: s.checkpointPath(g, index), Detail: "it is missing"}
+	}
 	if oserror.IsNotExist(err) {
 		return nil, fmt.Errorf("pebblestore: group %d, index %d: %w", g, index, raftlog.ErrNoCheckpoint)
 	}
