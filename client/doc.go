@@ -16,6 +16,9 @@
 // build cannot fold drops everything and says so; Cache.GetTable and its like ask
 // the service then.
 //
+// A Session is a node's membership: JoinAsNode registers the node, keeps its lease
+// and tells the node in time when it has lost it.
+//
 // All methods are safe for concurrent use. The client refuses to guess: when it
 // cannot learn whether a write took effect before the deadline, the error says so
 // (OutcomeUnknown) and names the request id to try again with.

@@ -225,3 +225,55 @@ func ExampleClient_Watch() {
 	// 1: ddl-job created orders
 	// 2: ddl-job created lines
 }
+
+// Be a node of the cluster: serve while the lease is held, stop when it is lost.
+func ExampleClient_JoinAsNode() {
+	address, stop := service()
+	defer stop()
+
+	ctx := context.Background()
+	c, err := client.New(client.Options{Endpoints: []string{address}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	cache, err := c.NewCache(client.CacheOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cache.Close()
+
+	session, err := c.JoinAsNode(ctx, client.JoinOptions{
+		Node: &metadatav1.NodeInfo{
+			NodeId: "storage_1", Addr: "127.0.0.1:6000", NodeType: metadatav1.NodeType_NODE_TYPE_STORAGE,
+		},
+		Cache: cache, // the service hears what the node has seen
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("joined with epoch", session.Epoch())
+
+	lost := session.Done()
+	select {
+	case <-lost:
+		fmt.Println("stop serving:", session.Err())
+		err = session.Joined(ctx) // by itself, perhaps under another epoch
+	default:
+		fmt.Println("serving")
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	if err := session.Close(); err != nil {
+		log.Fatal(err)
+	}
+	_, err = c.GetNode(ctx, &metadatav1.GetNodeRequest{NodeId: "storage_1"})
+	fmt.Println("gone:", client.IsNotFound(err))
+
+	// Output:
+	// joined with epoch 1
+	// serving
+	// gone: true
+}

@@ -183,12 +183,12 @@ func (w *world) carry(deliver func()) {
 		copies = []int{0, 0, 1, 1, 1, 1, 1, 1, 1, 2}[w.random.IntN(10)]
 	}
 	for range copies {
-		delay := upTo(w.random, 20 * time.Millisecond)
+		delay := upTo(w.random, 20*time.Millisecond)
 		if w.faults && w.random.IntN(5) == 0 {
-			delay = upTo(w.random, 3 * time.Second)
+			delay = upTo(w.random, 3*time.Second)
 		}
 		if w.faults && w.random.IntN(50) == 0 {
-			delay = upTo(w.random, 30 * time.Second)
+			delay = upTo(w.random, 30*time.Second)
 		}
 		w.after(delay, deliver)
 	}
