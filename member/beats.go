@@ -16,8 +16,9 @@ const maxForwardedBeats = 10_000
 // beatForwarder gathers beats for the leader: those that arrive while one call
 // is under way go together in the next.
 type beatForwarder struct {
-	m  *Member
-	mu sync.Mutex
+	m   *Member
+	ctx context.Context // ends with the streams
+	mu  sync.Mutex
 	// waiting are beats that no call carries yet; calling says that one is under way.
 	waiting map[uint64][]*waitingBeats
 	calling map[uint64]bool
@@ -85,7 +86,7 @@ func (f *beatForwarder) take(leader uint64) []*waitingBeats {
 
 // call carries a group of beats to the leader and hands out the answers.
 func (f *beatForwarder) call(leader uint64, group []*waitingBeats) {
-	ctx, cancel := context.WithTimeout(f.m.ctx, submitPatience)
+	ctx, cancel := context.WithTimeout(f.ctx, submitPatience)
 	defer cancel()
 	var forwarded metadatav1.ForwardedBeats
 	for _, w := range group {

@@ -67,7 +67,7 @@ func newCluster(t *testing.T, n int, change func(*Config)) *cluster {
 func (c *cluster) open(id uint64) (*Member, error) {
 	c.t.Helper()
 	store, err := pebblestore.Open("data", pebblestore.Options{
-		FS: c.disks[id], ReserveBytes: 1, Fatal: func(err error) { c.t.Errorf("storage of member %d: %v", id, err) },
+		FS: c.disks[id], ReserveBytes: 1, Quarantine: len(c.peers) > 1, Fatal: func(err error) { c.t.Errorf("storage of member %d: %v", id, err) },
 	})
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func (s *stream[D]) campaignAfter(wait time.Duration, tries int) {
 	}
 	time.AfterFunc(wait, func() {
 		s.inputs.push(func() {
-			if s.soft.Load().Leader != 0 || s.member.ctx.Err() != nil {
+			if s.soft.Load().Leader != 0 || s.life.ctx.Err() != nil {
 				return
 			}
 			if err := s.replica.Campaign(); err != nil {

@@ -14,6 +14,9 @@ import (
 // it did.
 const retryAfter = 50 * time.Millisecond
 
+// quarantineRetry is when to ask a member in quarantine again, if there is no other.
+const quarantineRetry = time.Second
+
 func outcomeUnknown(requestID string) error {
 	f := failure.New(metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN,
 		"the leader was lost while it carried out request %q: whether it took effect is not known, retry with the same request id", requestID)
@@ -47,6 +50,11 @@ func (m *Member) notRunning() error {
 	if m.ctx.Err() != nil {
 		f := failure.New(metadatav1.ErrorReason_ERROR_REASON_STOPPING, "member %d is stopping; ask another member", m.identity.Member)
 		f.RetryAfter = retryAfter
+		return f
+	}
+	if ill := m.illness.Load(); ill != nil {
+		f := failure.New(metadatav1.ErrorReason_ERROR_REASON_QUARANTINED, "%s; ask another member", ill.describe(m.identity.Member))
+		f.RetryAfter = quarantineRetry
 		return f
 	}
 	f := failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER, "member %d has not started yet: %s", m.identity.Member, *m.waitReason.Load())

@@ -22,30 +22,34 @@ const (
 
 // awaitGenesis brings a member to the point where its groups may start: at once
 // if it has lived, else after the initial members have agreed on genesis. It
-// returns the state that the member is in, or why it must not start.
+// sets the state that the member is in, or returns why it must not start.
 func (m *Member) awaitGenesis(ctx context.Context) error {
-	state := m.state
 	for lastLog := (time.Time{}); ; {
 		var claims map[uint64]raftlog.PeerClaim
-		if state != raftlog.StateLived {
+		if m.state != raftlog.StateLived {
 			claims = m.probePeers(ctx)
 		}
-		action, err := raftlog.Genesis(state, m.identity, claims, m.initial())
+		action, err := raftlog.Genesis(m.state, m.identity, claims, m.initial())
 		if err != nil {
 			m.linger(ctx, err)
 			return err
 		}
 		switch action {
 		case raftlog.Start:
-			return m.claim(raftlog.StateLived)
+			m.state = raftlog.StateLived
+			return m.claim(m.state)
 		case raftlog.Quarantine:
-			return fmt.Errorf("the directory of member %d is blank in a cluster that has lived", m.identity.Member)
+			m.state = raftlog.StateQuarantined
+			if err := m.store.Condemn(wiped(claims)); err != nil {
+				return fmt.Errorf("putting a blank directory into quarantine: %w", err)
+			}
+			return nil
 		case raftlog.WriteGenesis:
 			if err := m.store.Bootstrap(m.identity, groups(), m.initial()); err != nil {
 				return fmt.Errorf("writing genesis: %w", err)
 			}
-			state = raftlog.StateGenesis
-			if err := m.claim(state); err != nil {
+			m.state = raftlog.StateGenesis
+			if err := m.claim(m.state); err != nil {
 				return err
 			}
 			continue

@@ -32,25 +32,36 @@ type Member struct {
 	made      time.Time
 	identity  raftlog.Identity
 	cluster   events.ClusterID
-	state     raftlog.State // as found in the storage
 	store     raftlog.Storage
 	transport *transport.Transport
-	writer    *writer
 	flaps     flaps
+	hashes    hashBook // of own checkpoints, and what others' say of them
+
+	// Owned by New and then by Run's goroutine.
+	state  raftlog.State                       // of the storage
+	loaded map[raftlog.GroupID]*raftlog.Loaded // logs that no stream has taken yet
+	// rebuilt says that the streams about to run come out of a quarantine.
+	rebuilt bool
 
 	ctx        context.Context // ends when the member stops
 	cancel     context.CancelCauseFunc
-	background sync.WaitGroup // jobs beside the streams
+	background sync.WaitGroup // jobs that outlive the streams
 	waitReason atomic.Pointer[string]
-	running    atomic.Pointer[running] // nil until genesis is settled
-	started    chan struct{}           // closed when running is set
+	illness    atomic.Pointer[illness] // set while in quarantine
+	running    atomic.Pointer[running] // nil until genesis is settled, and in quarantine
+	changed    *signal                 // fires when illness or running change
 	stopping   atomic.Bool
 	diskLow    atomic.Bool // the storage's reserve has been reached
 }
 
-// running is what exists once the streams run. Adding a stream means a field here
-// and a line in newRunning.
+// running is what exists while the streams run: from genesis to the member's end, or
+// to a quarantine. Adding a stream means a field here and a line in newRunning.
 type running struct {
+	ctx    context.Context // ends with the streams
+	cancel context.CancelCauseFunc
+	jobs   sync.WaitGroup // beside the streams, and over before the storage is touched
+	writer *writer
+
 	schema   *stream[*schema.Model]
 	topology *stream[*projections.TopologyModel]
 	feed     *feed.Feed
@@ -69,6 +80,9 @@ type streamer interface {
 	linkBroke(id uint64)
 	peerGone(id uint64, rank int)
 	serveChunk(ctx context.Context, from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error)
+	serveOffer(ctx context.Context, from uint64, q *metadatav1.RebuildOfferRequest) ([]byte, error)
+	serveEntries(ctx context.Context, q *metadatav1.RebuildEntriesRequest) ([]byte, error)
+	givenUp(to, index uint64)
 	tick(diskLow bool)
 	run(ctx context.Context)
 	drain()
@@ -89,14 +103,12 @@ func New(c Config) (*Member, error) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	m := &Member{
 		config: c, log: c.Logger.With("member", c.ID), made: time.Now(), store: c.Store,
-		ctx: ctx, cancel: cancel, started: make(chan struct{}),
+		ctx: ctx, cancel: cancel, changed: newSignal(), loaded: make(map[raftlog.GroupID]*raftlog.Loaded),
 	}
 	m.waitReason.Store(new("it is starting"))
 	if err := m.identify(); err != nil {
 		return nil, err
 	}
-	m.writer = newWriter(m.store, m.fail)
-	m.writer.observe = func(writes int, took time.Duration) { c.Observer.StoreWrite(took, writes) }
 	t, err := transport.New(transport.Config{
 		Member: c.ID, ClusterName: c.ClusterName, Peers: m.peerAddresses(), Listener: c.RaftListener,
 		Dial: c.Dial, TLS: c.TLS, Handler: peers{m}, Logger: m.log,
@@ -132,26 +144,39 @@ func (m *Member) identify() error {
 			return err
 		}
 		m.identity = *have
-		if m.state, err = m.storedState(); err != nil {
-			return err
-		}
 	}
 	m.cluster = events.ClusterID(m.identity.ClusterID)
+	if why := m.store.Condemned(); why != "" {
+		m.state = raftlog.StateQuarantined
+		return m.notAlone(&raftlog.CondemnedError{Path: "the directory", Why: why})
+	}
+	if have != nil {
+		return m.loadLogs()
+	}
 	return nil
 }
 
-// storedState tells a member at genesis from one that has lived. Damage shows
-// here, before anything is started.
-func (m *Member) storedState() (raftlog.State, error) {
+// loadLogs tells a member at genesis from one that has lived. Damage shows here,
+// before anything is started: it condemns the directory.
+func (m *Member) loadLogs() error {
 	var logs []*raftlog.Loaded
 	for _, g := range groups() {
 		loaded, err := m.store.Load(g)
-		if err != nil {
-			return 0, err
+		if lost(err) {
+			if err := m.notAlone(err); err != nil {
+				return err
+			}
+			m.state = raftlog.StateQuarantined
+			clear(m.loaded)
+			return m.store.Condemn(raftlog.Why(err))
 		}
-		logs = append(logs, loaded)
+		if err != nil {
+			return err
+		}
+		logs, m.loaded[g] = append(logs, loaded), loaded
 	}
-	return raftlog.StateOf(logs...), nil
+	m.state = raftlog.StateOf(logs...)
+	return nil
 }
 
 // Run lives: it settles genesis, runs the streams and returns nil when ctx has
@@ -160,10 +185,8 @@ func (m *Member) storedState() (raftlog.State, error) {
 func (m *Member) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, m.stop)()
 	m.transport.Start()
-	err := m.awaitGenesis(m.ctx)
-	if err == nil {
-		err = m.runStreams()
-	}
+	m.background.Go(m.watchSpace)
+	err := m.live(m.ctx)
 	m.cancel(err)
 	m.background.Wait()
 	if cause := context.Cause(m.ctx); err == nil || errors.Is(err, context.Canceled) {
@@ -173,6 +196,40 @@ func (m *Member) Run(ctx context.Context) error {
 		err = nil
 	}
 	return errors.Join(err, m.transport.Close(), m.store.Close())
+}
+
+// live runs the streams until the member ends, again after each quarantine.
+func (m *Member) live(ctx context.Context) error {
+	for {
+		if m.state != raftlog.StateQuarantined {
+			if err := m.awaitGenesis(ctx); err != nil {
+				return err
+			}
+		}
+		if m.state == raftlog.StateQuarantined {
+			if err := m.rebuild(ctx); err != nil {
+				return err
+			}
+		}
+		err := m.runStreams()
+		condemned, ok := errors.AsType[*condemnedError](err)
+		if !ok {
+			return err
+		}
+		if err := m.store.Condemn(condemned.why); err != nil {
+			return fmt.Errorf("putting the directory into quarantine: %w", err)
+		}
+		m.state = raftlog.StateQuarantined
+	}
+}
+
+// takeLoaded returns a group's log, read once.
+func (m *Member) takeLoaded(g raftlog.GroupID) (*raftlog.Loaded, error) {
+	if loaded := m.loaded[g]; loaded != nil {
+		delete(m.loaded, g)
+		return loaded, nil
+	}
+	return m.store.Load(g)
 }
 
 // errStopped is the cause of a member's end when it was asked to stop.
@@ -202,7 +259,8 @@ func (m *Member) fail(err error) {
 	m.cancel(err)
 }
 
-// runStreams runs the streams until the member ends.
+// runStreams runs the streams until the member ends, or until it is condemned: then it
+// returns a *condemnedError. Nothing of them is left when it returns.
 func (m *Member) runStreams() error {
 	r, err := m.newRunning()
 	if err != nil {
@@ -211,53 +269,68 @@ func (m *Member) runStreams() error {
 	var streams, storing sync.WaitGroup
 	writerCtx, stopWriter := context.WithCancel(context.Background())
 	for _, s := range r.all() {
-		streams.Go(func() { s.run(m.ctx) })
+		streams.Go(func() { s.run(r.ctx) })
 	}
-	storing.Go(func() { m.writer.run(writerCtx) })
-	m.background.Go(m.watchSpace)
+	storing.Go(func() { r.writer.run(writerCtx) })
 	m.running.Store(r)
-	close(m.started)
+	m.changed.fire()
+	r.jobs.Go(func() { m.watchConsistency(r) })
+	m.callForLogs(r)
 	m.tick(r)
 	streams.Wait()
 	stopWriter()
 	storing.Wait()
+	r.jobs.Wait()
+	if condemned, ok := errors.AsType[*condemnedError](context.Cause(r.ctx)); ok && m.ctx.Err() == nil {
+		m.illness.Store(&illness{why: condemned.why})
+		m.running.Store(nil)
+		m.changed.fire()
+		return condemned
+	}
 	return nil
 }
 
 // newRunning restores the streams.
-func (m *Member) newRunning() (*running, error) {
+func (m *Member) newRunning() (_ *running, err error) {
 	epoch := m.identity.RecoveryEpoch
-	schemaStream, err := newStream(m, metadatav1.Stream_STREAM_SCHEMA, projections.NewSchema(m.cluster, epoch), commands.Schema)
+	r := &running{beats: newBeatForwarder(m), writer: newWriter(m.store, m.fail)}
+	r.writer.observe = func(writes int, took time.Duration) { m.config.Observer.StoreWrite(took, writes) }
+	r.ctx, r.cancel = context.WithCancelCause(m.ctx)
+	defer func() {
+		if err != nil {
+			r.cancel(err)
+		}
+	}()
+	r.beats.ctx = r.ctx
+	r.schema, err = newStream(m, r, metadatav1.Stream_STREAM_SCHEMA, projections.NewSchema(m.cluster, epoch), commands.Schema)
 	if err != nil {
 		return nil, fmt.Errorf("restoring the schema stream: %w", err)
 	}
-	topologyStream, err := newStream(m, metadatav1.Stream_STREAM_TOPOLOGY, projections.NewTopology(m.cluster, epoch), commands.Topology)
+	r.topology, err = newStream(m, r, metadatav1.Stream_STREAM_TOPOLOGY, projections.NewTopology(m.cluster, epoch), commands.Topology)
 	if err != nil {
 		return nil, fmt.Errorf("restoring the topology stream: %w", err)
 	}
-	table, err := leases.New(m.config.Leases)
-	if err != nil {
+	if r.leases, err = leases.New(m.config.Leases); err != nil {
 		return nil, err
 	}
-	r := &running{schema: schemaStream, topology: topologyStream, leases: table, beats: newBeatForwarder(m)}
 	r.feed = feed.New(feed.Options{
 		Cluster: m.cluster, RecoveryEpoch: epoch,
-		Logs: []*feed.Log{schemaStream.feed, topologyStream.feed}, Snapshots: snapshots{r},
+		Logs: []*feed.Log{r.schema.feed, r.topology.feed}, Snapshots: snapshots{r},
 	})
 	for _, s := range r.all() {
-		m.writer.wrote[s.groupID()] = s.wrote
+		r.writer.wrote[s.groupID()] = s.wrote
 	}
 	m.watchLeases(r)
 	return r, nil
 }
 
-// tick drives time until the member ends.
+// tick drives time until the streams end.
 func (m *Member) tick(r *running) {
 	ticker := time.NewTicker(m.config.Tick)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-m.ctx.Done():
+		case <-r.ctx.Done():
 			return
 		case <-ticker.C:
 		}
@@ -291,13 +364,22 @@ func (m *Member) awaitRunning(ctx context.Context) (*running, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, submitPatience)
 	defer cancel()
-	select {
-	case <-m.started:
-		return m.running.Load(), nil
-	case <-m.ctx.Done():
-	case <-ctx.Done():
+	for {
+		changed := m.changed.next()
+		if r := m.running.Load(); r != nil {
+			return r, nil
+		}
+		if m.illness.Load() != nil {
+			return nil, m.notRunning()
+		}
+		select {
+		case <-changed:
+		case <-m.ctx.Done():
+			return nil, m.notRunning()
+		case <-ctx.Done():
+			return nil, m.notRunning()
+		}
 	}
-	return nil, m.notRunning()
 }
 
 // all returns the streams in order of their numbers.

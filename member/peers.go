@@ -21,6 +21,10 @@ const (
 	methodChunk   uint8 = 3 // CheckpointChunkRequest -> the chunk's bytes
 	methodStatus  uint8 = 4 // nothing -> MemberStatus
 	methodHistory uint8 = 5 // HistoryProbe -> nothing, if the history holds it
+	methodOffer   uint8 = 6 // RebuildOfferRequest -> RebuildOfferAnswer
+	methodEntries uint8 = 7 // RebuildEntriesRequest -> RebuildEntriesAnswer
+	methodGivenUp uint8 = 8 // CheckpointGivenUp -> nothing
+	methodHashes  uint8 = 9 // nothing -> CheckpointHashes
 )
 
 // codeFailure marks a RemoteError whose payload is a ForwardedError.
@@ -45,10 +49,13 @@ func (p peers) Message(from uint64, group raftlog.GroupID, msg *raftpb.Message) 
 // Call implements transport.Handler.
 func (p peers) Call(ctx context.Context, from uint64, method uint8, payload []byte) ([]byte, error) {
 	r := p.m.running.Load()
+	var answer []byte
+	var err error
 	if r == nil {
-		return nil, remote(p.m.notRunning())
+		answer, err = p.m.serveIdle(method, payload)
+	} else {
+		answer, err = p.serve(ctx, r, from, method, payload)
 	}
-	answer, err := p.serve(ctx, r, from, method, payload)
 	if err != nil {
 		return nil, remote(err)
 	}
@@ -62,22 +69,63 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 	case methodBeats:
 		return p.m.serveBeats(ctx, r, payload)
 	case methodChunk:
-		var q metadatav1.CheckpointChunkRequest
-		if err := proto.Unmarshal(payload, &q); err != nil {
-			return nil, err
-		}
-		for _, s := range r.all() {
-			if s.streamID() == q.GetStream() {
-				return s.serveChunk(ctx, from, &q)
-			}
-		}
-		return nil, fmt.Errorf("member %d asks for a checkpoint of unknown stream %s", from, q.GetStream())
+		return serveStream(r, payload, func(s streamer, q *metadatav1.CheckpointChunkRequest) ([]byte, error) {
+			return s.serveChunk(ctx, from, q)
+		})
+	case methodOffer:
+		return serveStream(r, payload, func(s streamer, q *metadatav1.RebuildOfferRequest) ([]byte, error) {
+			return s.serveOffer(ctx, from, q)
+		})
+	case methodEntries:
+		return serveStream(r, payload, func(s streamer, q *metadatav1.RebuildEntriesRequest) ([]byte, error) {
+			return s.serveEntries(ctx, q)
+		})
+	case methodGivenUp:
+		return serveStream(r, payload, func(s streamer, q *metadatav1.CheckpointGivenUp) ([]byte, error) {
+			s.givenUp(from, q.GetIndex())
+			return nil, nil
+		})
+	case methodHashes:
+		return proto.Marshal(p.m.hashes.message())
 	case methodStatus:
 		return proto.Marshal(p.m.ownStatus(r))
 	case methodHistory:
 		return nil, p.m.holdsHistory(payload)
 	}
 	return nil, fmt.Errorf("member %d calls unknown method %d; it may run a newer version", from, method)
+}
+
+// serveStream decodes a request that names its stream, and has that stream serve it.
+func serveStream[Q any, M interface {
+	*Q
+	proto.Message
+	GetStream() metadatav1.Stream
+}](r *running, payload []byte, serve func(streamer, M) ([]byte, error)) ([]byte, error) {
+	q := M(new(Q))
+	if err := proto.Unmarshal(payload, q); err != nil {
+		return nil, err
+	}
+	for _, s := range r.all() {
+		if s.streamID() == q.GetStream() {
+			return serve(s, q)
+		}
+	}
+	return nil, fmt.Errorf("stream %s is not known; the asking member may run a newer version", q.GetStream())
+}
+
+// serveIdle serves what needs no streams, before genesis and in quarantine.
+func (m *Member) serveIdle(method uint8, payload []byte) ([]byte, error) {
+	switch {
+	case method == methodStatus:
+		return proto.Marshal(m.ownStatus(nil))
+	case method == methodOffer && m.illness.Load() != nil:
+		var q metadatav1.RebuildOfferRequest
+		if err := proto.Unmarshal(payload, &q); err != nil {
+			return nil, err
+		}
+		return proto.Marshal(&metadatav1.RebuildOfferAnswer{Round: q.GetRound(), Quarantined: true})
+	}
+	return nil, m.notRunning()
 }
 
 // PeerUp implements transport.Handler. It also comes when a connection broke and
@@ -111,6 +159,7 @@ func (p peers) PeerDown(id uint64, refused bool) {
 func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 	s.inputs.offer(func() {
 		if err := s.replica.Step(from, msg); err != nil {
+			s.counted(err)
 			s.member.log.Warn("message refused", "stream", s.name, "from", from, "type", msg.GetType(), "error", err)
 			return
 		}

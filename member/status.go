@@ -88,6 +88,12 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 			status.RaftAddress = p.Addr
 		}
 	}
+	if ill := m.illness.Load(); ill != nil {
+		status.Quarantine = &metadatav1.Quarantine{
+			Reason: ill.why, SourceMemberId: ill.source, Percent: uint32(ill.percent), WaitingFor: ill.waiting, Stuck: ill.stuck,
+		}
+	}
+	status.Divergences = m.hashes.found()
 	if r == nil {
 		return status
 	}
@@ -127,7 +133,7 @@ func (s *stream[D]) statusNow() *metadatav1.StreamStatus {
 // vitalsNow gives the numbers by which the stream is watched.
 func (s *stream[D]) vitalsNow() vitals.Stream {
 	st, soft, head := s.status.Load(), s.soft.Load(), s.replica.View().Head
-	subscribers, lag := s.member.running.Load().feed.Watching(s.id)
+	subscribers, lag := s.life.feed.Watching(s.id)
 	return vitals.Stream{
 		Stream: s.id, Role: roleOf(soft.Role), Term: soft.Term, Leader: soft.Leader, FeatureLevel: head.FeatureLevel,
 		Revision: head.Revision, OldestRevision: s.feed.Oldest(),
@@ -185,6 +191,10 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 			add(warning, id, fmt.Sprintf("start it, or check the network to %s", other.GetRaftAddress()), "member %d does not answer", id)
 			continue
 		}
+		if q := other.GetQuarantine(); q != nil {
+			message, advice := quarantineAlarm(id, q)
+			add(critical, id, advice, "%s", message)
+		}
 		if other.GetFreeBytes() == 0 {
 			add(critical, id, "free some space on its disk: it refuses writes until then", "the disk of member %d is full up to its reserve", id)
 		}
@@ -197,8 +207,19 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 			}
 		}
 	}
+	alarms = append(alarms, divergenceAlarms(members)...)
 	slices.SortStableFunc(alarms, func(a, b *metadatav1.Alarm) int { return -cmp.Compare(a.GetSeverity(), b.GetSeverity()) })
 	return alarms
+}
+
+// quarantineAlarm says which member is in quarantine, and what has to be done.
+func quarantineAlarm(id uint64, q *metadatav1.Quarantine) (message, advice string) {
+	ill := illness{why: q.GetReason(), source: q.GetSourceMemberId(), percent: int(q.GetPercent()), waiting: q.GetWaitingFor()}
+	advice = "it comes back by itself while a majority of the other members is up; look for the cause in its log, its disk and its memory"
+	if q.GetStuck() {
+		advice = "bring back the data of enough members for a majority (their disks, or copies of their whole directories); without it the rest cannot go on"
+	}
+	return ill.describe(id), advice
 }
 
 // Ready reports why the member cannot serve right now; nil if a leader is known for
@@ -225,7 +246,10 @@ func (m *Member) Leases() (lease, interval time.Duration) {
 // Stats returns the numbers by which the member is watched.
 func (m *Member) Stats() vitals.Stats {
 	free, used, _ := m.store.Space()
-	stats := vitals.Stats{MemberID: m.identity.Member, StoreBytes: used, FreeBytes: free}
+	stats := vitals.Stats{
+		MemberID: m.identity.Member, StoreBytes: used, FreeBytes: free,
+		Quarantined: m.illness.Load() != nil, Divergences: m.hashes.total(),
+	}
 	r := m.running.Load()
 	if r == nil {
 		return stats

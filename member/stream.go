@@ -21,6 +21,7 @@ import (
 // stream drives one replica: one goroutine owns it, everybody else sends inputs.
 type stream[D projections.Domain[D]] struct {
 	member  *Member
+	life    *running // that the stream is a part of
 	id      metadatav1.Stream
 	name    string // of the stream, for people
 	group   raftlog.GroupID
@@ -47,14 +48,14 @@ type stream[D projections.Domain[D]] struct {
 
 // newStream restores a stream from the member's storage.
 func newStream[D projections.Domain[D]](
-	m *Member, id metadatav1.Stream, genesis *projections.State[D], decide replica.Decide[D],
+	m *Member, life *running, id metadatav1.Stream, genesis *projections.State[D], decide replica.Decide[D],
 ) (*stream[D], error) {
 	s := &stream[D]{
-		member: m, id: id, name: events.StreamName(id), group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
+		member: m, life: life, id: id, name: events.StreamName(id), group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
 		sender: raftlog.NewSender(transferIdleTicks), pinned: make(map[uint64]*pin),
 		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
 	}
-	loaded, err := m.store.Load(s.group)
+	loaded, err := m.takeLoaded(s.group)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +100,8 @@ func (s *stream[D]) run(ctx context.Context) {
 		select {
 		case <-s.inputs.ready:
 		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
 			for id := range s.pinned {
 				s.endTransfer(id)
 			}
@@ -113,7 +116,7 @@ func (s *stream[D]) run(ctx context.Context) {
 
 // drainReady carries out what the replica wants done.
 func (s *stream[D]) drainReady() {
-	for {
+	for s.life.ctx.Err() == nil { // one that is condemned says nothing any more
 		out, more := s.replica.Ready()
 		s.carryOut(&out)
 		if !more {
@@ -124,7 +127,7 @@ func (s *stream[D]) drainReady() {
 
 func (s *stream[D]) carryOut(out *replica.Output[D]) {
 	if out.Write != nil {
-		s.member.writer.pending.push(out.Write)
+		s.life.writer.pending.push(out.Write)
 	}
 	if len(out.Messages) > 0 {
 		s.send(out.Messages)
@@ -211,7 +214,7 @@ func (s *stream[D]) submit(ctx context.Context, q replica.Request) (proto.Messag
 		return a.Reply, a.Err
 	case <-ctx.Done():
 		return nil, gaveUp(ctx, q.Env.RequestID)
-	case <-s.member.ctx.Done():
+	case <-s.life.ctx.Done():
 		return nil, outcomeUnknown(q.Env.RequestID)
 	}
 }
@@ -228,7 +231,7 @@ func (s *stream[D]) read(ctx context.Context, q replica.Read[D]) (*projections.S
 		return a.State, a.Term, a.Err
 	case <-ctx.Done():
 		return nil, 0, gaveUp(ctx, "")
-	case <-s.member.ctx.Done():
+	case <-s.life.ctx.Done():
 		return nil, 0, s.member.notRunning()
 	}
 }
@@ -261,6 +264,8 @@ func (s *stream[D]) drained(ctx context.Context) bool {
 			if yes {
 				return true
 			}
+		case <-s.life.ctx.Done():
+			return true
 		case <-ctx.Done():
 			return false
 		}

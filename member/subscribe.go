@@ -25,7 +25,7 @@ func (m *Member) Subscribe(
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(m.ctx, func() { cancel(m.notRunning()) })()
+	defer context.AfterFunc(r.ctx, func() { cancel(m.notRunning()) })()
 	err = feed.Serve(ctx, sub, send, wallClock{})
 	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
 		return m.nameHolder(ctx, failure.As(err))

@@ -15,8 +15,12 @@ import (
 	"github.com/heliosdb/metadata/replica"
 )
 
-// chunkTimeout bounds one chunk of a checkpoint.
-const chunkTimeout = 5 * time.Second
+const (
+	// chunkTimeout bounds one chunk of a checkpoint.
+	chunkTimeout = 5 * time.Second
+	// offerPause is how long a checkpoint that could not be taken is left alone.
+	offerPause = 500 * time.Millisecond
+)
 
 // send hands messages to the transport and tells raft which went nowhere.
 func (s *stream[D]) send(messages []*raftpb.Message) {
@@ -38,26 +42,37 @@ func (s *stream[D]) send(messages []*raftpb.Message) {
 func (s *stream[D]) startTransfer(to, index uint64) {
 	s.endTransfer(to)
 	s.sender.Started(to, index)
-	r, err := s.member.store.OpenCheckpoint(s.group, index)
-	if err != nil {
-		s.member.log.Warn("offered checkpoint cannot be read", "stream", s.name, "index", index, "error", err)
-		return
-	}
-	s.pinned[to] = &pin{reader: r}
+	p := &pin{index: index}
+	p.mu.Lock() // until it is open; who reads a chunk waits
+	s.pinned[to] = p
+	s.life.jobs.Go(func() {
+		defer p.mu.Unlock()
+		r, err := s.member.store.OpenCheckpoint(s.group, index)
+		if err != nil {
+			s.member.log.Warn("offered checkpoint cannot be read", "stream", s.name, "index", index, "error", err)
+			return
+		}
+		p.reader = r
+	})
 }
 
 // pin is a checkpoint file kept open for a member that pulls it: newer checkpoints
-// delete its name, not its bytes. Chunks are read by the goroutines of calls.
+// delete its name, not its bytes. It is opened, and chunks are read, beside the stream:
+// opening reads the whole file's frames.
 type pin struct {
+	index  uint64
 	mu     sync.RWMutex
-	reader raftlog.CheckpointReader // nil when closed
+	reader raftlog.CheckpointReader // nil when it could not be opened, or is closed
 }
 
 // read returns a chunk; false if the pin is not of this checkpoint, or not any more.
 func (p *pin) read(index uint64, chunk uint32) (data []byte, ok bool, err error) {
+	if p.index != index {
+		return nil, false, nil
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if p.reader == nil || p.reader.Descriptor().Index != index {
+	if p.reader == nil {
 		return nil, false, nil
 	}
 	data, err = p.reader.ReadChunk(chunk)
@@ -67,14 +82,16 @@ func (p *pin) read(index uint64, chunk uint32) (data []byte, ok bool, err error)
 func (p *pin) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = p.reader.Close()
-	p.reader = nil
+	if p.reader != nil {
+		_ = p.reader.Close()
+		p.reader = nil
+	}
 }
 
 // endTransfer lets go of what a member was offered; false if there was nothing.
 func (s *stream[D]) endTransfer(to uint64) bool {
 	if p := s.pinned[to]; p != nil {
-		s.member.background.Go(p.close) // a chunk may be being read
+		s.life.jobs.Go(p.close) // a chunk may be being read
 		delete(s.pinned, to)
 	}
 	return s.sender.Finished(to)
@@ -90,11 +107,12 @@ func (s *stream[D]) transferFailed(to uint64) {
 
 // writeCheckpoint carries out a job beside the stream.
 func (s *stream[D]) writeCheckpoint(job *replica.CheckpointJob[D]) {
-	s.member.background.Go(func() {
+	s.life.jobs.Go(func() {
 		start := time.Now()
-		d, err := replica.WriteCheckpoint(s.member.ctx, s.member.store, job)
+		d, err := replica.WriteCheckpoint(s.life.ctx, s.member.store, job)
 		took := time.Since(start)
 		if err == nil {
+			s.member.hashes.wrote(s.id, d, job.State.Head.FeatureLevel)
 			s.checkpointTook.Store(int64(took))
 			s.member.config.Observer.Checkpoint(s.id, took, d.Bytes)
 		}
@@ -104,18 +122,28 @@ func (s *stream[D]) writeCheckpoint(job *replica.CheckpointJob[D]) {
 
 // fetchCheckpoint transfers, stages and reads a checkpoint of another member.
 func (s *stream[D]) fetchCheckpoint(f *replica.Fetch) {
-	s.member.background.Go(func() {
+	s.life.jobs.Go(func() {
 		err := s.transfer(f)
 		var input func()
 		if err != nil {
 			s.member.log.Warn("checkpoint not transferred", "stream", s.name, "from", f.From, "error", err)
 			input = func() { s.replica.Fetched(f, nil, err) }
+			s.life.jobs.Go(func() { s.giveUpSoon(f) })
 		} else {
 			state, err := replica.ReadCheckpoint(s.member.store, f.Descriptor, s.replica.View())
 			input = func() { s.replica.Fetched(f, state, err) }
 		}
 		s.inputs.push(input)
 	})
+}
+
+// giveUpSoon has a checkpoint offered again that could not be taken.
+func (s *stream[D]) giveUpSoon(f *replica.Fetch) {
+	select {
+	case <-time.After(offerPause):
+		s.member.giveUp(s.life.ctx, f.From, s.id, f.Descriptor.Index)
+	case <-s.life.ctx.Done():
+	}
 }
 
 // transfer pulls a checkpoint's chunks into a staged file.
@@ -140,14 +168,14 @@ type arrival struct {
 
 // pull runs a Receiver until it is done.
 func (s *stream[D]) pull(r *raftlog.Receiver, w raftlog.CheckpointWriter) error {
-	ctx, cancel := context.WithCancel(s.member.ctx)
+	ctx, cancel := context.WithCancel(s.life.ctx)
 	defer cancel()
 	arrivals := make(chan arrival, raftlog.DefaultTransferWindow)
 	ticks := time.NewTicker(s.member.config.Tick)
 	defer ticks.Stop()
 	for !r.Done() {
 		for _, q := range r.Requests() {
-			s.member.background.Go(func() { s.askChunk(ctx, q, arrivals) })
+			s.life.jobs.Go(func() { s.askChunk(ctx, q, arrivals) })
 		}
 		select {
 		case <-ctx.Done():
@@ -207,7 +235,7 @@ func (s *stream[D]) serveChunk(ctx context.Context, from uint64, q *metadatav1.C
 		}
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-s.member.ctx.Done():
+	case <-s.life.ctx.Done():
 		return nil, s.member.notRunning()
 	}
 	// It was offered by an earlier leadership, or its transfer counted as idle.

@@ -41,6 +41,10 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 		if err == nil {
 			return reply, nil
 		}
+		if r.ctx.Err() != nil && failure.As(err) != nil && attemptAgain(failure.As(err).Reason) {
+			unknown = unknown || failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN)
+			return nil, finalError(m.notRunning(), unknown, q.Env.RequestID) // it forwards nothing any more
+		}
 		f := failure.As(err)
 		if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN) {
 			unknown = true
@@ -76,6 +80,7 @@ func attemptAgain(reason metadatav1.ErrorReason) bool {
 	switch reason {
 	case metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
 		metadatav1.ErrorReason_ERROR_REASON_STOPPING,
+		metadatav1.ErrorReason_ERROR_REASON_QUARANTINED,
 		metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN:
 		return true
 	}

@@ -88,6 +88,8 @@ var (
 	storeBytesDesc  = describe1("store_bytes", "Bytes of the data directory.")
 	freeBytesDesc   = describe1("store_free_bytes", "Free bytes of the file system below the data directory.")
 	readyDesc       = describe1("ready", "1 if the member can serve.")
+	quarantinedDesc = describe1("quarantined", "1 while the member takes part in nothing until it is rebuilt from the others.")
+	divergencesDesc = describe1("checkpoint_divergences_total", "Checkpoints of members that were seen to differ at one revision. More than 0: corrupt memory, or a bug.")
 )
 
 // memberCollector reads a member's vitals on each scrape.
@@ -98,7 +100,7 @@ func (c memberCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range measures {
 		to <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{subscribersDesc, storeBytesDesc, freeBytesDesc, readyDesc} {
+	for _, d := range []*prometheus.Desc{subscribersDesc, storeBytesDesc, freeBytesDesc, readyDesc, quarantinedDesc, divergencesDesc} {
 		to <- d
 	}
 }
@@ -119,6 +121,8 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	single(storeBytesDesc, float64(stats.StoreBytes))
 	single(freeBytesDesc, float64(stats.FreeBytes))
 	single(readyDesc, truth(c.member.Ready() == nil))
+	single(quarantinedDesc, truth(stats.Quarantined))
+	to <- prometheus.MustNewConstMetric(divergencesDesc, prometheus.CounterValue, float64(stats.Divergences))
 }
 
 func truth(b bool) float64 {

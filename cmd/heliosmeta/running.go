@@ -100,7 +100,7 @@ func (f *serveFlags) logger(to io.Writer) (*slog.Logger, error) {
 // process on it is told so, not that a port is taken.
 func (p *process) open() (err error) {
 	f := p.flags
-	p.store, err = pebblestore.Open(f.data, pebblestore.Options{Logger: p.log})
+	p.store, err = pebblestore.Open(f.data, pebblestore.Options{Logger: p.log, Quarantine: len(p.peers) > 1})
 	if inUse, ok := errors.AsType[*raftlog.InUseError](err); ok {
 		return fmt.Errorf("data directory %s is in use by another process: stop it, or give this member another directory with --data", inUse.Path)
 	}

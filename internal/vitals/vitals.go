@@ -19,6 +19,8 @@ type Stats struct {
 	Subscribers int      // open subscriptions
 	StoreBytes  uint64   // of the data directory
 	FreeBytes   uint64   // of the file system below it
+	Quarantined bool     // it takes part in nothing until it is rebuilt
+	Divergences uint64   // since the start: checkpoints of members seen to differ
 }
 
 // Stream is a member's part in one stream at one moment.

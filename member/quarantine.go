@@ -1,0 +1,388 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
+)
+
+// offerPatience is how long a leader may take to be confirmed before its answer to a
+// member in quarantine is not waited for any more.
+const offerPatience = 2 * time.Second
+
+// illness says why this member is in quarantine and how far it is. It is immutable.
+type illness struct {
+	why     string
+	source  uint64 // member it is rebuilt from; 0: none yet
+	percent int
+	waiting string
+	stuck   bool
+}
+
+// describe is for people, on this member and on others.
+func (i *illness) describe(member uint64) string {
+	s := fmt.Sprintf("member %d is in quarantine: %s", member, i.why)
+	switch {
+	case i.source != 0:
+		return s + fmt.Sprintf("; it rebuilds itself from member %d: %d %%", i.source, i.percent)
+	case i.waiting != "":
+		return s + "; it waits: " + i.waiting
+	}
+	return s
+}
+
+// condemnedError ends the streams of a member that found out that it has lost
+// something others count on.
+type condemnedError struct{ why string }
+
+func (e *condemnedError) Error() string { return "member: condemned: " + e.why }
+
+// lost reports that a log cannot be used as it is, and that others can bring it back.
+func lost(err error) bool {
+	_, short := errors.AsType[*raftlog.ShortError](err)
+	_, damaged := errors.AsType[*raftlog.DamageError](err)
+	_, condemned := errors.AsType[*raftlog.CondemnedError](err)
+	return short || damaged || condemned
+}
+
+// notAlone returns the error if there is no other member to be rebuilt from.
+func (m *Member) notAlone(err error) error {
+	if len(m.identity.Peers) > 1 {
+		return nil
+	}
+	return err
+}
+
+// wiped says why a blank directory is condemned.
+func wiped(claims map[uint64]raftlog.PeerClaim) string {
+	var lived []string
+	for id, c := range claims {
+		if c.State == raftlog.StateLived || c.State == raftlog.StateQuarantined {
+			lived = append(lived, fmt.Sprint(id))
+		}
+	}
+	return "its directory is blank although the cluster has lived, as member " + strings.Join(lived, " and ") + " can tell"
+}
+
+// condemn stops the streams at once: this member has lost something.
+func (m *Member) condemn(r *running, why string) {
+	if m.notAlone(errStopped) != nil {
+		m.fail(fmt.Errorf("member: %s", why))
+		return
+	}
+	if r.ctx.Err() == nil {
+		m.log.Error("this member goes into quarantine", "reason", why)
+		r.cancel(&condemnedError{why})
+	}
+}
+
+// counted looks at a refused message: a leader that counts on entries which this
+// member does not have proves that it has lost some.
+func (s *stream[D]) counted(err error) {
+	if bad, ok := errors.AsType[*raftlog.BadMessageError](err); ok && bad.Reason == raftlog.BadCommit {
+		s.member.condemn(s.life, fmt.Sprintf("%sin the %s stream, member %d leads and counts on entries that it lacks (%s)",
+			raftlog.OutOfDate, s.name, bad.From, bad.Detail))
+	}
+}
+
+// rebuild brings a condemned directory back from the other members, see
+// raftlog.Rebuild. It returns nil when the streams may start.
+func (m *Member) rebuild(ctx context.Context) error {
+	ill := &illness{why: m.store.Condemned()}
+	m.illness.Store(ill)
+	m.changed.fire()
+	if err := m.claim(raftlog.StateQuarantined); err != nil {
+		return err
+	}
+	m.log.Error("this member is in quarantine: it neither votes nor acknowledges until it is rebuilt from the others", "reason", ill.why)
+	began := time.Now()
+	if err := m.store.BeginRebuild(m.identity, groups(), m.initial()); err != nil {
+		return fmt.Errorf("beginning to rebuild the directory: %w", err)
+	}
+	clear(m.loaded)
+	re := &recovery{m: m, why: ill.why, inputs: newQueue[func()]()}
+	for _, id := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
+		if err := re.add(id); err != nil {
+			return err
+		}
+	}
+	if err := re.run(ctx); err != nil {
+		return err
+	}
+	if err := m.store.EndRebuild(); err != nil {
+		return fmt.Errorf("ending the rebuild of the directory: %w", err)
+	}
+	m.hashes.forget()
+	m.state, m.rebuilt = raftlog.StateLived, true
+	m.illness.Store(nil)
+	m.changed.fire()
+	m.log.Info("this member is out of quarantine", "after", time.Since(began).Round(time.Millisecond))
+	return m.claim(m.state)
+}
+
+// recovery drives the Rebuild of each group. One goroutine owns it; calls to other
+// members are made by others.
+type recovery struct {
+	m       *Member
+	why     string
+	cases   []*recoveringGroup
+	inputs  *queue[func()]
+	calls   sync.WaitGroup
+	lastLog time.Time
+}
+
+type recoveringGroup struct {
+	*raftlog.Rebuild
+	stream metadatav1.Stream
+	group  raftlog.GroupID
+	staged raftlog.CheckpointWriter
+}
+
+func (re *recovery) add(id metadatav1.Stream) error {
+	m, g := re.m, groupOf(id)
+	promise, known := m.store.Promise(g)
+	r, err := raftlog.NewRebuild(raftlog.RebuildConfig{
+		Group: g, Member: m.identity.Member, Voters: m.initial(), Promise: promise, Known: known && raftlog.Trusted(re.why),
+		Seed: m.config.Seed + uint64(time.Since(m.made)), MaxEntryBytes: replica.MaxEntryBytes,
+	})
+	if err != nil {
+		return err
+	}
+	re.cases = append(re.cases, &recoveringGroup{Rebuild: r, stream: id, group: g})
+	return nil
+}
+
+// run works until all groups are done.
+func (re *recovery) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer re.calls.Wait()
+	defer cancel()
+	ticker := time.NewTicker(re.m.config.Tick)
+	defer ticker.Stop()
+	var batch []func()
+	for {
+		done := true
+		for _, c := range re.cases {
+			if err := re.treat(ctx, c); err != nil {
+				return err
+			}
+			done = done && c.Done()
+		}
+		re.report()
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+			for _, c := range re.cases {
+				c.Tick()
+			}
+		case <-re.inputs.ready:
+			batch = re.inputs.take(batch)
+			for _, input := range batch {
+				input()
+			}
+		}
+	}
+}
+
+// treat carries out what a machine wants.
+func (re *recovery) treat(ctx context.Context, c *recoveringGroup) error {
+	for {
+		out, more := c.Ready()
+		if !more {
+			return nil
+		}
+		for _, q := range out.Offers {
+			re.calls.Go(func() { re.askOffer(ctx, c, q) })
+		}
+		for _, q := range out.Chunks {
+			re.calls.Go(func() { re.askChunk(ctx, c, q) })
+		}
+		if q := out.Entries; q != nil {
+			re.calls.Go(func() { re.askEntries(ctx, c, *q) })
+		}
+		if !out.Stores() {
+			continue
+		}
+		err := re.stage(c, &out)
+		if _, unsupported := errors.AsType[*events.UnsupportedError](err); unsupported {
+			return fmt.Errorf("this member cannot be rebuilt by this build: %w", err)
+		}
+		if err != nil {
+			re.m.log.Warn("checkpoint not taken over", "stream", events.StreamName(c.stream), "error", err)
+		}
+		if err == nil && out.Write != nil {
+			if err := re.m.store.Write([]*raftlog.Write{out.Write}); err != nil {
+				return fmt.Errorf("rebuilding the %s stream: %w", events.StreamName(c.stream), err)
+			}
+		}
+		c.Stored(err)
+	}
+}
+
+// stage carries out what concerns a staged checkpoint.
+func (re *recovery) stage(c *recoveringGroup, out *raftlog.RebuildOutput) (err error) {
+	if out.Abort && c.staged != nil {
+		if err := c.staged.Abort(); err != nil {
+			return err
+		}
+		c.staged = nil
+	}
+	if d := out.Stage; d != nil {
+		if err := re.checkOrigin(c, d); err != nil {
+			return err
+		}
+		if c.staged, err = re.m.store.StageCheckpoint(c.group, *d); err != nil {
+			return err
+		}
+	}
+	for _, chunk := range out.Append {
+		if c.staged == nil {
+			return errors.New("there is no staged checkpoint")
+		}
+		if err := c.staged.WriteChunk(chunk); err != nil {
+			return err
+		}
+	}
+	if out.Commit && c.staged != nil {
+		_, err = c.staged.Commit()
+		c.staged = nil
+	}
+	return err
+}
+
+// checkOrigin refuses a checkpoint of something else before a byte of it is pulled.
+func (re *recovery) checkOrigin(c *recoveringGroup, d *raftlog.Descriptor) error {
+	head, err := projections.ReadHead(d.Meta)
+	if err != nil {
+		return err
+	}
+	if head.Stream != c.stream || head.Cluster != re.m.cluster || head.RecoveryEpoch != re.m.identity.RecoveryEpoch {
+		return fmt.Errorf("the checkpoint at index %d belongs to stream %s of cluster %s, recovery epoch %d",
+			d.Index, events.StreamName(head.Stream), head.Cluster, head.RecoveryEpoch)
+	}
+	return nil
+}
+
+// report tells status, and now and then the log, how far it is.
+func (re *recovery) report() {
+	now := &illness{why: re.why}
+	for _, c := range re.cases {
+		s := c.Status()
+		now.percent += s.Percent / len(re.cases)
+		now.stuck = now.stuck || s.Stuck
+		if s.From != 0 && !c.Done() {
+			now.source = s.From
+		}
+		if s.Waiting != "" {
+			now.waiting = "the " + events.StreamName(c.stream) + " stream: " + s.Waiting
+		}
+	}
+	if now.stuck {
+		now.waiting += "; bring the data of one of them back (its disk, or a copy of its whole directory): it cannot be made up"
+	}
+	before := re.m.illness.Swap(now)
+	if now.source != before.source || time.Since(re.lastLog) > waitingLog {
+		re.lastLog = time.Now()
+		re.m.log.Warn(now.describe(re.m.identity.Member))
+	}
+}
+
+// ask makes a call and puts what is made of the answer into the queue.
+func (re *recovery) ask(ctx context.Context, to uint64, method uint8, q proto.Message, patience time.Duration, then func([]byte, error) error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	payload, err := proto.Marshal(q)
+	if err == nil {
+		payload, err = re.m.transport.Call(ctx, to, method, payload)
+	}
+	re.inputs.push(func() {
+		if err := then(payload, err); err != nil {
+			re.m.log.Debug("asked in quarantine", "peer", to, "method", method, "error", err)
+		}
+	})
+}
+
+func (re *recovery) askOffer(ctx context.Context, c *recoveringGroup, q raftlog.OfferRequest) {
+	request := &metadatav1.RebuildOfferRequest{Stream: c.stream, Round: q.Round}
+	re.ask(ctx, q.To, methodOffer, request, offerPatience, func(payload []byte, err error) error {
+		var answer metadatav1.RebuildOfferAnswer
+		if err == nil {
+			err = proto.Unmarshal(payload, &answer)
+		}
+		if err != nil {
+			return err
+		}
+		a, err := offerOf(&answer)
+		if err == nil {
+			err = c.Offered(q.To, a)
+		}
+		return err
+	})
+}
+
+func (re *recovery) askChunk(ctx context.Context, c *recoveringGroup, q raftlog.ChunkRequest) {
+	request := &metadatav1.CheckpointChunkRequest{Stream: c.stream, Index: q.Index, Chunk: q.Chunk}
+	re.ask(ctx, q.To, methodChunk, request, chunkTimeout, func(payload []byte, err error) error {
+		if err != nil {
+			c.ChunkFailed(q.To, q.Index, q.Chunk, err)
+			return err
+		}
+		c.Chunk(q.To, q.Index, q.Chunk, payload)
+		return nil
+	})
+}
+
+func (re *recovery) askEntries(ctx context.Context, c *recoveringGroup, q raftlog.EntriesRequest) {
+	request := &metadatav1.RebuildEntriesRequest{
+		Stream: c.stream, Term: q.Term, AfterIndex: q.After.Index, AfterTerm: q.After.Term, UpTo: q.UpTo, MaxBytes: uint32(q.MaxBytes),
+	}
+	re.ask(ctx, q.To, methodEntries, request, chunkTimeout, func(payload []byte, err error) error {
+		var answer metadatav1.RebuildEntriesAnswer
+		if err == nil {
+			err = proto.Unmarshal(payload, &answer)
+		}
+		if err != nil {
+			c.EntriesFailed(q, err)
+			return err
+		}
+		entries := make([]*raftpb.Entry, len(answer.GetEntries()))
+		for i, b := range answer.GetEntries() {
+			entries[i] = &raftpb.Entry{}
+			if err := proto.Unmarshal(b, entries[i]); err != nil {
+				c.EntriesFailed(q, err)
+				return err
+			}
+		}
+		return c.Entries(q, entries)
+	})
+}
+
+// offerOf reads an answer from the wire.
+func offerOf(a *metadatav1.RebuildOfferAnswer) (raftlog.OfferAnswer, error) {
+	answer := raftlog.OfferAnswer{Round: a.GetRound(), Quarantined: a.GetQuarantined(), Term: a.GetTerm(), Leader: a.GetLeader()}
+	o := a.GetOffer()
+	if o == nil {
+		return answer, nil
+	}
+	answer.Offer = &raftlog.Offer{
+		Term: o.GetTerm(), Last: o.GetLast(), Commit: o.GetCommit(),
+		Start: raftlog.LogStart{Index: o.GetStartIndex(), Term: o.GetStartTerm()},
+	}
+	return answer, answer.Offer.Checkpoint.UnmarshalBinary(o.GetCheckpoint())
+}

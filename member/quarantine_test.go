@@ -1,0 +1,361 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/internal/failure"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// smallCheckpoints make checkpoints frequent, so that a rebuild needs one.
+func smallCheckpoints(c *Config) { c.CheckpointRevisions, c.TrailingEntries = 20, 5 }
+
+// load writes through members that run until stop is called, which returns the names
+// of the tables whose creation was acknowledged.
+func (c *cluster) load(through ...uint64) (stop func() []string) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var acknowledged []string
+	for _, id := range through {
+		m := c.up[id].Member
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				name := fmt.Sprintf("load%d_%d", id, i)
+				callCtx, done := context.WithTimeout(ctx, 5*time.Second)
+				if _, err := m.Write(callCtx, createTable(name), "load"); err == nil {
+					mu.Lock()
+					acknowledged = append(acknowledged, name)
+					mu.Unlock()
+				}
+				done()
+			}
+		})
+	}
+	return func() []string {
+		cancel()
+		wg.Wait()
+		return acknowledged
+	}
+}
+
+// holds fails the test unless every member that runs has all of these tables.
+func (c *cluster) holds(names []string) {
+	c.t.Helper()
+	c.converged()
+	for id, m := range c.up {
+		model := m.running.Load().schema.replica.View().Model
+		for _, name := range names {
+			if _, ok := model.TableByName("public", name); !ok {
+				c.t.Fatalf("member %d has lost %s, which was acknowledged", id, name)
+			}
+		}
+	}
+}
+
+// sound waits until nobody is in quarantine and everybody serves.
+func (c *cluster) sound() {
+	c.t.Helper()
+	c.eventually("all members are out of quarantine", func() bool {
+		for _, m := range c.up {
+			if m.illness.Load() != nil || m.Ready() != nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// rebuilt reports whether the present life of a member began with a rebuild: its
+// directory has what was set aside.
+func (c *cluster) rebuilt(id uint64) bool {
+	_, err := c.disks[id].Stat("data/damaged")
+	return err == nil
+}
+
+// spoil changes the files of a kind in place and returns how many.
+func (c *cluster) spoil(id uint64, dir, suffix string, change func([]byte) []byte) int {
+	c.t.Helper()
+	disk, changed := c.disks[id], 0
+	names, err := disk.List(dir)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, suffix) {
+			continue
+		}
+		path := disk.PathJoin(dir, name)
+		data := readFile(c.t, disk, path)
+		if len(data) == 0 {
+			continue
+		}
+		writeFile(c.t, disk, path, change(data))
+		changed++
+	}
+	return changed
+}
+
+func TestAMemberThatLostSomethingComesBack(t *testing.T) {
+	flip := func(at float64) func([]byte) []byte {
+		return func(b []byte) []byte {
+			b[int(at*float64(len(b)-1))] ^= 0x55
+			return b
+		}
+	}
+	for name, lose := range map[string]func(*testing.T, *cluster){
+		"the whole directory": func(_ *testing.T, c *cluster) { c.disks[3] = vfs.NewCrashableMem() },
+		"the log's tail": func(t *testing.T, c *cluster) {
+			if n := c.spoil(3, "data/db", ".log", func(b []byte) []byte { return b[:len(b)/2] }); n == 0 {
+				t.Fatal("nothing to cut")
+			}
+		},
+		"a byte of the database": func(t *testing.T, c *cluster) {
+			if n := c.spoil(3, "data/db", ".log", flip(0.5)); n == 0 {
+				t.Fatal("nothing to flip")
+			}
+		},
+		"the floor": func(t *testing.T, c *cluster) {
+			if err := c.disks[3].Remove("data/FLOOR"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the floor's bytes": func(t *testing.T, c *cluster) {
+			if n := c.spoil(3, "data", "FLOOR", func(b []byte) []byte { return make([]byte, len(b)) }); n == 0 {
+				t.Fatal("nothing to spoil")
+			}
+		},
+		"the manifest": func(t *testing.T, c *cluster) {
+			names, err := c.disks[3].List("data/db")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range names {
+				if strings.HasPrefix(name, "MANIFEST") {
+					if err := c.disks[3].Remove("data/db/" + name); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, 3, smallCheckpoints)
+			c.start(1, 2, 3)
+			var acknowledged []string
+			for i := range 50 {
+				name := fmt.Sprintf("t%d", i)
+				c.mustCreate(uint64(i%3+1), name)
+				acknowledged = append(acknowledged, name)
+			}
+			c.stop(3)
+			lose(t, c)
+			stop := c.load(1, 2)
+			c.start(3)
+			c.eventually("member 3 is rebuilt", func() bool { return c.rebuilt(3) && c.up[3].Ready() == nil })
+			acknowledged = append(acknowledged, stop()...)
+			c.sound()
+			c.holds(acknowledged)
+			// It is a full member: with one of the others gone, it makes up the majority.
+			c.kill(1)
+			c.mustCreate(3, "after")
+			c.start(1)
+			c.stop(3)
+			c.start(3)
+			c.holds(append(acknowledged, "after"))
+		})
+	}
+}
+
+// In quarantine a member answers nobody's calls, and everybody's status says so.
+func TestAMemberInQuarantineSaysSo(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.start(1, 2, 3)
+	c.mustCreate(1, "t")
+	c.stop(3)
+	c.kill(2)
+	c.disks[3] = vfs.NewCrashableMem()
+	c.start(3) // two of three are gone: nobody can be confirmed
+	c.eventually("member 3 is in quarantine", func() bool { return c.up[3].illness.Load() != nil })
+	_, err := c.create(3, "u")
+	if !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_QUARANTINED) || failure.As(err).Kind() != failure.Unavailable {
+		t.Fatalf("a write in quarantine: %v", err)
+	}
+	if _, err := c.up[3].Schema(t.Context(), &metadatav1.ReadOptions{Consistency: metadatav1.Consistency_CONSISTENCY_LOCAL}); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_QUARANTINED) {
+		t.Fatalf("a read in quarantine: %v", err)
+	}
+	err = c.up[3].Subscribe(t.Context(), &metadatav1.SubscribeRequest{}, func(feed.Frame) error { return nil })
+	if !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_QUARANTINED) {
+		t.Fatalf("a subscription in quarantine: %v", err)
+	}
+	if c.up[3].Ready() == nil || !c.up[3].Stats().Quarantined {
+		t.Fatal("it is ready")
+	}
+	for _, id := range []uint64{1, 3} {
+		c.eventually(fmt.Sprintf("an alarm on member %d", id), func() bool {
+			status, err := c.up[id].Status(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range status.GetAlarms() {
+				if a.GetMemberId() == 3 && a.GetSeverity() == metadatav1.Severity_SEVERITY_CRITICAL &&
+					strings.Contains(a.GetMessage(), "member 3 is in quarantine: its directory is blank") && strings.Contains(a.GetMessage(), "no answer from member 2") {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	c.start(2)
+	c.sound()
+	c.holds([]string{"t"})
+	// Its history begins with what it was given; it names who has the rest, or has it all.
+	c.mustCreate(3, "v")
+}
+
+// Two of three have lost everything: they wait for ever, and what the third has is
+// neither overwritten nor lost.
+func TestAMajorityThatLostEverythingWaits(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.start(1, 2, 3)
+	c.mustCreate(1, "t")
+	c.converged()
+	kept := c.disks[2]
+	c.stop(3)
+	c.stop(2)
+	c.disks[2], c.disks[3] = vfs.NewCrashableMem(), vfs.NewCrashableMem()
+	c.start(2, 3)
+	for _, id := range []uint64{2, 3} {
+		c.eventually("member says that it cannot end", func() bool {
+			ill := c.up[id].illness.Load()
+			return ill != nil && ill.stuck && strings.Contains(ill.describe(id), "members 2, 3 are in quarantine")
+		})
+	}
+	time.Sleep(300 * time.Millisecond)
+	if _, err := c.create(2, "u"); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_QUARANTINED) {
+		t.Fatalf("a write: %v", err)
+	}
+	view := c.up[1].running.Load().schema.replica.View()
+	if _, ok := view.Model.TableByName("public", "t"); !ok {
+		t.Fatal("the one that has it has lost it")
+	}
+	// An operator finds the disk of one of them: now there is a majority again.
+	c.kill(2)
+	c.disks[2] = kept
+	c.start(2)
+	c.sound()
+	c.holds([]string{"t"})
+}
+
+// The leader that a member is rebuilt from dies in the middle: another one takes over.
+func TestTheLeaderDiesDuringARebuild(t *testing.T) {
+	c := newCluster(t, 5, smallCheckpoints)
+	c.start(1, 2, 3, 4, 5)
+	var acknowledged []string
+	for i := range 60 {
+		name := fmt.Sprintf("t%d", i)
+		c.mustCreate(uint64(i%5+1), name)
+		acknowledged = append(acknowledged, name)
+	}
+	c.stop(5)
+	c.disks[5] = vfs.NewCrashableMem()
+	leader := c.leader(schemaStream)
+	c.start(5)
+	c.eventually("it is in quarantine", func() bool { return c.up[5].illness.Load() != nil })
+	c.kill(leader)
+	survivor := leader%4 + 1
+	acknowledged = append(acknowledged, "meanwhile")
+	c.mustCreate(survivor, "meanwhile")
+	c.start(leader) // it does not know any more for whom it voted: all others have to answer
+	c.sound()
+	c.holds(acknowledged)
+}
+
+// A leader that counts on entries which a running member does not have proves that the
+// member has lost some: it stops at once and is rebuilt, in the same process.
+func TestARunningMemberLearnsThatItLostEntries(t *testing.T) {
+	c := newCluster(t, 3, smallCheckpoints)
+	c.start(1, 2, 3)
+	for i := range 30 {
+		c.mustCreate(1, fmt.Sprintf("t%d", i))
+	}
+	c.converged()
+	leader := c.leader(schemaStream)
+	victim := leader%3 + 1
+	before := c.up[victim].running.Load()
+	s := before.schema
+	soft := *s.soft.Load()
+	s.step(leader, &raftpb.Message{
+		Type: new(raftpb.MsgHeartbeat), From: new(leader), To: new(victim), Term: new(soft.Term), Commit: new(uint64(1 << 40)),
+	})
+	stop := c.load(leader)
+	c.eventually("the member was rebuilt", func() bool {
+		now := c.up[victim].running.Load()
+		return now != nil && now != before && c.up[victim].Ready() == nil
+	})
+	acknowledged := stop()
+	if !c.rebuilt(victim) {
+		t.Fatal("nothing was set aside")
+	}
+	c.holds(acknowledged)
+	c.mustCreate(victim, "after")
+}
+
+// A directory that was put back from an old copy has an old floor too: what it knows of
+// votes is not trusted, and the member is rebuilt.
+func TestAnOldCopyOfADirectoryIsRebuilt(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	c.start(1, 2, 3)
+	c.mustCreate(1, "old")
+	c.converged()
+	c.stop(3)
+	copied := c.disks[3].CrashClone(vfs.CrashCloneCfg{RNG: rand.New(rand.NewPCG(1, 1))})
+	c.start(3)
+	var acknowledged []string
+	for i := range 20 {
+		name := fmt.Sprintf("t%d", i)
+		c.mustCreate(3, name)
+		acknowledged = append(acknowledged, name)
+	}
+	c.converged()
+	c.kill(3)
+	c.disks[3] = copied
+	c.start(3)
+	c.eventually("it was found out", func() bool { return c.rebuilt(3) })
+	c.sound()
+	c.holds(acknowledged)
+}
+
+// Alone there is nobody to be rebuilt from: it refuses and says what is damaged.
+func TestAloneDamageIsRefused(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.start(1)
+	for i := range 20 {
+		c.mustCreate(1, fmt.Sprintf("t%d", i))
+	}
+	c.stop(1)
+	if n := c.spoil(1, "data/db", ".log", func(b []byte) []byte { return b[:len(b)/2] }); n == 0 {
+		t.Fatal("nothing to cut")
+	}
+	for range 2 { // trying again does not make it start
+		_, err := c.open(1)
+		_, short := errors.AsType[*raftlog.ShortError](err)
+		_, damaged := errors.AsType[*raftlog.DamageError](err)
+		if !short && !damaged {
+			t.Fatalf("got %v", err)
+		}
+	}
+}
