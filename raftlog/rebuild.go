@@ -1,7 +1,6 @@
 package raftlog
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -140,89 +139,6 @@ type voter struct {
 	leader      uint64 // as it knew then
 }
 
-// OfferRequest asks a member for an Offer. Everybody answers with an OfferAnswer.
-type OfferRequest struct {
-	To    uint64
-	Group GroupID
-	Round uint64
-}
-
-// OfferAnswer is what a member answers. A leader answers after a ReadIndex round that
-// began after the question (replica.Read with Leading); others and those in
-// quarantine at once.
-type OfferAnswer struct {
-	Round       uint64 // of the question
-	Quarantined bool   // the rest is 0 then
-	Term        uint64 // the member's own
-	Leader      uint64 // that it knows; 0: none
-	Offer       *Offer // of a leader that was confirmed; else nil
-}
-
-// Offer is what a leader has, see Group.Offer.
-type Offer struct {
-	Term       uint64
-	Last       uint64 // index of its last entry
-	Commit     uint64
-	Start      LogStart   // of its log
-	Checkpoint Descriptor // its newest
-}
-
-// EntriesRequest asks a leader for entries after After up to UpTo, while it leads
-// Term. See Group.EntriesAfter.
-type EntriesRequest struct {
-	To       uint64
-	Group    GroupID
-	Round    uint64 // to be handed back
-	Term     uint64
-	After    LogStart
-	UpTo     uint64
-	MaxBytes int // of the entries together, unless it is one
-}
-
-// RebuildOutput is what one step wants done. The caller sends the requests (each may
-// be lost), then carries out the storage part, if there is one, in the order of the
-// fields, and reports it with Stored.
-type RebuildOutput struct {
-	Offers  []OfferRequest
-	Chunks  []ChunkRequest
-	Entries *EntriesRequest
-
-	Abort  bool        // CheckpointWriter.Abort
-	Stage  *Descriptor // Storage.StageCheckpoint
-	Append [][]byte    // CheckpointWriter.WriteChunk, each
-	Commit bool        // CheckpointWriter.Commit
-	Write  *Write      // Storage.Write; an error of it ends the member
-}
-
-// Stores reports whether there is a storage part, and so a Stored to come.
-func (o *RebuildOutput) Stores() bool {
-	return o.Abort || o.Stage != nil || len(o.Append) > 0 || o.Commit || o.Write != nil
-}
-
-func (o *RebuildOutput) idle() bool {
-	return !o.Stores() && len(o.Offers) == 0 && len(o.Chunks) == 0 && o.Entries == nil
-}
-
-// BadAnswerError is an answer that no honest member gives to a member in quarantine.
-type BadAnswerError struct {
-	From   uint64
-	Group  GroupID
-	Detail string
-}
-
-func (e *BadAnswerError) Error() string {
-	return fmt.Sprintf("raftlog: group %d: answer of member %d to this member's quarantine refused: %s", e.Group, e.From, e.Detail)
-}
-
-// OutOfDate begins the reason for which a directory is condemned that lacks what a
-// leader knows this member to have. Nothing of it is damaged, so it may be an old copy, floor
-// included: what the floor knows is not all that was promised.
-const OutOfDate = "older than its member: "
-
-// Trusted reports whether a directory condemned for this reason has a floor that
-// can be trusted.
-func Trusted(why string) bool { return !strings.HasPrefix(why, OutOfDate) }
-
 // NewRebuild starts with questions. Storage.BeginRebuild comes first.
 func NewRebuild(cfg RebuildConfig) (*Rebuild, error) {
 	for v, d := range map[*int]int{
@@ -326,14 +242,11 @@ func (r *Rebuild) Offered(from uint64, a OfferAnswer) error {
 	if v == nil || a.Round-r.cfg.Seed-1 >= r.round-r.cfg.Seed {
 		return nil // not a member's, or to a question of another quarantine
 	}
-	v.heard, v.quarantined, v.leader, v.round = true, a.Quarantined, a.Leader, a.Round
-	if a.Quarantined {
-		return nil
-	}
-	if !v.termKnown || a.Term < v.term {
+	if !a.Quarantined && (!v.termKnown || a.Term < v.term) {
 		v.term, v.termKnown = a.Term, true
 	}
-	if a.Offer != nil && r.phase == rebuildAsking && (r.offer == nil || a.Offer.Term > r.offer.Term) {
+	v.heard, v.quarantined, v.leader, v.round = true, a.Quarantined, a.Leader, a.Round
+	if !a.Quarantined && a.Offer != nil && r.phase == rebuildAsking && (r.offer == nil || a.Offer.Term > r.offer.Term) {
 		if err := r.checkOffer(from, a); err != nil {
 			return err
 		}
@@ -343,21 +256,6 @@ func (r *Rebuild) Offered(from uint64, a OfferAnswer) error {
 		r.follow()
 	}
 	return nil
-}
-
-// certain reports that no vote that this member may have forgotten is of a term above
-// the offer's.
-func (r *Rebuild) certain() bool {
-	n := len(r.voters) + 1
-	if r.cfg.Known || n/2+1 >= n-1 {
-		return true
-	}
-	for _, v := range r.voters {
-		if !v.heard || (!v.quarantined && v.term > r.offer.Term) {
-			return false
-		}
-	}
-	return true
 }
 
 // follow begins to take what was offered.
@@ -403,18 +301,6 @@ func (r *Rebuild) store(entries []*pb.Entry) {
 		r.phase = rebuildFinishing
 	}
 	r.write = w
-}
-
-// hardState is what the member remembers from now on. It never goes back.
-func (r *Rebuild) hardState() HardState {
-	hs := HardState{
-		Term: r.offer.Term, Vote: r.from,
-		Commit: max(r.at().Index, min(r.offer.Commit, r.offer.Last)),
-	}
-	if r.cfg.Promise.Term > hs.Term {
-		hs.Term, hs.Vote = r.cfg.Promise.Term, r.cfg.Promise.Vote
-	}
-	return hs
 }
 
 // Chunk takes the answer to a ChunkRequest. One that does not belong to what is being
@@ -505,11 +391,3 @@ func (r *Rebuild) again(why string) {
 	r.out = RebuildOutput{}
 	r.why = strings.TrimPrefix(why, "raftlog: ")
 }
-
-// Errors of a leader that serves an EntriesRequest.
-var (
-	// ErrLogCut means that the entries asked for have been cut.
-	ErrLogCut = errors.New("raftlog: the entries have been cut: take a newer checkpoint")
-	// ErrLogDiffers means that the logs have nothing in common at that place.
-	ErrLogDiffers = errors.New("raftlog: the log has another entry at that place")
-)

@@ -69,6 +69,33 @@ func (r *Rebuild) checkEntries(entries []*pb.Entry) error {
 	return nil
 }
 
+// certain reports that no vote that this member may have forgotten is of a term above
+// the offer's.
+func (r *Rebuild) certain() bool {
+	n := len(r.voters) + 1
+	if r.cfg.Known || n/2+1 >= n-1 {
+		return true
+	}
+	for _, v := range r.voters {
+		if !v.heard || (!v.quarantined && v.term > r.offer.Term) {
+			return false
+		}
+	}
+	return true
+}
+
+// hardState is what the member remembers from now on. It never goes back.
+func (r *Rebuild) hardState() HardState {
+	hs := HardState{
+		Term: r.offer.Term, Vote: r.from,
+		Commit: max(r.at().Index, min(r.offer.Commit, r.offer.Last)),
+	}
+	if r.cfg.Promise.Term > hs.Term {
+		hs.Term, hs.Vote = r.cfg.Promise.Term, r.cfg.Promise.Vote
+	}
+	return hs
+}
+
 // RebuildStatus says how far a Rebuild is, for people.
 type RebuildStatus struct {
 	From    uint64 // the leader it takes from; 0: none yet
