@@ -250,7 +250,8 @@ func TestBadBytes(t *testing.T) {
 		{"JSON that is no object", "application/json", "", strings.NewReader(`[1]`), http.StatusBadRequest, "INVALID_FIELD"},
 		{"another content type", "text/plain", "", strings.NewReader("hello"), http.StatusUnsupportedMediaType, ""},
 		{"another compression", "application/proto", "br", strings.NewReader("hello"), http.StatusNotImplemented, ""},
-		{"noise as gzip", "application/proto", "gzip", bytes.NewReader(noise), http.StatusBadRequest, ""},
+		{"noise as gzip", "application/proto", "gzip", bytes.NewReader(noise), http.StatusBadRequest, "INVALID_FIELD"},
+		{"gzip that is cut short", "application/proto", "gzip", bytes.NewReader(gzipBomb(t)[:100]), http.StatusBadRequest, "INVALID_FIELD"},
 		{"a gzip bomb", "application/proto", "gzip", bytes.NewReader(gzipBomb(t)), http.StatusTooManyRequests, "LIMIT_REACHED"},
 		{"100 MB unannounced", "application/proto", "", io.LimitReader(endless{}, 100<<20), http.StatusTooManyRequests, "LIMIT_REACHED"},
 	} {

@@ -16,4 +16,9 @@
 // the contract, more calls at once than its limits name, and every new call
 // once it drains. It never waits for a slow client but in that client's own
 // call, and never answers with a message over SendMaxBytes.
+//
+// Failures carry an ErrorInfo with a reason of the contract. The exceptions are
+// what Connect says by itself before a call has begun: the plain HTTP statuses
+// (404, 405, 415, 505), a compression that it does not know (UNIMPLEMENTED), and
+// headers or query parameters of its protocol that it cannot read (INVALID_ARGUMENT).
 package server

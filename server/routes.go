@@ -109,9 +109,9 @@ func (s *Server) track(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{tls: r.TLS, control: http.NewResponseController(w)}
 		defer c.end()
-		body, ctx := r.Body, context.WithValue(r.Context(), callKey{}, c)
+		ctx := context.WithValue(r.Context(), callKey{}, c)
+		body := newBoundedBody(r, unary[r.URL.Path])
 		if unary[r.URL.Path] {
-			body = newBoundedBody(r)
 			deadline := time.Now().Add(s.limits.UnaryTimeout)
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithDeadline(ctx, deadline)

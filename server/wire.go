@@ -3,12 +3,10 @@ package server
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -44,10 +42,7 @@ func takeNote(message proto.Message) error {
 		}
 		if number == noteField && kind == protowire.BytesType {
 			text, _ := protowire.ConsumeString(unknown[n:])
-			return &failure.Error{
-				Reason:  metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD,
-				Message: "the request cannot be decoded: " + text,
-			}
+			return badBytes("the request cannot be decoded: %s", text)
 		}
 		size := protowire.ConsumeFieldValue(number, kind, unknown[n:])
 		if size < 0 {
@@ -153,22 +148,35 @@ func protoMessage(message any) (proto.Message, error) {
 }
 
 // boundedGzip decompresses at most ReadMaxBytes and then fails. Connect's own
-// limit reads a bomb to its end to say how large it was.
+// limit reads a bomb to its end to say how large it was. What is no gzip fails when
+// it is read: where Reset fails, Connect answers without the details of the contract.
 type boundedGzip struct {
 	gzip.Reader
-	left int
+	left  int
+	reset error // why the last Reset failed
 }
 
 func newBoundedGzip() connect.Decompressor { return &boundedGzip{} }
 
 func (b *boundedGzip) Reset(from io.Reader) error {
 	b.left = ReadMaxBytes
-	return b.Reader.Reset(from)
+	b.reset = b.Reader.Reset(from)
+	return nil
 }
 
 func (b *boundedGzip) Read(to []byte) (int, error) {
-	return readBounded(&b.Reader, to, &b.left, "the decompressed message")
+	if b.reset != nil {
+		return 0, encode(badBytes("the request cannot be decompressed: %v", b.reset))
+	}
+	n, err := readBounded(&b.Reader, to, &b.left, "the decompressed message")
+	if _, own := errors.AsType[*connect.Error](err); err != nil && err != io.EOF && !own {
+		err = encode(badBytes("the request cannot be decompressed: %v", err))
+	}
+	return n, err
 }
+
+// Close is not gzip's, which needs a header to have been read.
+func (b *boundedGzip) Close() error { return nil }
 
 // readBounded reads at most as many bytes as are left and then fails.
 func readBounded(from io.Reader, to []byte, left *int, what string) (int, error) {
@@ -183,38 +191,9 @@ func readBounded(from io.Reader, to []byte, left *int, what string) (int, error)
 	return n, err
 }
 
-// prefixBytes is what gRPC and gRPC-Web send ahead of each message: a flag and
-// the size.
-const prefixBytes = 5
-
-// boundedBody is the body of a unary call that ends with our error where its one
-// message is too large, by its own word or as it arrives. Connect would read such
-// a message to its end, and say so without the details of the contract.
-type boundedBody struct {
-	io.ReadCloser
-	left     int
-	prefixed bool
-	prefix   []byte // as far as it was read
-}
-
-func newBoundedBody(r *http.Request) *boundedBody {
-	prefixed := strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc")
-	b := &boundedBody{ReadCloser: r.Body, left: ReadMaxBytes, prefixed: prefixed}
-	if prefixed {
-		b.left += prefixBytes
-	}
-	return b
-}
-
-func (b *boundedBody) Read(to []byte) (int, error) {
-	n, err := readBounded(b.ReadCloser, to, &b.left, "the request")
-	if missing := prefixBytes - len(b.prefix); b.prefixed && missing > 0 {
-		b.prefix = append(b.prefix, to[:min(n, missing)]...)
-		if len(b.prefix) == prefixBytes && binary.BigEndian.Uint32(b.prefix[1:]) > ReadMaxBytes {
-			return 0, encode(tooLarge("the request"))
-		}
-	}
-	return n, err
+// badBytes is about a request of which no field can be blamed.
+func badBytes(format string, args ...any) *failure.Error {
+	return failure.New(metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD, format, args...)
 }
 
 func tooLarge(what string) *failure.Error {

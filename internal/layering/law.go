@@ -40,6 +40,7 @@ var Law = []Row{
 	{"internal", []string{"proto"}},
 	{"internal/chaos", []string{"client", "events", "proto"}},
 	{"internal/consistency", []string{"projections", "events", "proto"}},
+	{"internal/hostile", []string{everything}},
 	{"internal/simulation", []string{everything}},
 }
 

@@ -246,7 +246,7 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 		s.mend(w)
 		s.now[w.Group].apply(w)
 	}
-	s.unsynced = append(s.unsynced, ws)
+	s.unsynced = append(s.unsynced, slices.Clone(ws)) // the slice is the caller's
 	if failed != nil {
 		return failed // what of it is durable is for Crash to say
 	}
