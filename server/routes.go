@@ -88,6 +88,9 @@ func (s *Server) routes(validator protovalidate.Validator, o Options) http.Handl
 	if o.Home != nil {
 		all.Handle("/", o.Home)
 	}
+	if o.Hosts != nil {
+		return onlyHosts(o.Hosts, all)
+	}
 	return all
 }
 

@@ -37,6 +37,10 @@ type Options struct {
 	// CORSOrigins are the origins whose pages may call, "*" for all. Default:
 	// none, CORS is off.
 	CORSOrigins []string
+	// Hosts, unless nil, are the names beside loopback's own that a request's Host may
+	// have, "*" for any; others are refused with 403. For listeners on loopback without
+	// TLS, which web pages could reach by DNS rebinding. Default: nil, no check.
+	Hosts []string
 	// ReadyDebounce is for how long /readyz covers a gap in readiness. Default 10
 	// seconds.
 	ReadyDebounce time.Duration

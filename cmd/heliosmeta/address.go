@@ -172,3 +172,14 @@ func (f *serveFlags) apiTLS() (*tls.Config, error) {
 	config.ClientAuth = tls.RequireAndVerifyClientCert
 	return config, nil
 }
+
+// hosts are the names that requests to the API may be for, beside loopback's own;
+// nil for any. Only what listens on loopback in plain text has to ask: elsewhere a
+// certificate does, or whoever said --insecure.
+func (f *serveFlags) hosts(bound net.Addr) []string {
+	host, _, err := net.SplitHostPort(bound.String())
+	if err != nil || f.api.cert != "" || !isLoopback(host) {
+		return nil
+	}
+	return append([]string{f.listen, f.advertise}, f.allowedHosts...)
+}

@@ -135,7 +135,7 @@ func (p *process) build() (err error) {
 		return err
 	}
 	p.server, err = server.New(p.member, server.Options{
-		Metrics: metrics, Log: p.log, TLS: p.apiTLS, CORSOrigins: f.corsOrigins,
+		Metrics: metrics, Log: p.log, TLS: p.apiTLS, CORSOrigins: f.corsOrigins, Hosts: f.hosts(p.api.Addr()),
 		Limits: server.Limits{PeerRate: f.rateLimit},
 	})
 	return err

@@ -36,7 +36,7 @@ type serveFlags struct {
 	api                                         struct{ cert, key, clientCA string }
 	raft                                        tlsFiles
 	insecure                                    bool
-	corsOrigins                                 []string
+	corsOrigins, allowedHosts                   []string
 	rateLimit                                   float64
 	heartbeat, lease                            time.Duration
 	checkpointRevisions, trailingEntries        uint64
@@ -116,6 +116,7 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.raft.ca, "raft-tls-ca", "", "file of the authorities that vouch for members")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept other than loopback addresses without TLS")
 	flags.StringSliceVar(&f.corsOrigins, "cors-origins", nil, "origins whose pages may call the API; * for all")
+	flags.StringSliceVar(&f.allowedHosts, "allowed-hosts", nil, "host names beside localhost that requests may be for, while the API is on loopback without TLS; * for all")
 	flags.Float64Var(&f.rateLimit, "rate-limit", 0, "calls a second that one client's address may begin, in the mean; 0: no limit")
 	flags.DurationVar(&f.heartbeat, "heartbeat-interval", leases.DefaultInterval, "how often nodes should beat")
 	flags.DurationVar(&f.lease, "lease-duration", leases.DefaultLease, "silence after which a node is offline")
