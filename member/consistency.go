@@ -26,6 +26,8 @@ const (
 	maxPeerHashes = 1024
 	// compareTicks is how often members compare their checkpoints.
 	compareTicks = 50
+	// keepPast is for how long others hear of checkpoints from before a quarantine.
+	keepPast = time.Minute
 	// keepDivergence is for how long status speaks of a difference that is gone.
 	keepDivergence = time.Hour
 )
@@ -35,6 +37,8 @@ const (
 type hashBook struct {
 	mu          sync.Mutex
 	own         map[metadatav1.Stream][]*metadatav1.CheckpointHash
+	past        []*metadatav1.CheckpointHash // of the life before the last quarantine
+	pastUntil   time.Time
 	divergences map[difference]*divergence
 	seen        uint64
 }
@@ -68,19 +72,33 @@ func (b *hashBook) wrote(s metadatav1.Stream, d raftlog.Descriptor, level uint32
 	b.own[s] = list[max(0, len(list)-keepHashes):]
 }
 
-// forget begins a new life: what was written before a quarantine is nobody's model.
-func (b *hashBook) forget() {
+// forget begins a new life: what was written before a quarantine is not this model's.
+// Others hear of it for a while, to see what happened.
+func (b *hashBook) forget(now time.Time) {
+	past := b.message().GetCheckpoints()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.own = nil
+	b.own, b.past, b.pastUntil = nil, past, now.Add(keepPast)
 }
 
+// message returns the hashes of this life.
 func (b *hashBook) message() *metadatav1.CheckpointHashes {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	m := &metadatav1.CheckpointHashes{}
 	for _, s := range slices.Sorted(maps.Keys(b.own)) {
 		m.Checkpoints = append(m.Checkpoints, b.own[s]...)
+	}
+	return m
+}
+
+// messageForOthers adds those of the life before.
+func (b *hashBook) messageForOthers(now time.Time) *metadatav1.CheckpointHashes {
+	m := b.message()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Before(b.pastUntil) {
+		m.Checkpoints = append(m.Checkpoints, b.past...)
 	}
 	return m
 }

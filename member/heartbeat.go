@@ -54,6 +54,9 @@ func (m *Member) grant(
 	}
 	term, leading := r.leases.Leading()
 	_, confirmed, err := r.topology.read(ctx, replica.Read[*projections.TopologyModel]{Leading: true})
+	if err == nil {
+		err = r.topology.turnOver(ctx) // the lease table knows what the read saw only then
+	}
 	if err != nil || !leading || confirmed != term {
 		return refuseAll(beats, failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
 			"member %d does not lead the topology stream for certain; beat again", m.identity.Member))

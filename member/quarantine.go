@@ -124,7 +124,7 @@ func (m *Member) rebuild(ctx context.Context) error {
 	if err := m.store.EndRebuild(); err != nil {
 		return fmt.Errorf("ending the rebuild of the directory: %w", err)
 	}
-	m.hashes.forget()
+	m.hashes.forget(time.Now())
 	m.state, m.rebuilt = raftlog.StateLived, true
 	m.illness.Store(nil)
 	m.changed.fire()

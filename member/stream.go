@@ -236,6 +236,23 @@ func (s *stream[D]) read(ctx context.Context, q replica.Read[D]) (*projections.S
 	}
 }
 
+// turnOver waits until what the stream has published by now has been told to
+// onApplied. Answers are given before that.
+func (s *stream[D]) turnOver(ctx context.Context) error {
+	over := make(chan struct{})
+	if !s.call(func() { close(over) }) {
+		return tooMany(s.id)
+	}
+	select {
+	case <-over:
+		return nil
+	case <-ctx.Done():
+		return gaveUp(ctx, "")
+	case <-s.life.ctx.Done():
+		return s.member.notRunning()
+	}
+}
+
 // observe reports how a change that was proposed ended.
 func (s *stream[D]) observe(a replica.Answer, took time.Duration) {
 	result, _ := a.Reply.(withResult)

@@ -1,0 +1,329 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/heliosdb/metadata/internal/failure"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// sick is a storage with the faults of a disk and of memory.
+type sick struct {
+	raftlog.Storage
+	mu       sync.RWMutex // held for writing while the disk stalls
+	broken   atomic.Bool  // writes fail
+	rot      atomic.Int32 // so many own checkpoints get a wrong byte
+	failures atomic.Int32
+}
+
+var errDisk = errors.New("the disk is broken")
+
+func (s *sick) Write(ws []*raftlog.Write) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.broken.Load() {
+		s.failures.Add(1)
+		return errDisk
+	}
+	return s.Storage.Write(ws)
+}
+
+func (s *sick) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	w, err := s.Storage.CreateCheckpoint(g, d)
+	if err != nil || s.rot.Add(-1) < 0 {
+		return w, err
+	}
+	return rotten{w}, nil
+}
+
+// rotten is what a writer sees whose memory has flipped a bit.
+type rotten struct{ raftlog.CheckpointWriter }
+
+func (r rotten) WriteChunk(data []byte) error {
+	data = slices.Clone(data)
+	data[len(data)-1] ^= 1
+	return r.CheckpointWriter.WriteChunk(data)
+}
+
+// sickly gives every member such a storage.
+func sickly(change func(*Config)) (map[uint64]*sick, func(*Config)) {
+	stores := make(map[uint64]*sick)
+	return stores, func(c *Config) {
+		s := &sick{Storage: c.Store}
+		stores[c.ID], c.Store = s, s
+		if change != nil {
+			change(c)
+		}
+	}
+}
+
+// After a failed write nothing is acknowledged: the members whose disks fail end, and
+// the write that needed one of them is not acknowledged to anybody.
+func TestNothingIsAcknowledgedAfterAFailedWrite(t *testing.T) {
+	stores, change := sickly(nil)
+	c := newCluster(t, 3, change)
+	c.start(1, 2, 3)
+	c.mustCreate(1, "before")
+	c.converged()
+	leader := c.leader(schemaStream)
+	for id, s := range stores {
+		s.broken.Store(id != leader)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if reply, err := c.up[leader].Write(ctx, createTable("after"), "test"); err == nil {
+		t.Fatalf("acknowledged: %v", reply)
+	}
+	for id, s := range stores {
+		if id == leader {
+			continue
+		}
+		if err := <-c.up[id].ended; !errors.Is(err, errDisk) {
+			t.Errorf("member %d ended with %v", id, err)
+		}
+		delete(c.up, id)
+		if n := s.failures.Load(); n != 1 {
+			t.Errorf("member %d: a failed write was followed by %d more", id, n-1)
+		}
+	}
+	// The leader's own write fails: it ends too, and its clients do not hear of success.
+	c2stores, change := sickly(nil)
+	c2 := newCluster(t, 1, change)
+	c2.start(1)
+	c2.mustCreate(1, "before")
+	c2stores[1].broken.Store(true)
+	_, err := c2.create(1, "after")
+	if err == nil {
+		t.Fatal("a lone leader acknowledged what its disk refused")
+	}
+	if err := <-c2.up[1].ended; !errors.Is(err, errDisk) {
+		t.Fatalf("it ended with %v", err)
+	}
+	delete(c2.up, 1)
+}
+
+// At default settings a leader whose disk stalls loses its leadership within 5 s, says
+// so, and follows again when the disk comes back.
+func TestALeaderWhoseDiskStallsIsReplaced(t *testing.T) {
+	t.Parallel()
+	stores, change := sickly(func(c *Config) { c.Tick = DefaultTick })
+	c := newCluster(t, 3, change)
+	c.start(1, 2, 3)
+	c.mustCreate(1, "before")
+	old := c.leader(schemaStream)
+	other := old%3 + 1
+	stores[old].mu.Lock()
+	began := time.Now()
+	stuck := make(chan error, 1)
+	go func() {
+		_, err := c.create(old, "stuck") // this write makes the stall show
+		stuck <- err
+	}()
+	c.eventually("another leads", func() bool {
+		s := c.up[other].running.Load().schema.soft.Load()
+		return s.Leader != old && s.Leader != 0
+	})
+	took := time.Since(began)
+	if took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	t.Logf("replaced after %v", took)
+	c.mustCreate(other, "meanwhile")
+	c.eventually("the old one knows", func() bool {
+		return c.up[old].running.Load().schema.soft.Load().Role != raftlog.Leader
+	})
+	stores[old].mu.Unlock()
+	if err := <-stuck; err != nil && !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN) && failure.As(err).Kind() != failure.Deadline {
+		t.Errorf("the stuck write: %v", err)
+	}
+	c.holds([]string{"before", "meanwhile"})
+	c.mustCreate(old, "after")
+	if c.up[old].illness.Load() != nil || c.rebuilt(old) {
+		t.Error("a stall is no loss")
+	}
+}
+
+// wall cuts members off from each other.
+type wall struct {
+	mu    sync.Mutex
+	cut   map[uint64]bool // members alone on their side
+	conns map[net.Conn][2]uint64
+}
+
+func newWall() *wall { return &wall{cut: make(map[uint64]bool), conns: make(map[net.Conn][2]uint64)} }
+
+func (w *wall) change(peers func() []raftlog.Peer) func(*Config) {
+	return func(c *Config) {
+		from := c.ID
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			to := uint64(slices.IndexFunc(peers(), func(p raftlog.Peer) bool { return p.Addr == addr }) + 1)
+			w.mu.Lock()
+			apart := w.cut[from] != w.cut[to]
+			w.mu.Unlock()
+			if apart {
+				return nil, errors.New("cut off")
+			}
+			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+			if err == nil {
+				w.mu.Lock()
+				w.conns[conn] = [2]uint64{from, to}
+				w.mu.Unlock()
+			}
+			return conn, err
+		}
+	}
+}
+
+func (w *wall) isolate(id uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut[id] = true
+	for conn, ends := range w.conns {
+		if w.cut[ends[0]] != w.cut[ends[1]] {
+			_ = conn.Close()
+			delete(w.conns, conn)
+		}
+	}
+}
+
+// A leader that was deposed without knowing grants no lease: only a confirmed one may,
+// or a node could count on a lease that the new leader knows nothing of.
+func TestADeposedLeaderGrantsNoLease(t *testing.T) {
+	w := newWall()
+	var c *cluster
+	between := w.change(func() []raftlog.Peer { return c.peers })
+	c = newCluster(t, 3, func(config *Config) { config.Tick = 50 * time.Millisecond; between(config) })
+	c.start(1, 2, 3)
+	old := c.leader(topologyStream)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	epoch := c.register(old, "n1", "a")
+	beat := []*metadatav1.HeartbeatRequest{{NodeId: "n1", Epoch: epoch}}
+	answers, err := c.up[old].Heartbeat(ctx, beat)
+	if err != nil || answers[0].GetGranted() == nil {
+		t.Fatalf("a leader that leads refuses: %v, %v", answers, err)
+	}
+	w.isolate(old)
+	refused := 0
+	for c.up[old].running.Load().topology.soft.Load().Role == raftlog.Leader {
+		short, done := context.WithTimeout(ctx, 200*time.Millisecond)
+		answers, err := c.up[old].Heartbeat(short, beat)
+		done()
+		if err != nil || answers[0].GetGranted() != nil {
+			t.Fatalf("cut off from all others it answers %v, %v", answers, err)
+		}
+		refused++
+	}
+	if refused == 0 {
+		t.Fatal("it knew too soon: nothing was tested")
+	}
+	other := old%3 + 1
+	c.eventually("the new leader grants", func() bool {
+		answers, err := c.up[other].Heartbeat(ctx, beat)
+		return err == nil && answers[0].GetGranted() != nil
+	})
+}
+
+// A member whose checkpoint differs from a majority's stops and is rebuilt; all raise
+// an alarm, and nobody else stops.
+func TestAMemberWithAnotherModelIsRebuilt(t *testing.T) {
+	stores, change := sickly(smallCheckpoints)
+	c := newCluster(t, 3, change)
+	c.start(1, 2, 3)
+	c.leader(schemaStream)
+	stores[2].rot.Store(1)
+	before := c.up[2].running.Load()
+	var acknowledged []string
+	for i := range 50 {
+		name := fmt.Sprintf("t%d", i)
+		c.mustCreate(uint64(i%2*2+1), name)
+		acknowledged = append(acknowledged, name)
+	}
+	c.eventually("member 2 begins another life", func() bool {
+		now := c.up[2].running.Load()
+		return now != nil && now != before
+	})
+	c.sound()
+	c.holds(acknowledged)
+	if !c.rebuilt(2) || c.rebuilt(1) || c.rebuilt(3) {
+		t.Fatal("not exactly member 2 was rebuilt")
+	}
+	for id, m := range c.up {
+		c.eventually(fmt.Sprintf("member %d raises an alarm", id), func() bool {
+			status, err := m.Status(t.Context())
+			return err == nil && slices.ContainsFunc(status.GetAlarms(), func(a *metadatav1.Alarm) bool {
+				return a.GetMemberId() == 2 && strings.Contains(a.GetMessage(), "differ, member 2 from a majority")
+			})
+		})
+		c.eventually(fmt.Sprintf("member %d counts it", id), func() bool { return m.Stats().Divergences > 0 })
+	}
+}
+
+// Two members that differ, and no third opinion: an alarm, and nobody is stopped.
+func TestWithoutAMajorityADifferenceStopsNobody(t *testing.T) {
+	stores, change := sickly(smallCheckpoints)
+	c := newCluster(t, 2, change)
+	c.start(1, 2)
+	stores[2].rot.Store(1)
+	for i := range 30 {
+		c.mustCreate(1, fmt.Sprintf("t%d", i))
+	}
+	for id, m := range c.up {
+		c.eventually(fmt.Sprintf("member %d raises an alarm", id), func() bool {
+			status, err := m.Status(t.Context())
+			return err == nil && slices.ContainsFunc(status.GetAlarms(), func(a *metadatav1.Alarm) bool {
+				return a.GetMemberId() == 0 && strings.Contains(a.GetMessage(), "none has a majority")
+			})
+		})
+		if m.illness.Load() != nil {
+			t.Errorf("member %d was stopped", id)
+		}
+	}
+	c.mustCreate(2, "after")
+}
+
+func TestCompareHashes(t *testing.T) {
+	hash := func(revision uint64, format, h string) *metadatav1.CheckpointHash {
+		return &metadatav1.CheckpointHash{Stream: schemaStream, Revision: revision, Index: revision + 1, Format: format, Hash: []byte(h)}
+	}
+	of := func(hs ...*metadatav1.CheckpointHash) *metadatav1.CheckpointHashes {
+		return &metadatav1.CheckpointHashes{Checkpoints: hs}
+	}
+	type all map[uint64]*metadatav1.CheckpointHashes
+	for _, test := range []struct {
+		name string
+		of   all
+		n    int
+		want []uint64 // members named; 0: nobody has a majority
+	}{
+		{"equal", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "x"))}, 3, nil},
+		{"one of three", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y")), 3: of(hash(5, "a", "x"))}, 3, []uint64{2}},
+		{"two, the third is silent", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y"))}, 3, []uint64{0}},
+		{"three ways", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y")), 3: of(hash(5, "a", "z"))}, 3, []uint64{0}},
+		{"two of five", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y")), 3: of(hash(5, "a", "x")), 4: of(hash(5, "a", "z")), 5: of(hash(5, "a", "x"))}, 5, []uint64{2, 4}},
+		{"a majority of those that answer only", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y")), 3: of(hash(5, "a", "x"))}, 5, []uint64{0}},
+		{"another format", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "b", "y")), 3: of(hash(5, "a", "x"))}, 3, nil},
+		{"another revision", all{1: of(hash(5, "a", "x")), 2: of(hash(6, "a", "y")), 3: of(hash(5, "a", "x"))}, 3, nil},
+		{"the same one twice", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y"), hash(5, "a", "y"))}, 3, []uint64{0}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []uint64
+			for _, d := range compareHashes(test.of, test.n) {
+				got = append(got, d.GetMemberId())
+			}
+			if !slices.Equal(got, test.want) {
+				t.Fatalf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
