@@ -70,7 +70,9 @@ func (c *Client) NewCache(opts CacheOptions) (*Cache, error) {
 	}
 	c.background.Go(func() {
 		defer close(cache.done)
-		cache.run(c.Watch(ctx, request))
+		resumption := follow.NewResumption(request, len(c.endpoints), judge)
+		resumption.PreferSnapshots()
+		cache.run(func(yield func(*metadatav1.SubscribeResponse, error) bool) { c.follow(ctx, resumption, yield) })
 	})
 	return cache, nil
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/heliosdb/metadata/client"
+	"github.com/heliosdb/metadata/internal/vitals"
+	"github.com/heliosdb/metadata/member"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -263,4 +266,63 @@ func TestWritesGoToTheLeader(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Fatal("the client does not find the leader")
+}
+
+// A member that was cut off for so long that the others have cut their logs takes
+// over a checkpoint. Who follows it sees neither that nor the gap in its history.
+func TestACacheFollowsAMemberAcrossACheckpoint(t *testing.T) {
+	cluster := newCluster(3, func(format string, args ...any) { t.Helper(); t.Fatalf(format, args...) })
+	cluster.configure = func(c *member.Config) { c.CheckpointRevisions, c.TrailingEntries = 20, 5 }
+	t.Cleanup(cluster.close)
+	cluster.startAll()
+	behind := uint64(1)
+	for behind == cluster.leader(metadatav1.Stream_STREAM_SCHEMA) || behind == cluster.leader(metadatav1.Stream_STREAM_TOPOLOGY) {
+		behind++
+	}
+	c := cluster.dial(t)
+	watched := watchHistory(t, c)
+	l := startLoad(t, c, 2)
+	l.progress(20)
+
+	// This cache knows no other member.
+	only := must(client.New(client.Options{Endpoints: []string{cluster.api[behind]}}))(t)
+	t.Cleanup(only.Close)
+	following := &load{t: t, cache: readyCache(t, only)}
+	following.calls, following.stop = context.WithCancel(t.Context())
+	following.work.Go(following.monitor)
+	t.Cleanup(func() { following.stop(); following.work.Wait() })
+
+	schema := func(id uint64) vitals.Stream { return cluster.up[id].member.Stats().Streams[0] }
+	cluster.up[behind].raft.mute(true)
+	had := schema(behind)
+	for deadline := time.Now().Add(20 * time.Second); ; l.progress(20) {
+		if schema(cluster.leader(metadatav1.Stream_STREAM_SCHEMA)).FirstIndex > had.LastIndex+1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the others keep their logs")
+		}
+	}
+	cluster.up[behind].raft.mute(false)
+	l.progress(20)
+	l.finish(watched)
+	if err := following.cache.WaitFor(within(t, 10*time.Second), l.last); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(slices.Collect(following.cache.Tables(""))); n != len(l.acked) {
+		t.Fatalf("the cache shows %d tables, %d were acknowledged", n, len(l.acked))
+	}
+	at := following.cache.Position()
+	at.SchemaRevision = had.Revision
+	stream := must(only.Subscribe(within(t, 10*time.Second), &metadatav1.SubscribeRequest{
+		Start: &metadatav1.SubscribeRequest_After{After: at},
+	}))(t)
+	for stream.Receive() {
+	}
+	if client.Reason(stream.Err()) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP {
+		t.Fatalf("the member took over no checkpoint: it has what follows revision %d: %v", had.Revision, stream.Err())
+	}
+	if err := stream.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

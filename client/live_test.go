@@ -30,17 +30,20 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type cluster struct {
 	fatalf func(format string, args ...any)
 	leases leases.Options
-	peers  []raftlog.Peer
-	api    map[uint64]string
-	disks  map[uint64]vfs.FS
-	up     map[uint64]*live
+	// configure changes a member's configuration before it starts; nil: nothing.
+	configure func(*member.Config)
+	peers     []raftlog.Peer
+	api       map[uint64]string
+	disks     map[uint64]vfs.FS
+	up        map[uint64]*live
 }
 
 // live is a member that runs.
 type live struct {
 	member *member.Member
 	server *server.Server
-	wires  *wires
+	wires  *wires // to clients
+	raft   *wires // to other members
 	cancel context.CancelFunc
 	ended  chan error
 	served chan error
@@ -115,11 +118,16 @@ func (c *cluster) start(id uint64) {
 	}
 	w := &wires{open: make(map[net.Conn]struct{})}
 	quiet := slog.New(slog.DiscardHandler)
-	m, err := member.New(member.Config{
-		ID: id, ClusterName: "live", Peers: c.peers, Store: store, Dial: w.dial,
-		RaftListener: w.tap(c.listen(c.peers[id-1].Addr)), Advertise: c.api[id],
+	raft := &wires{open: make(map[net.Conn]struct{})}
+	config := member.Config{
+		ID: id, ClusterName: "live", Peers: c.peers, Store: store, Dial: raft.dial,
+		RaftListener: raft.tap(c.listen(c.peers[id-1].Addr)), Advertise: c.api[id],
 		Tick: 10 * time.Millisecond, Leases: c.leases, Logger: quiet,
-	})
+	}
+	if c.configure != nil {
+		c.configure(&config)
+	}
+	m, err := member.New(config)
 	if err != nil {
 		c.fatalf("member %d: %v", id, err)
 	}
@@ -128,7 +136,7 @@ func (c *cluster) start(id uint64) {
 		c.fatalf("server %d: %v", id, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &live{member: m, server: s, wires: w, cancel: cancel, ended: make(chan error, 1), served: make(chan error, 1)}
+	l := &live{member: m, server: s, wires: w, raft: raft, cancel: cancel, ended: make(chan error, 1), served: make(chan error, 1)}
 	api := w.tap(c.listen(c.api[id]))
 	go func() { l.ended <- m.Run(ctx) }()
 	go func() { l.served <- s.Serve(api) }()
@@ -156,6 +164,7 @@ func (c *cluster) kill(id uint64) {
 	l := c.up[id]
 	delete(c.up, id)
 	l.wires.cut()
+	l.raft.cut()
 	l.cancel()
 	<-l.ended
 	ctx, cancel := context.WithCancel(context.Background())
@@ -206,6 +215,7 @@ func (c *cluster) dial(t *testing.T) *client.Client {
 type wires struct {
 	mu        sync.Mutex
 	gone      bool
+	muted     bool // connections close at once
 	listeners []net.Listener
 	open      map[net.Conn]struct{}
 }
@@ -224,6 +234,18 @@ func (w *wires) cut() {
 	}
 }
 
+// mute closes all connections and every new one until it is taken back.
+func (w *wires) mute(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.muted = on
+	for conn := range w.open {
+		if on {
+			_ = conn.Close()
+		}
+	}
+}
+
 func (w *wires) dial(ctx context.Context, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
@@ -235,7 +257,7 @@ func (w *wires) dial(ctx context.Context, address string) (net.Conn, error) {
 func (w *wires) track(conn net.Conn) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.gone {
+	if w.gone || w.muted {
 		return nil, errors.Join(errCut, conn.Close())
 	}
 	w.open[conn] = struct{}{}
@@ -255,11 +277,15 @@ type tapped struct {
 }
 
 func (t tapped) Accept() (net.Conn, error) {
-	conn, err := t.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		conn, err := t.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if conn, err = t.wires.track(conn); err == nil {
+			return conn, nil
+		}
 	}
-	return t.wires.track(conn)
 }
 
 // within returns a context for calls that have to succeed soon.

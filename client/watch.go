@@ -41,27 +41,34 @@ func (c *Client) Watch(
 	ctx context.Context, req *metadatav1.SubscribeRequest,
 ) iter.Seq2[*metadatav1.SubscribeResponse, error] {
 	return func(yield func(*metadatav1.SubscribeResponse, error) bool) {
-		w := &watch{client: c, resumption: follow.NewResumption(req, len(c.endpoints), judge), pause: newBackoff(), index: c.first(0)}
-		for {
-			done, err := w.session(ctx, yield)
-			if done {
-				return
-			}
-			wait, again := w.resumption.Broke(err)
-			if ctx.Err() != nil {
-				err, again = context.Cause(ctx), false
-			}
-			if !again {
-				yield(nil, err)
-				return
-			}
-			c.log.Debug("subscription broke; resuming", "endpoint", c.endpoints[w.index].address, "error", err)
-			c.metrics.reconnects.Add(1)
-			w.index = (w.index + 1) % len(c.endpoints)
-			sleep(ctx, max(wait, w.pause.NextBackOff()))
-			if frame := w.resumption.Announce(); frame != nil && !yield(frame, nil) {
-				return
-			}
+		c.follow(ctx, follow.NewResumption(req, len(c.endpoints), judge), yield)
+	}
+}
+
+// follow yields what a Resumption hands on, until there is no more.
+func (c *Client) follow(
+	ctx context.Context, r *follow.Resumption, yield func(*metadatav1.SubscribeResponse, error) bool,
+) {
+	w := &watch{client: c, resumption: r, pause: newBackoff(), index: c.first(0)}
+	for {
+		done, err := w.session(ctx, yield)
+		if done {
+			return
+		}
+		wait, again := w.resumption.Broke(err)
+		if ctx.Err() != nil {
+			err, again = context.Cause(ctx), false
+		}
+		if !again {
+			yield(nil, err)
+			return
+		}
+		c.log.Debug("subscription broke; resuming", "endpoint", c.endpoints[w.index].address, "error", err)
+		c.metrics.reconnects.Add(1)
+		w.index = (w.index + 1) % len(c.endpoints)
+		sleep(ctx, max(wait, w.pause.NextBackOff()))
+		if frame := w.resumption.Announce(); frame != nil && !yield(frame, nil) {
+			return
 		}
 	}
 }

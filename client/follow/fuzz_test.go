@@ -208,6 +208,9 @@ func TestAnyOrderOfFrames(t *testing.T) {
 
 func inOrder(t *testing.T, input []byte) {
 	a := newAudience(t)
+	if len(input) > 0 && input[0] >= 128 {
+		a.resumption.PreferSnapshots()
+	}
 	for ; len(input) >= 5; input = input[5:] {
 		x, y, z := uint64(input[1]%8), uint64(input[2]%12), uint64(input[3]%12)
 		switch input[0] % 9 {

@@ -13,6 +13,9 @@ import (
 // snapshot anew.
 const SnapshotInterrupted = "SNAPSHOT_INTERRUPTED"
 
+// historyGap is the reason of a Reset because no member could go on.
+const historyGap = "HISTORY_GAP"
+
 // maxStreams bounds the streams whose revisions are remembered beside those known here:
 // a newer service may have more. Changes of further ones are handed on as they come.
 const maxStreams = 16
@@ -27,6 +30,8 @@ type Resumption struct {
 	seen map[metadatav1.Stream]uint64
 	// partial says that a snapshot has begun, and no bookmark followed yet.
 	partial bool
+	// why is what Announce says of it.
+	why string
 	// announced says that nothing came since the caller was told so.
 	announced bool
 
@@ -34,6 +39,9 @@ type Resumption struct {
 	members int  // how many can be asked
 	lagging int  // answers in a row that the position lies in the future
 	lost    bool // the service said that it cannot resume
+
+	snapshots bool // a snapshot is as good as the changes
+	gaps      int  // answers in a row that a member lacks some of the changes
 }
 
 // NewResumption returns a Resumption that makes a request of so many members; a
@@ -41,6 +49,7 @@ type Resumption struct {
 func NewResumption(req *metadatav1.SubscribeRequest, members int, judge Judge) *Resumption {
 	r := &Resumption{
 		request: proto.CloneOf(req), seen: make(map[metadatav1.Stream]uint64), members: members, judge: judge,
+		why: SnapshotInterrupted,
 	}
 	if r.request == nil {
 		r.request = &metadatav1.SubscribeRequest{}
@@ -53,6 +62,11 @@ func NewResumption(req *metadatav1.SubscribeRequest, members int, judge Judge) *
 	}
 	return r
 }
+
+// PreferSnapshots says that the subscriber wants to know what is, not what was. If
+// all members that can be asked lack changes that it needs (they took over a
+// checkpoint), it begins a snapshot instead of waiting for one that has them.
+func (r *Resumption) PreferSnapshots() { r.snapshots = true }
 
 // Next returns the request of the next session.
 func (r *Resumption) Next() *metadatav1.SubscribeRequest {
@@ -86,6 +100,12 @@ func (r *Resumption) Broke(err error) (wait time.Duration, again bool) {
 		if r.lagging++; r.lagging < r.members {
 			return 0, true
 		}
+	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP:
+		if r.gaps++; r.snapshots && r.gaps >= r.members {
+			r.partial, r.announced, r.why = true, false, historyGap
+			return 0, true
+		}
+		return judged.Wait, judged.Retry
 	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
 		metadatav1.ErrorReason_ERROR_REASON_FOREIGN_POSITION:
 	default:
@@ -96,7 +116,7 @@ func (r *Resumption) Broke(err error) (wait time.Duration, again bool) {
 }
 
 // Announce returns the frame that the caller has to see before the next session;
-// nil: none. If a snapshot broke off, it says that it begins again.
+// nil: none. It says that a snapshot begins, again if one broke off.
 func (r *Resumption) Announce() *metadatav1.SubscribeResponse {
 	if !r.partial || r.announced {
 		return nil
@@ -104,13 +124,13 @@ func (r *Resumption) Announce() *metadatav1.SubscribeResponse {
 	clear(r.seen)
 	r.position, r.announced = nil, true
 	return &metadatav1.SubscribeResponse{Frame: &metadatav1.SubscribeResponse_Reset_{
-		Reset_: &metadatav1.Reset{Reason: SnapshotInterrupted},
+		Reset_: &metadatav1.Reset{Reason: r.why},
 	}}
 }
 
 // See notes a frame and returns what of it is new to the caller; nil: nothing.
 func (r *Resumption) See(frame *metadatav1.SubscribeResponse) *metadatav1.SubscribeResponse {
-	r.lagging, r.lost, r.announced = 0, false, false
+	r.lagging, r.gaps, r.lost, r.announced, r.why = 0, 0, false, false, SnapshotInterrupted
 	switch f := frame.GetFrame().(type) {
 	case *metadatav1.SubscribeResponse_Reset_:
 		r.partial = true

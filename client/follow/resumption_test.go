@@ -141,3 +141,40 @@ func TestChangesOutOfOrderAreLeftOut(t *testing.T) {
 		t.Fatalf("got %v", out)
 	}
 }
+
+func TestWhoWantsTheStateDoesNotWaitForTheHistory(t *testing.T) {
+	gap := failed(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP)
+	r := NewResumption(after(frames.At(1, 5, 5), false), 2, JudgeFailure)
+	for range 10 { // who wants the changes waits for a member that has them
+		if _, again := r.Broke(gap); !again || r.Announce() != nil {
+			t.Fatal("it does not wait")
+		}
+		wantStart(t, r, after(frames.At(1, 5, 5), true))
+	}
+	r = NewResumption(after(frames.At(1, 5, 5), false), 2, JudgeFailure)
+	r.PreferSnapshots()
+	r.Broke(gap)
+	r.See(frames.Bookmark(frames.At(1, 6, 5))) // another member can
+	r.Broke(gap)
+	if r.Announce() != nil {
+		t.Fatal("not all members were asked")
+	}
+	wantStart(t, r, after(frames.At(1, 6, 5), true))
+	r.Broke(errBroken)
+	if _, again := r.Broke(gap); !again {
+		t.Fatal("it gives up")
+	}
+	if f := r.Announce(); f.GetReset_().GetReason() != historyGap {
+		t.Fatalf("the caller is told %v", f)
+	}
+	wantStart(t, r, snapshotRequest())
+	r.Broke(errBroken)
+	if r.Announce() != nil {
+		t.Fatal("the caller is told twice")
+	}
+	seeAll(r, frames.Tables(7))
+	r.Broke(errBroken)
+	if f := r.Announce(); f.GetReset_().GetReason() != SnapshotInterrupted {
+		t.Fatalf("the caller is told %v", f)
+	}
+}
