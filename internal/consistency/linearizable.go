@@ -1,6 +1,7 @@
 package consistency
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
@@ -70,16 +71,12 @@ func (c *trial) actions(s metadatav1.Stream) (all []porcupine.Operation) {
 // nobody is the client of changes that no client asked for.
 const nobody = 1_000_000
 
-// maker returns the operation that says with which command the change was made: one
-// that was acknowledged, or else one whose outcome is open; nil if that is not known.
+// maker returns the operation with whose command the change was made: the one that
+// the change's hash names, if it has one; nil if that is not known.
 func (w *write) maker() *Op {
 	for _, o := range w.ops {
-		if _, changed := o.changed(); changed {
-			return o
-		}
-	}
-	for _, o := range w.ops {
-		if !o.Known || o.Attempts > 1 {
+		_, changed := o.changed()
+		if hash := w.change.CommandHash(); len(hash) > 0 && bytes.Equal(hash, hashOf(o.Request)) || len(hash) == 0 && changed {
 			return o
 		}
 	}
@@ -132,18 +129,45 @@ func (c *trial) search(s metadatav1.Stream, group []porcupine.Operation) []Viola
 	longest := longestOf(info)
 	after := c.replay(s, longest)
 	v.Text += fmt.Sprintf("; the longest order that does has %d of them, and ends with %s", len(longest), after)
+	v.Text += explain(group, longest, after)
 	for _, o := range group {
-		a := actionOf(o)
-		if slices.ContainsFunc(longest, func(other porcupine.Operation) bool { return actionOf(other) == a }) {
-			continue
-		}
-		if a.op != nil {
+		if a := actionOf(o); a.op != nil && !contains(longest, a) {
 			v.Ops = append(v.Ops, a.op)
-		} else {
-			v.Text += fmt.Sprintf("; it leaves out change %d: %v", a.change.Revision(), a.change.Message())
 		}
 	}
 	return []Violation{v}
+}
+
+func contains(order []porcupine.Operation, a *action) bool {
+	return slices.ContainsFunc(order, func(o porcupine.Operation) bool { return actionOf(o) == a })
+}
+
+// maxExplained is how many operations an explanation is about.
+const maxExplained = 4
+
+// explain says why the operations that would have to come next do not fit: those that
+// began before any other that is left ended.
+func explain(group, longest []porcupine.Operation, after state) string {
+	var left []porcupine.Operation
+	end := int64(never)
+	for _, o := range group {
+		if !contains(longest, actionOf(o)) {
+			left = append(left, o)
+			end = min(end, o.Return)
+		}
+	}
+	var b strings.Builder
+	n := 0
+	for _, o := range left {
+		if o.Call > end || n == maxExplained {
+			continue
+		}
+		if _, misfit := step(after, actionOf(o)); misfit != "" {
+			fmt.Fprintf(&b, "\n  next could come %v, but: %s", actionOf(o), misfit)
+			n++
+		}
+	}
+	return b.String()
 }
 
 func longestOf(info porcupine.LinearizationInfo) (longest []porcupine.Operation) {

@@ -2,9 +2,11 @@ package consistency
 
 import (
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -169,4 +171,22 @@ func batchWithID(b *metadatav1.ApplyBatchRequest, id string) *metadatav1.ApplyBa
 	b = proto.CloneOf(b)
 	b.Write = &metadatav1.WriteOptions{RequestId: id}
 	return b
+}
+
+func TestAnotherCommandMadeTheChange(t *testing.T) {
+	r := newRun()
+	a, b := r.createRequest("x", "a"), r.createRequest("x", "b")
+	lost := r.h.Begin(1, 1, b, r.now)
+	lost.Unknown(r.tick())
+	o := r.h.Begin(1, 1, a, r.now)
+	r.tick()
+	created := events.New(&metadatav1.Event{Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{Table: table(1, "a", 1, 1, 1)}}})
+	seal := func(hash []byte) {
+		r.truth.Schema = []*events.Change{events.Seal(events.Header{Revision: 1, Time: time.Unix(1, 0), RequestID: "x", CommandHash: hash}, []events.Event{created})}
+	}
+	seal(hashOf(a))
+	o.End(&metadatav1.CreateTableResponse{Table: table(1, "a", 1, 1, 1), Result: r.result()}, nil, r.tick())
+	r.right(t)
+	seal(hashOf(b))
+	r.wrong(t, NotExactlyOnce, "change 1 of schema was made by another command")
 }
