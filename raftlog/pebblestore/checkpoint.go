@@ -37,6 +37,9 @@ func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlo
 }
 
 func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	if err := s.available(); err != nil {
+		return nil, err
+	}
 	if _, err := s.group(g); err != nil {
 		return nil, err
 	}

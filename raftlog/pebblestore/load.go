@@ -23,7 +23,10 @@ func (s *Store) loadGroups() error {
 }
 
 func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
-	st := &groupState{durable: s.floor.promises[g]}
+	st := &groupState{}
+	if s.floor != nil {
+		st.durable = s.floor.promises[g]
+	}
 	if err := s.getWords(g, kindStart, &st.start.Index, &st.start.Term); err != nil {
 		return nil, err
 	}
@@ -142,7 +145,7 @@ func (s *Store) Load(g raftlog.GroupID) (*raftlog.Loaded, error) {
 
 // compareFloor compares a log with what the member has promised.
 func (s *Store) compareFloor(g raftlog.GroupID, st *groupState) error {
-	p := s.floor.promises[g]
+	p := st.durable
 	short := func(what string, have, floor uint64) error {
 		return &raftlog.ShortError{Path: s.dir, Group: g, What: what, Have: have, Floor: floor}
 	}
@@ -212,6 +215,9 @@ func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raf
 func (s *Store) TrimHistory(g raftlog.GroupID, below uint64) error {
 	s.reading.RLock()
 	defer s.reading.RUnlock()
+	if err := s.available(); err != nil {
+		return err
+	}
 	if _, err := s.group(g); err != nil {
 		return err
 	}

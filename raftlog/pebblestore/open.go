@@ -71,7 +71,8 @@ type Store struct {
 	identity *raftlog.Identity
 	groups   map[raftlog.GroupID]*groupState // replaced, never changed but for durable
 	closed   bool
-	temps    int // unfinished checkpoint files so far; under mu alone
+	readOnly bool // opened by OpenReadOnly
+	temps    int  // unfinished checkpoint files so far; under mu alone
 
 	reading sync.RWMutex // shared by what reads history, so that Close can wait for it
 
@@ -215,7 +216,8 @@ func (s *Store) openDB(lived bool) error {
 	s.cache = pebble.NewCache(cacheBytes)
 	opts := &pebble.Options{
 		FS: s.fs, Cache: s.cache, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableBytes, ErrorIfNotExists: lived,
-		Logger: pebbleLogger{l: s.opts.Logger, fatal: s.opts.Fatal},
+		ReadOnly: s.readOnly,
+		Logger:   pebbleLogger{l: s.opts.Logger, fatal: s.opts.Fatal},
 		// By default Pebble ends the process on damage; here the read that finds it fails.
 		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
 			s.opts.Logger.Error("damage found", "directory", s.dbDir, "path", i.Path, "error", i.Details)
@@ -226,6 +228,9 @@ func (s *Store) openDB(lived bool) error {
 		return s.openError(err)
 	}
 	s.db = db
+	if s.readOnly {
+		return nil
+	}
 	// The write-ahead log of the Open that creates a store does not notice damage in
 	// its middle; the next one does.
 	if _, ok, err := s.get(memberKey(kindMarker)); err != nil || ok {
@@ -258,7 +263,7 @@ func (s *Store) openError(err error) error {
 	case oserror.IsNotExist(err):
 		detail = "a file is missing"
 	}
-	return &raftlog.DamageError{Path: s.dbDir, Detail: detail, Err: err}
+	return &raftlog.DamageError{Path: s.dbDir, Detail: detail, Err: corruption{err}}
 }
 
 // wrap gives Pebble's errors their type.
@@ -267,10 +272,19 @@ func (s *Store) wrap(err error) error {
 	case err == nil:
 		return nil
 	case pebble.IsCorruptionError(err):
-		return &raftlog.DamageError{Path: s.dbDir, Detail: "the store is corrupt", Err: err}
+		return &raftlog.DamageError{Path: s.dbDir, Detail: "the store is corrupt", Err: corruption{err}}
 	}
 	return fmt.Errorf("pebblestore: %s: %w", s.dbDir, err)
 }
+
+// corruption is an error of Pebble on one line, without what is not for people.
+type corruption struct{ error }
+
+func (e corruption) Error() string {
+	return strings.Join(strings.Fields(strings.ReplaceAll(e.error.Error(), "<corruption detail carrier>", "")), " ")
+}
+
+func (e corruption) Unwrap() error { return e.error }
 
 func (s *Store) damage(format string, args ...any) error {
 	return &raftlog.DamageError{Path: s.dbDir, Detail: fmt.Sprintf(format, args...)}
@@ -346,7 +360,7 @@ func (f *floor) lived() bool {
 // expectNoFiles refuses a blank database beside finished checkpoints.
 func (s *Store) expectNoFiles() error {
 	names, err := s.fs.List(s.cpDir)
-	if err != nil {
+	if err != nil && !oserror.IsNotExist(err) {
 		return fmt.Errorf("pebblestore: %w", err)
 	}
 	for _, name := range names {

@@ -26,6 +26,8 @@ func (s *Store) available() error {
 	switch {
 	case s.closed:
 		return errClosed
+	case s.readOnly:
+		return errReadOnly
 	case s.mark != nil && !s.filling:
 		return s.condemnedError()
 	}
@@ -63,6 +65,8 @@ func (s *Store) Condemn(why string) error {
 	switch {
 	case s.closed:
 		return errClosed
+	case s.readOnly:
+		return errReadOnly
 	case why == "":
 		return errors.New("pebblestore: nothing is condemned without a reason")
 	case s.mark != nil:
@@ -109,6 +113,8 @@ func (s *Store) BeginRebuild(id raftlog.Identity, groups []raftlog.GroupID, vote
 	switch {
 	case s.closed:
 		return errClosed
+	case s.readOnly:
+		return errReadOnly
 	case s.mark == nil:
 		return fmt.Errorf("pebblestore: directory %s is not condemned: nothing has to be rebuilt", s.dir)
 	}

@@ -46,7 +46,7 @@ func (s *Store) Bootstrap(id raftlog.Identity, groups []raftlog.GroupID, voters 
 	if s.identity != nil {
 		return fmt.Errorf("pebblestore: directory %s is not blank: it holds member %d of cluster %q", s.dir, s.identity.Member, s.identity.ClusterName)
 	}
-	if err := s.usable(); err != nil {
+	if err := errors.Join(s.usable(), s.available()); err != nil {
 		return err
 	}
 	b := s.db.NewBatch()
@@ -321,7 +321,7 @@ func (s *Store) Close() error {
 
 // settle makes everything durable and says so in the floor.
 func (s *Store) settle() error {
-	if s.identity == nil || s.mark != nil {
+	if s.identity == nil || s.mark != nil || s.readOnly {
 		return nil
 	}
 	if err := s.db.LogData(nil, pebble.Sync); err != nil {

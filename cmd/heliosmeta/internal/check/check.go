@@ -1,0 +1,130 @@
+// Package check verifies the directory of a stopped member from end to end: the files, each
+// record's checksum, the log against the floor, the history's digest chain from its first
+// change to its last, each checkpoint's bytes and the model in them, and that folding the log
+// leads to the digest that the history has.
+//
+// It changes nothing in the directory, holds its lock while it reads, and needs the
+// memory of the models. It does not repair, and it cannot know what other members have.
+package check
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/pebblestore"
+)
+
+// Verdict is what became of a check.
+type Verdict string
+
+// The verdicts.
+const (
+	Sound      Verdict = "sound"
+	Damaged    Verdict = "damaged"
+	Quarantine Verdict = "quarantine" // it has to be rebuilt from other members first
+	Blank      Verdict = "blank"      // nothing is stored there
+)
+
+// Report is what a check has found.
+type Report struct {
+	Directory   string  `json:"directory"`
+	Verdict     Verdict `json:"verdict"`
+	Why         string  `json:"why,omitempty"` // of damage, the first; of a quarantine, its reason
+	ClusterName string  `json:"cluster_name,omitempty"`
+	ClusterID   string  `json:"cluster_id,omitempty"`
+	Member      uint64  `json:"member,omitempty"`
+	Parts       []Part  `json:"parts,omitempty"`
+}
+
+// Part is one part of the directory.
+type Part struct {
+	Name    string `json:"part"`
+	Stream  string `json:"stream,omitempty"`
+	Holds   string `json:"holds,omitempty"`
+	Problem string `json:"problem,omitempty"` // "": sound
+}
+
+// Run checks a directory. The error says why it could not be looked at: a
+// *raftlog.InUseError, a *raftlog.FormatError or one of the file system. Damage is no error.
+func Run(dir string) (*Report, error) {
+	c := &checker{report: Report{Directory: dir, Verdict: Sound}}
+	s, err := pebblestore.OpenReadOnly(dir, pebblestore.Options{Logger: slog.New(slog.DiscardHandler)})
+	if _, damaged := errors.AsType[*raftlog.DamageError](err); damaged {
+		c.add("database", "", "", err)
+		return &c.report, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	err = c.run(s)
+	return &c.report, errors.Join(err, s.Close())
+}
+
+type checker struct{ report Report }
+
+// add notes a part; an error makes the verdict.
+func (c *checker) add(name, stream, holds string, err error) {
+	p := Part{Name: name, Stream: stream, Holds: holds}
+	if err != nil {
+		p.Problem = strings.ReplaceAll(raftlog.Why(err), "\n", "; ")
+		if c.report.Verdict == Sound {
+			c.report.Verdict, c.report.Why = Damaged, p.Problem
+		}
+	}
+	c.report.Parts = append(c.report.Parts, p)
+}
+
+func (c *checker) run(s *pebblestore.Store) error {
+	id, err := s.Identity()
+	if err != nil {
+		return err
+	}
+	if id != nil {
+		c.report.ClusterName, c.report.Member = id.ClusterName, id.Member
+		c.report.ClusterID = events.ClusterID(id.ClusterID).String()
+	}
+	if why := s.Condemned(); why != "" {
+		c.report.Verdict, c.report.Why = Quarantine, why
+	}
+	for _, p := range s.Inspect() {
+		c.add(p.Name, "", p.Holds, p.Err)
+	}
+	switch {
+	case c.report.Verdict == Quarantine:
+		return nil
+	case id == nil:
+		if c.report.Verdict == Sound {
+			c.report.Verdict, c.report.Parts = Blank, nil
+		}
+		return nil
+	}
+	cluster, epoch := events.ClusterID(id.ClusterID), id.RecoveryEpoch
+	(&stream[schemaModel]{checker: c, store: s, genesis: projections.NewSchema(cluster, epoch)}).check()
+	(&stream[*projections.TopologyModel]{checker: c, store: s, genesis: projections.NewTopology(cluster, epoch)}).check()
+	return nil
+}
+
+// Summary is the outcome as a sentence.
+func (r *Report) Summary() string {
+	bad := 0
+	for _, p := range r.Parts {
+		if p.Problem != "" {
+			bad++
+		}
+	}
+	switch r.Verdict {
+	case Sound:
+		return fmt.Sprintf("%s is sound: all of its %d parts are what was written", r.Directory, len(r.Parts))
+	case Blank:
+		return fmt.Sprintf("%s is blank: no member has stored anything there", r.Directory)
+	case Quarantine:
+		return fmt.Sprintf("%s is in quarantine: %s; start the member while a majority of the others is up: it is rebuilt from them", r.Directory, r.Why)
+	}
+	return fmt.Sprintf("%s is damaged (%d of its parts): a member of several is rebuilt from the others when it is started while a majority of them is up; "+
+		"a lone member can only go on from a backup of its whole directory", r.Directory, bad)
+}

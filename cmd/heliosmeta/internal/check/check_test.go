@@ -1,0 +1,293 @@
+package check_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/check"
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
+	schemamodel "github.com/heliosdb/metadata/projections/schema"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/pebblestore"
+	"github.com/heliosdb/metadata/replica"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+const (
+	schema = raftlog.GroupID(metadatav1.Stream_STREAM_SCHEMA)
+	all    = 60 // revisions of the schema stream
+)
+
+var identity = func() raftlog.Identity {
+	peers := []raftlog.Peer{{ID: 1, Addr: "one:5000"}}
+	return raftlog.Identity{Format: raftlog.IdentityFormat, ClusterID: raftlog.ClusterID("c", peers), ClusterName: "c", Member: 1, Peers: peers}
+}()
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// member stores what a member would that has taken changes: one to an entry, history
+// behind each, checkpoints at revisions 20 and 40.
+type member struct {
+	t     *testing.T
+	store *pebblestore.Store
+	state *projections.Schema
+	// Faults of the code, not of the disk.
+	skip    uint64                                     // this revision's history record is not stored
+	distort func(revision uint64, change, sum *[]byte) // what a history record holds
+}
+
+func (m *member) live(dir string) {
+	var err error
+	m.store, err = pebblestore.Open(dir, pebblestore.Options{ReserveBytes: 1})
+	must(m.t, err)
+	must(m.t, m.store.Bootstrap(identity, []raftlog.GroupID{schema, schema + 1}, []uint64{1}))
+	m.state = projections.NewSchema(events.ClusterID(identity.ClusterID), 0)
+	for revision := uint64(1); revision <= all; revision++ {
+		m.change(revision)
+		if revision%20 == 0 && revision < all {
+			m.checkpoint(revision + 1)
+		}
+	}
+	must(m.t, m.store.Close())
+}
+
+func (m *member) change(revision uint64) {
+	c := events.Seal(events.Header{Revision: revision, Time: time.Unix(int64(revision), 0)}, []events.Event{events.New(&metadatav1.Event{
+		Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{Table: &metadatav1.TableSchema{
+			TableId: revision, Namespace: "public", NamespaceId: 1, Name: fmt.Sprintf("table_%d", revision), Version: 1, CreatedRevision: revision,
+			Comment: strings.Repeat("c", 200),
+		}}},
+	})})
+	head := m.state.Head
+	batch := events.Batch{Stream: head.Stream, Cluster: head.Cluster, Term: 2, Previous: head.Digest, Changes: []*events.Change{c}}
+	m.state = m.state.Fold(c)
+	change, sum := c.Raw(), m.state.Head.Digest[:]
+	if m.distort != nil {
+		m.distort(revision, &change, &sum)
+	}
+	record, err := proto.Marshal(&metadatav1.HistoryRecord{Change: change, Digest: sum, LogIndex: revision + 1, LogTerm: 2})
+	must(m.t, err)
+	w := &raftlog.Write{
+		Group: schema, Sync: true, HardState: &raftlog.HardState{Term: 2, Vote: 1, Commit: revision + 1},
+		Entries: []*pb.Entry{{Index: new(revision + 1), Term: new(uint64(2)), Data: batch.Encode()}},
+	}
+	if revision != m.skip {
+		w.History = []raftlog.Record{{Seq: revision, Data: record}}
+	}
+	must(m.t, m.store.Write([]*raftlog.Write{w}))
+}
+
+func (m *member) checkpoint(index uint64) {
+	var meta []byte
+	enough := errors.New("enough")
+	if err := m.state.Export(func(r []byte) error { meta = bytes.Clone(r); return enough }); !errors.Is(err, enough) {
+		m.t.Fatal(err)
+	}
+	d, err := replica.WriteCheckpoint(m.t.Context(), m.store, &replica.CheckpointJob[*schemamodel.Model]{State: m.state, Descriptor: raftlog.Descriptor{
+		Format: raftlog.DescriptorFormat, Group: schema, Index: index, Term: 2, Seq: m.state.Head.Revision,
+		ConfState: &pb.ConfState{Voters: []uint64{1}}, Meta: meta,
+	}})
+	must(m.t, err)
+	must(m.t, m.store.Write([]*raftlog.Write{{Group: schema, Checkpoint: &d, CutTo: index - 10, Sync: true}}))
+}
+
+// hashDir is what must not change: names, sizes, bytes, times of writing.
+func hashDir(t *testing.T, dir string) string {
+	t.Helper()
+	h := sha256.New()
+	must(t, filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if e.Name() != "LOCK" { // taking a lock opens the file to write
+			fmt.Fprintln(h, path, info.Mode(), info.Size(), info.ModTime())
+		}
+		if e.IsDir() {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		h.Write(b)
+		return err
+	}))
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// run checks a directory and that the check has left it alone.
+func run(t *testing.T, dir string) *check.Report {
+	t.Helper()
+	before := hashDir(t, dir)
+	r, err := check.Run(dir)
+	must(t, err)
+	if hashDir(t, dir) != before {
+		t.Fatal("the check has changed the directory")
+	}
+	return r
+}
+
+func TestSound(t *testing.T) {
+	dir := t.TempDir()
+	m := &member{t: t}
+	m.live(dir)
+	r := run(t, dir)
+	if r.Verdict != check.Sound || r.Member != 1 || r.ClusterName != "c" {
+		t.Fatalf("report: %+v", r)
+	}
+	found := map[string]string{}
+	for _, p := range r.Parts {
+		if p.Stream != "topology" {
+			found[p.Name] = p.Holds
+		}
+	}
+	digest := fmt.Sprintf("digest %.16s", m.state.Head.Digest)
+	for part, want := range map[string]string{
+		"floor": "promises for 2 groups", "log": "entries 32 to 61, term 2, committed 61", "history": "revisions 1 to 60, " + digest,
+		"checkpoint 21": "revision 20, ", "checkpoint 41": "revision 40, ", "model": "revision 60, " + digest,
+		"files": "2 checkpoints, 0 left over", "tables": "", "records": "",
+	} {
+		if have, ok := found[part]; !ok || !strings.HasPrefix(have, want) {
+			t.Errorf("%s holds %q, want %q", part, have, want)
+		}
+	}
+}
+
+// TestUncleanStop checks a directory as it is while its process is still there, but for
+// the lock: the log is not in tables yet, and stays so.
+func TestUncleanStop(t *testing.T) {
+	dir, left := t.TempDir(), t.TempDir()
+	m := &member{t: t}
+	m.live(dir)
+	var err error
+	m.store, err = pebblestore.Open(dir, pebblestore.Options{ReserveBytes: 1})
+	must(t, err)
+	m.change(all + 1)
+	must(t, os.CopyFS(left, os.DirFS(dir)))
+	must(t, m.store.Close())
+	if r := run(t, left); r.Verdict != check.Sound {
+		t.Fatalf("report: %+v", r)
+	}
+}
+
+func TestOtherVerdicts(t *testing.T) {
+	dir := t.TempDir()
+	if r := run(t, dir); r.Verdict != check.Blank {
+		t.Fatalf("an empty directory: %+v", r)
+	}
+	if r, err := check.Run(filepath.Join(dir, "nowhere")); err != nil || r.Verdict != check.Blank {
+		t.Fatalf("no directory: %+v, %v", r, err)
+	}
+	(&member{t: t}).live(dir)
+	s, err := pebblestore.Open(dir, pebblestore.Options{ReserveBytes: 1})
+	must(t, err)
+	var inUse *raftlog.InUseError
+	if _, err := check.Run(dir); !errors.As(err, &inUse) {
+		t.Fatalf("a directory in use: %v", err)
+	}
+	must(t, s.Condemn("somebody said so"))
+	must(t, s.Close())
+	if r := run(t, dir); r.Verdict != check.Quarantine || r.Why != "somebody said so" || r.Member != 1 {
+		t.Fatalf("a condemned directory: %+v", r)
+	}
+}
+
+// TestDamage flips a byte in files of each kind; every part but the damaged one stays sound
+// where the files still open.
+func TestDamage(t *testing.T) {
+	whole := t.TempDir()
+	(&member{t: t}).live(whole)
+	s, err := pebblestore.Open(whole, pebblestore.Options{ReserveBytes: 1}) // the log becomes a table
+	must(t, err)
+	must(t, s.Close())
+	for pattern, part := range map[string]string{
+		"FLOOR": "floor", "db/*.sst": "tables", "checkpoints/*-21.*": "checkpoint 21", "checkpoints/*-41.*": "checkpoint 41", "db/MANIFEST-*": "database",
+	} {
+		dir := filepath.Join(t.TempDir(), "data")
+		must(t, os.CopyFS(dir, os.DirFS(whole)))
+		files, err := filepath.Glob(filepath.Join(dir, pattern))
+		must(t, err)
+		if len(files) == 0 {
+			t.Fatalf("no %s", pattern)
+		}
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			must(t, err)
+			b[map[bool]int{true: len(b) / 2, false: min(len(b)/3, 30)}[part == "tables"]] ^= 1
+			must(t, os.WriteFile(file, b, 0o600))
+		}
+		r := run(t, dir)
+		if r.Verdict != check.Damaged || r.Why == "" {
+			t.Fatalf("%s: %+v", pattern, r)
+		}
+		bad := false
+		for _, p := range r.Parts {
+			bad = bad || p.Name == part && p.Problem != ""
+		}
+		if !bad {
+			t.Errorf("%s: part %s is not found damaged: %+v", pattern, part, r.Parts)
+		}
+	}
+}
+
+// TestHistory checks that the chain notices what no checksum does.
+func TestHistory(t *testing.T) {
+	for _, test := range []struct {
+		name, says string
+		verdict    check.Verdict
+		m          member
+	}{
+		{"another digest", "revision 33: the chain leads to digest", check.Damaged, member{distort: func(r uint64, _, sum *[]byte) {
+			if r == 33 {
+				*sum = bytes.Repeat([]byte{1}, 32)
+			}
+		}}},
+		{"another change", "revision 33: it is change 32", check.Damaged, func() member {
+			var last []byte
+			return member{distort: func(r uint64, change, _ *[]byte) {
+				if r == 33 {
+					*change = last
+				}
+				last = *change
+			}}
+		}()},
+		{"last digest", "revision 60: the chain leads to digest", check.Damaged, member{distort: func(r uint64, _, sum *[]byte) {
+			if r == all {
+				*sum = bytes.Repeat([]byte{1}, 32)
+			}
+		}}},
+		{"a gap", "revisions 1 to 60, lacks 33 to 33, digest", check.Sound, member{skip: 33}},
+		{"joined late", "revisions 2 to 60, lacks 1 to 1, digest", check.Sound, member{skip: 1}},
+	} {
+		dir := t.TempDir()
+		test.m.t = t
+		test.m.live(dir)
+		r := run(t, dir)
+		text := ""
+		for _, p := range r.Parts {
+			if p.Name == "history" && p.Stream == "schema" {
+				text = p.Holds + p.Problem
+			}
+		}
+		if r.Verdict != test.verdict || !strings.Contains(text, test.says) {
+			t.Errorf("%s: %s, history: %s", test.name, r.Verdict, text)
+		}
+	}
+}

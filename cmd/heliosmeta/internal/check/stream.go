@@ -1,0 +1,259 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/projections/schema"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
+	pb "go.etcd.io/raft/v3/raftpb"
+)
+
+type schemaModel = *schema.Model
+
+// readBytes is how much of a history is read at a time.
+const readBytes = 1 << 20
+
+// stream checks one stream: its log, its history, its checkpoints and its model.
+type stream[D projections.Domain[D]] struct {
+	*checker
+	store   raftlog.Storage
+	genesis *projections.State[D]
+
+	loaded  *raftlog.Loaded
+	digests map[uint64]events.Digest // of the revisions in want
+	first   uint64                   // of the history
+	last    uint64
+	lastSum events.Digest
+}
+
+func (s *stream[D]) name() string           { return events.StreamName(s.genesis.Head.Stream) }
+func (s *stream[D]) group() raftlog.GroupID { return raftlog.GroupID(s.genesis.Head.Stream) }
+func (s *stream[D]) found(part, holds string, err error) {
+	s.add(part, s.name(), holds, err)
+}
+
+func (s *stream[D]) check() {
+	s.digests = map[uint64]events.Digest{}
+	checkpoints, err := s.store.Checkpoints(s.group())
+	if err != nil {
+		s.found("checkpoints", "", err)
+	}
+	for _, d := range checkpoints {
+		s.digests[d.Seq] = events.Digest{}
+	}
+	holds, err := s.checkLog()
+	s.found("log", holds, err)
+	holds, err = s.checkHistory()
+	s.found("history", holds, err)
+	var newest *projections.State[D]
+	var from raftlog.Descriptor
+	for _, d := range checkpoints {
+		state, err := s.checkCheckpoint(d)
+		if d.Index != raftlog.GenesisIndex {
+			s.found(fmt.Sprintf("checkpoint %d", d.Index), fmt.Sprintf("revision %d, %d bytes", d.Seq, d.Bytes), err)
+		}
+		if err == nil {
+			newest, from = state, d
+		}
+	}
+	if s.loaded != nil && newest != nil {
+		holds, err := s.checkModel(newest, from)
+		s.found("model", holds, err)
+	}
+}
+
+// checkLog verifies the entries, the floor, and that the entries can be read.
+func (s *stream[D]) checkLog() (string, error) {
+	l, err := s.store.Load(s.group())
+	if err != nil {
+		return "", err
+	}
+	s.loaded = l
+	for _, e := range l.Entries {
+		if err := s.checkEntry(e); err != nil {
+			return "", fmt.Errorf("entry %d: %w", e.GetIndex(), err)
+		}
+	}
+	return fmt.Sprintf("entries %d to %d, term %d, committed %d", l.Start.Index+1, l.LastIndex(), l.HardState.Term, l.HardState.Commit), nil
+}
+
+func (s *stream[D]) checkEntry(e *pb.Entry) error {
+	if e.GetType() != pb.EntryNormal || len(e.GetData()) == 0 {
+		return nil
+	}
+	b, err := events.DecodeBatch(e.GetData())
+	if err != nil {
+		return err
+	}
+	if head := s.genesis.Head; b.Stream != head.Stream || b.Cluster != head.Cluster || b.RecoveryEpoch != head.RecoveryEpoch {
+		return fmt.Errorf("it belongs to stream %s of cluster %s, recovery epoch %d", events.StreamName(b.Stream), b.Cluster, b.RecoveryEpoch)
+	}
+	return nil
+}
+
+// checkHistory walks the digest chain. Revisions that a member lacks because it joined by
+// a checkpoint are said, and no damage; the chain goes on behind them.
+func (s *stream[D]) checkHistory() (string, error) {
+	var err error
+	if s.first, s.last, err = s.store.HistoryBounds(s.group()); err != nil || s.last == 0 {
+		return "nothing", err
+	}
+	digest, chained, lacks := s.genesis.Head.Digest, true, ""
+	if s.first > 1 {
+		chained, lacks = false, fmt.Sprintf(", lacks 1 to %d", s.first-1)
+	}
+	for next := s.first; next <= s.last; {
+		records, err := s.store.ReadHistory(s.group(), next, readBytes)
+		if _, gap := errors.AsType[*raftlog.GapError](err); gap {
+			from := next
+			if next, err = s.afterGap(next); err == nil {
+				chained, lacks = false, fmt.Sprintf("%s, lacks %d to %d", lacks, from, next-1)
+				continue
+			}
+		}
+		if err != nil {
+			return "", err
+		}
+		for _, r := range records {
+			if digest, err = s.checkRecord(r, digest, chained); err != nil {
+				return "", fmt.Errorf("revision %d: %w", r.Seq, err)
+			}
+			chained = true
+			if _, wanted := s.digests[r.Seq]; wanted {
+				s.digests[r.Seq] = digest
+			}
+		}
+		next += uint64(len(records))
+	}
+	s.lastSum = digest
+	return fmt.Sprintf("revisions %d to %d%s, digest %.16s", s.first, s.last, lacks, digest), nil
+}
+
+// afterGap finds the next revision that there is; they are dense again from there on.
+func (s *stream[D]) afterGap(from uint64) (uint64, error) {
+	for next := from + 1; next <= s.last; next++ {
+		_, err := s.store.ReadHistory(s.group(), next, 1)
+		if _, gap := errors.AsType[*raftlog.GapError](err); !gap {
+			return next, err
+		}
+	}
+	return 0, fmt.Errorf("revision %d is missing", from)
+}
+
+// checkRecord returns the digest after a change. Without a chain before it, it takes
+// the one that is kept with the change.
+func (s *stream[D]) checkRecord(r raftlog.Record, before events.Digest, chained bool) (events.Digest, error) {
+	var stored metadatav1.HistoryRecord
+	if err := proto.Unmarshal(r.Data, &stored); err != nil {
+		return before, err
+	}
+	change, err := events.DecodeChange(stored.GetChange())
+	if err != nil {
+		return before, err
+	}
+	if change.Revision() != r.Seq || change.Stream() != s.genesis.Head.Stream {
+		return before, fmt.Errorf("it is change %d of stream %s", change.Revision(), events.StreamName(change.Stream()))
+	}
+	if len(stored.GetDigest()) != len(before) {
+		return before, fmt.Errorf("its digest has %d bytes", len(stored.GetDigest()))
+	}
+	kept := events.Digest(stored.GetDigest())
+	if next := before.Next(change.Raw()); chained && next != kept {
+		return before, fmt.Errorf("the chain leads to digest %s, kept is %s", next, kept)
+	}
+	return kept, nil
+}
+
+// checkCheckpoint verifies the bytes, imports the model and compares its digest with
+// the chain.
+func (s *stream[D]) checkCheckpoint(d raftlog.Descriptor) (*projections.State[D], error) {
+	if err := s.checkFile(d); err != nil {
+		return nil, err
+	}
+	state, err := replica.ReadCheckpoint(s.store, d, s.genesis)
+	if err != nil {
+		return nil, err
+	}
+	if want := s.digests[d.Seq]; want != (events.Digest{}) && want != state.Head.Digest {
+		return nil, fmt.Errorf("its model has digest %s at revision %d, the history %s", state.Head.Digest, d.Seq, want)
+	}
+	return state, nil
+}
+
+// checkFile reads every chunk and computes the hash anew.
+func (s *stream[D]) checkFile(d raftlog.Descriptor) (err error) {
+	if d.Index == raftlog.GenesisIndex {
+		return nil
+	}
+	r, err := s.store.OpenCheckpoint(d.Group, d.Index)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	enc, err := raftlog.NewFileEncoder(d)
+	if err != nil {
+		return err
+	}
+	enc.Header()
+	for i := range d.Chunks {
+		chunk, err := r.ReadChunk(i)
+		if err != nil {
+			return err
+		}
+		if _, err := enc.Frame(chunk); err != nil {
+			return err
+		}
+	}
+	if _, have := enc.Trailer(); !have.Equal(d) {
+		return fmt.Errorf("its bytes have hash %x, recorded is %x", have.Hash, d.Hash)
+	}
+	return nil
+}
+
+// checkModel folds what the log holds behind a checkpoint, as a start does, and compares
+// where that leads with the history.
+func (s *stream[D]) checkModel(state *projections.State[D], from raftlog.Descriptor) (_ string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			fault, ok := p.(*projections.FoldError)
+			if !ok {
+				panic(p)
+			}
+			err = fault
+		}
+	}()
+	for _, e := range s.loaded.Entries {
+		if e.GetIndex() <= from.Index || e.GetIndex() > s.loaded.HardState.Commit || e.GetType() != pb.EntryNormal || len(e.GetData()) == 0 {
+			continue
+		}
+		b, err := events.DecodeBatch(e.GetData())
+		if err != nil {
+			return "", err
+		}
+		if b.Term != e.GetTerm() || b.Previous != state.Head.Digest {
+			continue // the fence
+		}
+		digest := state.Head.Digest
+		for _, c := range b.Changes {
+			if digest = digest.Next(c.Raw()); c.Revision() == s.last && digest != s.lastSum {
+				return "", fmt.Errorf("entry %d leads to digest %s at revision %d, the history has %s", e.GetIndex(), digest, s.last, s.lastSum)
+			}
+		}
+		state = state.FoldAll(b.Changes)
+	}
+	if s.last > state.Head.Revision && slices.ContainsFunc(s.loaded.Entries, func(e *pb.Entry) bool { return e.GetIndex() > s.loaded.HardState.Commit }) {
+		return fmt.Sprintf("revision %d, history %d: the log commits the rest at the next start", state.Head.Revision, s.last), nil
+	}
+	if s.last > state.Head.Revision {
+		return "", fmt.Errorf("the log leads to revision %d, the history ends at %d", state.Head.Revision, s.last)
+	}
+	return fmt.Sprintf("revision %d, digest %.16s", state.Head.Revision, state.Head.Digest), nil
+}
