@@ -114,6 +114,10 @@ chaos: ## Break real processes under load: DURATION=60s SEED=n [FAULTS=a,b] [JSO
 	@go build -o $(TMP)/chaos ./internal/chaos/run
 	@$(TMP)/chaos -duration $(or $(DURATION),60s) -seed $(or $(SEED),0) $(if $(FAULTS),-faults $(FAULTS)) $(if $(JSON),-json $(JSON))
 
+.PHONY: fuzz
+fuzz: ## Run every fuzz target in turn, each for FUZZTIME (10s)
+	@.ci/fuzz $(or $(FUZZTIME),10s)
+
 .PHONY: examples-check
 examples-check: ## Check the documents of examples/ (types, keys, ranges, placement)
 	@go test -count=1 ./examples
