@@ -100,7 +100,7 @@ func (d drawn) frame(at *metadatav1.Position) frames.Frame {
 func TestFramesOfAnyContent(t *testing.T) {
 	d := drawn{rand.New(rand.NewPCG(3, 4))}
 	folded, refused := map[string]int{}, 0
-	for range 8000 {
+	for range 3000 {
 		a := newAudience(t)
 		for _, f := range []frames.Frame{frames.Tables(3), frames.Nodes(2), frames.Bookmark(frames.At(1, 3, 2))} {
 			a.see(f)
