@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/memstore"
 )
 
 // disk is a member's storage with the time that it takes. What waits while a batch is
@@ -18,9 +19,8 @@ type disk struct {
 
 	slow    time.Duration // of every batch, for a while
 	stalled bool          // no batch ends
-	full    bool          // the reserve is reached: changes are to be refused
-	broken  string        // the next batch fails: the name of the fault
-	lost    bool          // and nothing of it is on the disk
+	refuses bool          // the next batch fails, and nothing of it is on the disk
+	fault   string        // why the next batch fails
 }
 
 // diskSpeed is how long writes take.
@@ -40,7 +40,7 @@ func drawDiskSpeed(rng *rand.Rand) diskSpeed {
 // unacknowledged entries do, so this is far above what they allow.
 const maxUnstored = 20_000
 
-var errSync = errors.New("simulated: sync failed: input/output error")
+var errWrite = errors.New("simulated: input/output error")
 
 func newDisk(m *member) *disk { return &disk{m: m} }
 
@@ -93,16 +93,9 @@ func (d *disk) finish() {
 	}
 	batch := d.writing
 	d.writing = nil
-	if fault := d.broken; fault != "" {
-		d.broken = ""
-		if !d.lost {
-			d.write(batch)
-		}
-		m.w.fault(fault)
-		m.hear(func() { m.fail(errSync) })
-		return
-	}
-	if !d.write(batch) {
+	if err := d.write(batch); err != nil {
+		m.w.fault(d.fault)
+		m.hear(func() { m.fail(err) })
 		return
 	}
 	m.hear(func() {
@@ -111,12 +104,32 @@ func (d *disk) finish() {
 	})
 }
 
-func (d *disk) write(batch []*raftlog.Write) bool {
-	if err := d.m.store.Write(batch); err != nil {
+// write stores a batch. It fails only where a fault wants that.
+func (d *disk) write(batch []*raftlog.Write) error {
+	if d.refuses {
+		return errWrite
+	}
+	err := d.m.store.Write(batch)
+	switch {
+	case err == nil:
+		d.m.w.judge.stored(d.m, batch)
+	case errors.Is(err, memstore.ErrSync):
+		d.fault = faultSync
+	case errors.Is(err, raftlog.ErrFull):
+		d.fault = faultFull
+	default:
 		d.m.w.violate("storage", "member %d: %v", d.m.id, err)
+	}
+	return err
+}
+
+// failed ends the process if a file could not be synced.
+func (d *disk) failed(err error) bool {
+	if !errors.Is(err, memstore.ErrSync) {
 		return false
 	}
-	d.m.w.judge.stored(d.m, batch)
+	d.m.w.fault(faultSync)
+	d.m.fail(err)
 	return true
 }
 
@@ -164,21 +177,23 @@ func (d *disk) low() bool {
 // of what was not synced before it, as many of the first Writes as keep says.
 func (d *disk) crash(keep int) {
 	if d.writing != nil && d.m.w.chance(0.5) {
-		d.write(d.writing)
+		_ = d.write(d.writing) // the process that would hear of it has ended
 	}
 	d.writing, d.pending = nil, nil
 	d.begun++
-	d.broken = ""
+	d.refuses = false
 	d.m.store.Crash(keep)
 }
 
 // close stores what is left and closes the storage: a clean stop loses nothing.
-func (d *disk) close() {
-	if left := append(d.writing, d.pending...); len(left) > 0 && d.broken == "" {
-		d.write(left)
-	}
+func (d *disk) close() error {
+	left := append(d.writing, d.pending...)
 	d.writing, d.pending = nil, nil
-	if err := d.m.store.Close(); err != nil {
-		d.m.w.violate("storage", "member %d: %v", d.m.id, err)
+	if len(left) > 0 {
+		if err := d.write(left); err != nil {
+			d.m.w.fault(d.fault)
+			return err
+		}
 	}
+	return d.m.store.Close()
 }

@@ -48,16 +48,32 @@ func (w *world) fillDisk() bool {
 	return true
 }
 
-// breakDisk has the next batch fail: with lost nothing of it is on the disk, else
-// nobody knows. The process ends either way.
-func (w *world) breakDisk(lost bool) bool {
+// fillToTheLastByte takes the reserve too: the next write ends the process, and it does
+// not come back before there is room.
+func (w *world) fillToTheLastByte() bool {
 	d := w.diskOf()
 	if d == nil {
 		return false
 	}
-	d.broken, d.lost = faultSync, w.chance(0.5)
-	if lost {
-		d.broken, d.lost = faultWrite, true
+	d.m.log("disk is full to the last byte")
+	d.m.store.SetFull(true)
+	w.after(w.outage(), func() { d.m.store.SetFull(false) })
+	return false // counted when a write meets it
+}
+
+// failWrite has the next batch fail, with nothing of it on the disk.
+func (w *world) failWrite() bool {
+	if d := w.diskOf(); d != nil {
+		d.refuses, d.fault = true, faultWrite
 	}
-	return false // counted when it happens
+	return false
+}
+
+// failSync has the next sync fail: what was written since the last one is on the disk
+// or not.
+func (w *world) failSync() bool {
+	if d := w.diskOf(); d != nil {
+		d.m.store.FailNextSync()
+	}
+	return false
 }

@@ -31,7 +31,8 @@ const (
 	faultFalseGone   = "leader falsely reported gone"
 	faultSlowDisk    = "slow disk"
 	faultStall       = "disk stalled"
-	faultDiskFull    = "disk full"
+	faultDiskFull    = "disk full up to its reserve"
+	faultFull        = "disk full to the last byte"
 	faultWrite       = "failed write"
 	faultSync        = "failed sync"
 	faultTrim        = "history trimmed"
@@ -66,8 +67,9 @@ var faultKinds = []faultKind{
 	{faultSlowDisk, 10 * time.Second, (*world).slowDisk},
 	{faultStall, 15 * time.Second, (*world).stallDisk},
 	{faultDiskFull, 15 * time.Second, (*world).fillDisk},
-	{faultWrite, 20 * time.Second, func(w *world) bool { return w.breakDisk(true) }},
-	{faultSync, 20 * time.Second, func(w *world) bool { return w.breakDisk(false) }},
+	{faultFull, 20 * time.Second, (*world).fillToTheLastByte},
+	{faultWrite, 20 * time.Second, (*world).failWrite},
+	{faultSync, 20 * time.Second, (*world).failSync},
 	{faultTrim, 15 * time.Second, (*world).trimHistory},
 }
 
@@ -133,9 +135,10 @@ func (w *world) endFaults() {
 	w.net.heal()
 	for _, m := range w.members {
 		m.resume()
-		m.disk.slow, m.disk.broken = 0, ""
+		m.disk.slow, m.disk.refuses = 0, false
 		m.disk.unstall()
 		m.store.SetFree(math.MaxUint64)
+		m.store.SetFull(false)
 		w.after(within(w.rng, 0, time.Second), m.start)
 		for _, other := range w.members {
 			m.peerUp(other.id)
@@ -193,10 +196,14 @@ func (w *world) crashOne() bool {
 // crash ends a process without warning; of what its disk has not synced nothing, half
 // or all survives.
 func (m *member) crash() {
-	unsynced := m.store.Unsynced()
-	keep := int(float64(unsynced) * pick(m.w.rng, 0, 0.5, 1))
-	m.log("crashes, %d of %d unsynced writes survive", keep, unsynced)
+	keep := m.survives()
+	m.log("crashes, %d of %d unsynced writes survive", keep, m.store.Unsynced())
 	m.end(keep)
+}
+
+// survives draws how many unsynced writes are on the disk after a crash.
+func (m *member) survives() int {
+	return int(float64(m.store.Unsynced()) * pick(m.w.rng, 0, 0.5, 1))
 }
 
 func (w *world) crashAll() bool {
@@ -302,7 +309,7 @@ func (w *world) trimHistory() bool {
 	if newest < 2 {
 		return false
 	}
-	below := 1 + w.rng.Uint64N(newest)
+	below := pick(w.rng, newest, 1+w.rng.Uint64N(newest)) // often all that subscribers might resume from
 	for _, m := range w.members {
 		if m.run != nil {
 			m.run.of(s).trim(min(below, m.run.of(s).head().Revision))

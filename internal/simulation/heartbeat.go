@@ -109,18 +109,24 @@ func (m *member) grant(beat *metadatav1.HeartbeatRequest, done func(proto.Messag
 			done(nil, noTopologyLeader())
 			return
 		}
-		verdict := r.leases.Check(beat.GetNodeId(), beat.GetEpoch())
-		if heard.Outcome == leases.Expiring {
-			verdict = heard // the beat renewed nothing, even if the attempt has failed since
-		}
-		if f := verdict.Failure(); f != nil {
-			done(nil, f)
-			return
-		}
-		m.w.counts.add("leases granted", 1)
-		done(&metadatav1.HeartbeatResponse{
-			LeaseDuration: durationpb.New(r.leases.Options().Lease), Status: verdict.Status,
-			Position: r.position(), NodeId: beat.GetNodeId(),
-		}, nil)
+		// The lease table is told of what the read saw when this turn is over.
+		r.topology.push(func() { m.verdict(r, beat, heard, done) })
 	}})
+}
+
+// verdict says whether the lease is granted.
+func (m *member) verdict(r *running, beat *metadatav1.HeartbeatRequest, heard leases.Verdict, done func(proto.Message, error)) {
+	verdict := r.leases.Check(beat.GetNodeId(), beat.GetEpoch())
+	if heard.Outcome == leases.Expiring {
+		verdict = heard // the beat renewed nothing, even if the attempt has failed since
+	}
+	if f := verdict.Failure(); f != nil {
+		done(nil, f)
+		return
+	}
+	m.w.counts.add("leases granted", 1)
+	done(&metadatav1.HeartbeatResponse{
+		LeaseDuration: durationpb.New(r.leases.Options().Lease), Status: verdict.Status,
+		Position: r.position(), NodeId: beat.GetNodeId(),
+	}, nil)
 }

@@ -90,6 +90,7 @@ func (j *judge) agree(m *member, c *chain, ch *events.Change) {
 		c.first = append(c.first, j.w.now)
 		j.w.counts.add("changes committed", 1)
 		j.leases.changed(ch)
+		j.w.trace.detail(j.w.now, m.name(), "is the first to apply change %d of the %s: %s", revision, ch.Stream(), changeText(ch))
 		return
 	}
 	if c.digests[revision] != digest {
@@ -199,8 +200,9 @@ type diskKey struct {
 
 // shadow is what a disk durably holds of a log: the terms of its entries.
 type shadow struct {
-	start uint64
-	terms []uint64 // of start+1 and on
+	start    uint64
+	terms    []uint64 // of start+1 and on
+	unsynced []*raftlog.Write
 }
 
 func (d *shadow) term(index uint64) (uint64, bool) {
@@ -221,28 +223,44 @@ func (j *judge) disk(m *member, g raftlog.GroupID) *shadow {
 // loaded takes what a restart found.
 func (j *judge) loaded(m *member, g raftlog.GroupID, l *raftlog.Loaded) {
 	d := j.disk(m, g)
-	d.start, d.terms = l.Start.Index, d.terms[:0]
+	d.start, d.terms, d.unsynced = l.Start.Index, d.terms[:0], nil
 	for _, e := range l.Entries {
 		d.terms = append(d.terms, e.GetTerm())
 	}
 }
 
-// stored takes what a disk has been given. Entries are always synced.
+// stored takes what a disk has been given. It counts from when it is synced.
 func (j *judge) stored(m *member, batch []*raftlog.Write) {
+	sync := false
 	for _, w := range batch {
 		d := j.disk(m, w.Group)
-		if w.Install != nil {
-			d.start, d.terms = w.Install.Index, d.terms[:0]
+		d.unsynced = append(d.unsynced, w)
+		sync = sync || w.Sync
+	}
+	if !sync {
+		return
+	}
+	for _, g := range groups() {
+		d := j.disk(m, g)
+		for _, w := range d.unsynced {
+			d.apply(w)
 		}
-		if len(w.Entries) > 0 {
-			d.terms = d.terms[:w.Entries[0].GetIndex()-d.start-1]
-			for _, e := range w.Entries {
-				d.terms = append(d.terms, e.GetTerm())
-			}
+		d.unsynced = d.unsynced[:0]
+	}
+}
+
+func (d *shadow) apply(w *raftlog.Write) {
+	if w.Install != nil {
+		d.start, d.terms = w.Install.Index, d.terms[:0]
+	}
+	if len(w.Entries) > 0 {
+		d.terms = d.terms[:w.Entries[0].GetIndex()-d.start-1]
+		for _, e := range w.Entries {
+			d.terms = append(d.terms, e.GetTerm())
 		}
-		if w.CutTo > d.start {
-			d.terms = append(d.terms[:0], d.terms[w.CutTo-d.start:]...)
-			d.start = w.CutTo
-		}
+	}
+	if w.CutTo > d.start {
+		d.terms = append(d.terms[:0], d.terms[w.CutTo-d.start:]...)
+		d.start = w.CutTo
 	}
 }

@@ -218,7 +218,7 @@ func (m *member) tick() {
 // an operator starts it again.
 func (m *member) fail(err error) {
 	m.log("stops: %v", err)
-	m.end(0)
+	m.end(m.survives())
 	m.w.after(within(m.w.rng, time.Second, 8*time.Second), m.start)
 }
 

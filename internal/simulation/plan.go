@@ -63,7 +63,7 @@ func drawPlan(rng *rand.Rand) plan {
 		readRetryTicks: pick(rng, 0, 1, 2), patienceTicks: pick(rng, 0, 5, 15),
 		messageBytes: pick(rng, 0, 0, 1, 2000), inflightMessages: pick(rng, 0, 0, 1, 3),
 		uncommittedBytes: pick(rng, 0, 0, 0, 2000), applyBytes: pick(rng, 0, 0, 1, 2000),
-		logBytes: pick(rng, 0, 0, 1, 5000), logChanges: pick(rng, 0, 0, 3, 30),
+		logBytes: pick(rng, 0, 1, 1, 5000), logChanges: pick(rng, 0, 0, 3, 30),
 		transferTicks: pick(rng, 300, 50, 20),
 		leases:        leases.Options{Lease: 5 * time.Second, Interval: time.Second},
 		network:       drawConditions(rng), disk: drawDiskSpeed(rng),

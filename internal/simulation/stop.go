@@ -27,8 +27,10 @@ func (m *member) awaitDrained(deadline time.Duration) {
 			return
 		}
 		m.log("is stopped, drained: %v", drained)
-		m.disk.close()
-		m.end(0)
+		if err := m.disk.close(); err != nil {
+			m.log("is not stopped cleanly: %v", err)
+		}
+		m.end(m.survives())
 		m.w.after(within(m.w.rng, 50*time.Millisecond, 5*time.Second), m.start)
 	})
 }

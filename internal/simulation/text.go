@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/commands"
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -33,6 +34,14 @@ func outcome(reply proto.Message, err error) string {
 		return fmt.Sprintf("%s at %d/%d", proto.MessageName(reply).Name(), p.GetSchemaRevision(), p.GetTopologyRevision())
 	}
 	return string(proto.MessageName(reply).Name())
+}
+
+func changeText(c *events.Change) string {
+	s := c.RequestID()
+	for _, e := range c.Events() {
+		s += fmt.Sprintf(" %v", e.Message())
+	}
+	return s
 }
 
 func softText(s raftlog.SoftState) string {

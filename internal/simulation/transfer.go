@@ -64,6 +64,9 @@ func (s *stream[D]) writeCheckpoint(job *replica.CheckpointJob[D]) {
 	job.ChunkBytes = m.w.plan.chunkBytes
 	m.later(around(m.w.rng, m.w.plan.disk.sync*4+m.disk.slow), func() {
 		d, err := replica.WriteCheckpoint(context.Background(), m.store, job)
+		if m.disk.failed(err) {
+			return
+		}
 		if err == nil {
 			m.w.judge.checkpoint(m, d)
 			m.w.counts.add("checkpoints", 1)
@@ -159,8 +162,7 @@ func (s *stream[D]) endPull(f *replica.Fetch, t *transfer[D], err error) {
 		return
 	}
 	if _, err := t.file.Commit(); err != nil {
-		// What was sent is what was asked for, so it has to match.
-		s.m.w.violate("transfer", "member %d: checkpoint %d of member %d: %v", s.m.id, f.Descriptor.Index, f.From, err)
+		s.fetched(f, err)
 		return
 	}
 	s.m.later(around(s.m.w.rng, 10*time.Millisecond), func() { s.fetched(f, nil) })
@@ -168,7 +170,13 @@ func (s *stream[D]) endPull(f *replica.Fetch, t *transfer[D], err error) {
 
 // fetched reads the staged checkpoint and reports how the Fetch ended.
 func (s *stream[D]) fetched(f *replica.Fetch, err error) {
+	if s.m.disk.failed(err) {
+		return
+	}
 	if err != nil {
+		if _, damaged := errors.AsType[*raftlog.DamageError](err); damaged {
+			s.m.w.violate("transfer", "member %d: checkpoint %d of member %d is not what was announced: %v", s.m.id, f.Descriptor.Index, f.From, err)
+		}
 		s.m.log("%s: checkpoint %d not transferred: %v", events.StreamName(s.id), f.Descriptor.Index, err)
 		s.push(func() { s.replica.Fetched(f, nil, err) })
 		return

@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/heliosdb/metadata/internal/simulation"
@@ -32,6 +33,7 @@ func main() {
 	verbose := flag.Bool("v", false, "with -seed: print the whole trace, single messages included")
 	worker := flag.Bool("worker", false, "be such a process: read seeds from stdin, write results to stdout")
 	flag.Parse()
+	debug.SetGCPercent(gcPercent) // a seed needs little memory, and much of it for a short time
 	switch {
 	case *worker:
 		exit(work(os.Stdin, os.Stdout))
@@ -44,6 +46,8 @@ func main() {
 	}
 	exit(o.run())
 }
+
+const gcPercent = 400
 
 // exit ends the command: 1 for a violation, 2 when it could not do its work.
 func exit(violations int, err error) {
