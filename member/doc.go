@@ -9,10 +9,15 @@
 // while they wait for another goroutine.
 //
 // A Member is created by New, which opens the storage and refuses what must not
-// start (another member's directory, damage, a log shorter than promised), and
-// lives in Run. Its methods may be called from any goroutine at any time: before
-// the streams run they answer NO_LEADER and say what is being waited for.
+// start (another member's directory; alone, a damaged one), and lives in Run. Its
+// methods may be called from any goroutine at any time: before the streams run
+// they answer NO_LEADER and say what is being waited for.
 //
-// It refuses to carry on after a failed write, an event that it cannot fold, or
-// a blank directory in a cluster that has lived: Run returns why.
+// A member that has lost something others count on (its directory, entries, a
+// vote), or whose checkpoints differ from a majority's, is in quarantine: its
+// streams do not run, calls answer QUARANTINED, and Run rebuilds it from the others
+// and starts the streams again.
+//
+// It refuses to carry on after a failed write or an event that it cannot fold: Run
+// returns why.
 package member

@@ -359,3 +359,43 @@ func TestAloneDamageIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// What came before the checkpoint that a member was rebuilt from is not in its history,
+// even if nothing came after: it says so and names who has it.
+func TestARebuiltMemberNamesWhoHasItsHistory(t *testing.T) {
+	for _, after := range []int{0, 3} {
+		c := newCluster(t, 3, smallCheckpoints)
+		c.start(1, 2, 3)
+		for i := range 20 {
+			c.mustCreate(1, fmt.Sprintf("t%d", i))
+		}
+		c.converged()
+		c.eventually("all have a checkpoint", func() bool {
+			for _, m := range c.up {
+				if m.running.Load().schema.status.Load().Newest.Seq != 20 {
+					return false
+				}
+			}
+			return true
+		})
+		for i := range after {
+			c.mustCreate(1, fmt.Sprintf("after%d", i))
+		}
+		c.kill(3)
+		c.disks[3] = vfs.NewCrashableMem()
+		c.start(3)
+		c.sound()
+		c.converged()
+		err := c.up[3].Subscribe(t.Context(), &metadatav1.SubscribeRequest{
+			Start:     &metadatav1.SubscribeRequest_After{After: &metadatav1.Position{SchemaRevision: 1}},
+			Filter:    &metadatav1.Filter{Streams: []metadatav1.Stream{schemaStream}},
+			FailOnGap: true,
+		}, func(f feed.Frame) error { return fmt.Errorf("got %v", f.Message()) })
+		if !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
+			t.Fatalf("with %d changes after the checkpoint: %v", after, err)
+		}
+		if holder := failure.As(err).Metadata["member"]; holder != "1" && holder != "2" {
+			t.Fatalf("no member is named: %v", err)
+		}
+	}
+}

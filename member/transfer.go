@@ -50,6 +50,11 @@ func (s *stream[D]) startTransfer(to, index uint64) {
 		r, err := s.member.store.OpenCheckpoint(s.group, index)
 		if err != nil {
 			s.member.log.Warn("offered checkpoint cannot be read", "stream", s.name, "index", index, "error", err)
+			s.inputs.push(func() {
+				if s.pinned[to] == p { // a newer one has replaced it, perhaps
+					s.transferFailed(to)
+				}
+			})
 			return
 		}
 		p.reader = r

@@ -96,6 +96,9 @@ func part(m *metadatav1.MemberStatus, stream metadatav1.Stream) string {
 			return fmt.Sprintf("%s t%d r%d", role, s.GetTerm(), s.GetRevision())
 		}
 	}
+	if m.GetQuarantine() != nil {
+		return "quarantine"
+	}
 	return "starting"
 }
 

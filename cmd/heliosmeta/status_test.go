@@ -25,6 +25,7 @@ func TestStatusSaysWhatIsWrongFirst(t *testing.T) {
 				}},
 			{MemberId: 2, RaftAddress: "r:2"},
 			{MemberId: 3, Reachable: true, ApiAddress: "a:3", RaftAddress: "r:3", Version: "v1"},
+			{MemberId: 4, Reachable: true, ApiAddress: "a:4", RaftAddress: "r:4", Version: "v1", Quarantine: &metadatav1.Quarantine{Reason: "damaged"}},
 		},
 		Alarms: []*metadatav1.Alarm{
 			{Severity: metadatav1.Severity_SEVERITY_WARNING, MemberId: 2, Message: "member 2 does not answer", Advice: "start it"},
@@ -44,6 +45,7 @@ MEMBER  API  RAFT  SCHEMA         TOPOLOGY         LAG  STORE    FREE     MEMORY
 1       a:1  r:1   leader t3 r12  follower t3 r12  7    1.5 KiB  3.0 TiB  900 B   1m30s  v1
 2       -    r:2   no answer      no answer        -    -        -        -       -      -
 3       a:3  r:3   starting       starting         0    0 B      0 B      0 B     0s     v1
+4       a:4  r:4   quarantine     quarantine       0    0 B      0 B      0 B     0s     v1
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &b, want)
