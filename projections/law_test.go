@@ -93,7 +93,7 @@ func neverChange[D Domain[D]](t *testing.T, s *State[D], changes []*events.Chang
 	}
 }
 
-func records[D Domain[D]](t *testing.T, s *State[D]) (all [][]byte) {
+func records[D Domain[D]](t testing.TB, s *State[D]) (all [][]byte) {
 	t.Helper()
 	err := s.Export(func(record []byte) error {
 		all = append(all, bytes.Clone(record))
