@@ -25,6 +25,7 @@ const (
 type cluster struct {
 	binary  string
 	dir     string
+	flags   []string // for all members
 	network *Network
 	members []*member
 	clients []*client.Client // one for each member, to ask that one
@@ -108,8 +109,9 @@ func (c *cluster) start(m *member) error {
 	for i, d := range c.network.doors {
 		peers = append(peers, fmt.Sprintf("%d=%s", i+1, d.address))
 	}
-	p, err := startProcess(c.binary, m.logFile, "serve", "--node-id", fmt.Sprint(m.index+1), "--data", m.disk.data(),
-		"--listen", m.api, "--raft-listen", m.raft, "--peers", strings.Join(peers, ","))
+	args := append([]string{"serve", "--node-id", fmt.Sprint(m.index + 1), "--data", m.disk.data(),
+		"--listen", m.api, "--raft-listen", m.raft, "--peers", strings.Join(peers, ",")}, c.flags...)
+	p, err := startProcess(c.binary, m.logFile, args...)
 	if err != nil {
 		return err
 	}

@@ -13,8 +13,7 @@ import (
 
 // What the service promises about disks.
 const (
-	reserve     = 256 << 20        // it keeps so much free
-	belowIt     = 200 << 20        // left free by a disk that is full
+	belowIt     = 64 << 20         // left free by a disk that is full: less than any reserve
 	noticeWait  = 5 * time.Second  // for a full disk to be noticed, and one with room again
 	handover    = 5 * time.Second  // for a leader whose disk stalls to be replaced
 	stallLimit  = 12 * time.Second // for giving up on that
@@ -43,8 +42,8 @@ func fillDisk(ctx context.Context, s *scene) (err error) {
 			moved = true
 		}
 		if time.Since(began) > noticeWait {
-			return fmt.Errorf("member %d leads with %d MiB below its reserve and does not refuse writes within %v (last answer: %w)",
-				m.index+1, (reserve-belowIt)>>20, noticeWait, err)
+			return fmt.Errorf("member %d leads with %d MiB free and does not refuse writes within %v (last error: %w)",
+				m.index+1, belowIt>>20, noticeWait, err)
 		}
 		pause(ctx, askInterval)
 	}
@@ -76,8 +75,33 @@ func fillDisk(ctx context.Context, s *scene) (err error) {
 	}
 }
 
-// tryWrite asks one member to decide a write, which changes nothing: a recorded one would
-// have to be judged.
+// overfillDisk leaves a member no room at all. It may end, but has to say why, and to start
+// again once there is room.
+func overfillDisk(ctx context.Context, s *scene) (err error) {
+	m := s.members[s.random.IntN(members)]
+	s.note("member %d", m.index+1)
+	p, since := m.process(), m.logSize()
+	m.doom(true)
+	if err := m.disk.fill(0); err != nil {
+		return err
+	}
+	s.hold(ctx, time.Second, 4*time.Second)
+	if err := m.disk.empty(); err != nil {
+		return err
+	}
+	if !p.ended() {
+		s.note("it lives")
+		m.doom(false)
+		return nil
+	}
+	s.note("it ended")
+	if said := m.said(since); !strings.Contains(said, "no space left") {
+		return fmt.Errorf("member %d ended on a full disk and does not say why:\n%s", m.index+1, said)
+	}
+	return s.start(m)
+}
+
+// tryWrite asks one member for a write.
 func (s *scene) tryWrite(ctx context.Context, m *member) error {
 	w := s.run.worker(500)
 	w.client, w.member = s.clients[m.index], uint64(m.index+1)

@@ -68,3 +68,14 @@ func pauseLeader(ctx context.Context, s *scene) error {
 	s.hold(ctx, 500*time.Millisecond, 5*time.Second)
 	return m.pause(false)
 }
+
+// wipeMember takes all its data away from a member, which has to come back by itself.
+func wipeMember(ctx context.Context, s *scene) error {
+	m := s.members[s.random.IntN(members)]
+	s.note("member %d", m.index+1)
+	if err := errors.Join(m.kill(), m.disk.wipe()); err != nil {
+		return err
+	}
+	s.hold(ctx, 0, time.Second)
+	return s.start(m)
+}

@@ -28,31 +28,32 @@ var filters = []*metadatav1.Filter{
 	nil,
 }
 
-// judge holds what was recorded against what the members say happened, stops them and
-// looks at what they leave behind.
-func (r *run) judge(ctx context.Context) error {
+// collect reads what happened, stops the members and looks at what they leave behind.
+func (r *run) collect(ctx context.Context) (*consistency.Truth, error) {
 	truth, err := r.truth(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, m := range r.cluster.members {
 		if err := r.cluster.stop(m); err != nil {
 			r.violate("%v", err)
 		}
 	}
-	if err := r.checkDirectories(ctx); err != nil {
-		return err
-	}
+	return truth, r.checkDirectories(ctx)
+}
+
+// judge holds what was recorded against what the members say happened.
+func (r *run) judge(truth consistency.Truth) {
 	r.report.Changes = len(truth.Schema) + len(truth.Topology)
-	r.say("judging %d changes", r.report.Changes)
+	r.say("judging %d operations by %d changes", r.operations.Load(), r.report.Changes)
 	for i, v := range consistency.Check(r.history, truth) {
 		r.violate("%v", v)
 		if v.Diagram != nil {
 			r.draw(i, v)
 		}
 	}
+	r.say("judged")
 	r.report.Checked = append(r.report.Checked, "the history against the log: package consistency")
-	return nil
 }
 
 // draw keeps the page that shows a violation.
@@ -67,23 +68,23 @@ func (r *run) draw(i int, v consistency.Violation) {
 }
 
 // truth reads the whole history from each member, which have to be the same.
-func (r *run) truth(ctx context.Context) (consistency.Truth, error) {
-	truth := consistency.Truth{Patience: checkWait, Decided: func(c *events.Change) (time.Duration, bool) {
+func (r *run) truth(ctx context.Context) (*consistency.Truth, error) {
+	truth := &consistency.Truth{Patience: checkWait, Decided: func(c *events.Change) (time.Duration, bool) {
 		return c.Time().Sub(r.began), true // one machine, one clock
 	}}
 	status, err := r.cluster.status(ctx, r.cluster.members[0])
 	if err != nil {
-		return truth, err
+		return nil, err
 	}
 	id, err := hex.DecodeString(status.GetClusterId())
 	if err != nil || len(id) != len(truth.Cluster) {
-		return truth, fmt.Errorf("cluster id %q cannot be read: %w", status.GetClusterId(), err)
+		return nil, fmt.Errorf("cluster id %q cannot be read: %w", status.GetClusterId(), err)
 	}
 	truth.Cluster = events.ClusterID(id)
 	for _, m := range r.cluster.members {
 		schema, topology, err := r.changes(ctx, m)
 		if err != nil {
-			return truth, fmt.Errorf("the history of member %d: %w", m.index+1, err)
+			return nil, fmt.Errorf("the history of member %d: %w", m.index+1, err)
 		}
 		if m.index == 0 {
 			truth.Schema, truth.Topology = schema, topology

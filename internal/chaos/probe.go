@@ -19,8 +19,6 @@ const (
 	// longDeadline is for probes of a client that may choose: it shows how long
 	// applications wait.
 	longDeadline = client.DefaultTimeout
-	// maxProbes bounds the probes of one prober in flight.
-	maxProbes = 400
 )
 
 // prober writes at short intervals and notes when writes got through.
@@ -30,17 +28,27 @@ type prober struct {
 	clients  []*client.Client // asked in turn
 	members  []uint64         // that they ask; 0: any
 	deadline time.Duration
+	slots    int // probes that may be in flight
 	first    int // number of its first client in the history
 
 	mu   sync.Mutex
 	done []time.Duration // since the run began
 }
 
+// slot is a client of a prober: it creates and drops one namespace in turn, so that no
+// probe waits for another and the number of namespaces is bounded.
+type slot struct {
+	number int // in the history
+	name   string
+	there  bool // the namespace, as far as the slot knows
+	ids    int
+}
+
 // work probes until the context ends.
 func (p *prober) work(ctx context.Context) {
-	slots := make(chan int, maxProbes)
-	for i := range maxProbes {
-		slots <- p.first + i
+	free := make(chan *slot, p.slots)
+	for i := range p.slots {
+		free <- &slot{number: p.first + i, name: fmt.Sprintf("%s_%d", p.name, i)}
 	}
 	ticker := time.NewTicker(probeInterval)
 	defer ticker.Stop()
@@ -53,36 +61,44 @@ func (p *prober) work(ctx context.Context) {
 		case <-ticker.C:
 		}
 		select {
-		case slot := <-slots:
+		case s := <-free:
 			probes.Go(func() {
-				p.probe(i, slot)
-				slots <- slot
+				if p.probe(i%len(p.clients), s) {
+					now := p.run.now()
+					p.mu.Lock()
+					p.done = append(p.done, now)
+					p.mu.Unlock()
+				}
+				free <- s
 			})
 		default: // too many wait already; they tell enough
 		}
 	}
 }
 
-// probe creates a namespace of its own, so that no probe waits for another.
-func (p *prober) probe(i, slot int) {
-	at := i % len(p.clients)
-	name := fmt.Sprintf("%s_%d", p.name, i)
-	request := &metadatav1.CreateNamespaceRequest{
-		Namespace: &metadatav1.Namespace{Name: name},
-		Write:     &metadatav1.WriteOptions{RequestId: name},
-	}
+// probe makes one write and reports whether it changed something.
+func (p *prober) probe(at int, s *slot) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), p.deadline)
 	defer cancel()
-	op := p.run.begin(slot, p.members[at], request)
-	response, err := p.clients[at].CreateNamespace(ctx, request)
-	p.run.end(op, response, err)
-	if err != nil {
-		return
+	s.ids++
+	options := &metadatav1.WriteOptions{RequestId: fmt.Sprintf("%s-%d", s.name, s.ids)}
+	var err error
+	if s.there {
+		request := &metadatav1.DropNamespaceRequest{Name: s.name, Write: options}
+		op := p.run.begin(s.number, p.members[at], request)
+		var response *metadatav1.DropNamespaceResponse
+		response, err = p.clients[at].DropNamespace(ctx, request)
+		p.run.end(op, response, err)
+		s.there = err != nil && !client.IsNotFound(err)
+	} else {
+		request := &metadatav1.CreateNamespaceRequest{Namespace: &metadatav1.Namespace{Name: s.name}, Write: options}
+		op := p.run.begin(s.number, p.members[at], request)
+		var response *metadatav1.CreateNamespaceResponse
+		response, err = p.clients[at].CreateNamespace(ctx, request)
+		p.run.end(op, response, err)
+		s.there = err == nil || client.IsAlreadyExists(err)
 	}
-	now := p.run.now()
-	p.mu.Lock()
-	p.done = append(p.done, now)
-	p.mu.Unlock()
+	return err == nil
 }
 
 // gap returns the longest time without a success that has a part in [from, until].

@@ -28,14 +28,17 @@ const (
 	subscribers  = 4 // that resume by themselves
 	watchers     = 2 // that the client resumes
 
-	startWait   = 60 * time.Second // for the first start
-	settleWait  = 45 * time.Second // for all members to serve after a fault
-	baseline    = 3 * time.Second  // without any fault, at the beginning
-	between     = 500 * time.Millisecond
-	leaseWait   = 6 * time.Second // for the leases of nodes that are gone, at the end
-	restWait    = 3 * time.Second // then, with nothing to do; many bookmarks
-	checkWait   = 2 * time.Minute // for one group of objects
-	monitorWait = 100 * time.Millisecond
+	startWait  = 60 * time.Second // for the first start
+	settleWait = 45 * time.Second // for all members to serve after a fault
+	baseline   = 3 * time.Second  // without any fault, at the beginning
+	between    = 500 * time.Millisecond
+	leaseSlack = time.Second             // beyond a lease, for nodes that are gone to go offline
+	restWait   = 1500 * time.Millisecond // then, with nothing to do; many bookmarks
+	// defaultLease and beatsPerLease are the service's.
+	defaultLease  = 5 * time.Second
+	beatsPerLease = 5
+	checkWait     = 2 * time.Minute // for one group of objects
+	monitorWait   = 100 * time.Millisecond
 )
 
 // Options of a run. Binary and Dir are required.
@@ -51,6 +54,8 @@ type Options struct {
 	Seed uint64
 	// Kinds are the faults to choose from; empty: all that can be had here.
 	Kinds []string
+	// Lease of the nodes; 0: the service's default.
+	Lease time.Duration
 	// Log is told what happens; nil: nobody.
 	Log io.Writer
 }
@@ -79,6 +84,9 @@ type run struct {
 // itself could not be carried out. It ends early, and in order, when the context ends.
 func Run(ctx context.Context, opts Options) (*Report, error) {
 	r := &run{opts: opts, began: time.Now(), history: consistency.New()}
+	if r.opts.Lease == 0 {
+		r.opts.Lease = defaultLease
+	}
 	if r.opts.Log == nil {
 		r.opts.Log = io.Discard
 	}
@@ -98,7 +106,17 @@ func Run(ctx context.Context, opts Options) (*Report, error) {
 	return r.report, err
 }
 
-func (r *run) carryOut(ctx context.Context, kinds []fault) (err error) {
+func (r *run) carryOut(ctx context.Context, kinds []fault) error {
+	truth, err := r.carryOutFaults(ctx, kinds)
+	if err != nil || truth == nil {
+		return err
+	}
+	r.judge(*truth)
+	return nil
+}
+
+// carryOutFaults runs the cluster and returns what happened; nil if it never came to rest.
+func (r *run) carryOutFaults(ctx context.Context, kinds []fault) (truth *consistency.Truth, err error) {
 	breakable := slices.ContainsFunc(kinds, func(f fault) bool { return f.disk })
 	r.cluster, err = newCluster(r.opts.Binary, r.opts.Dir, breakable)
 	defer func() {
@@ -106,26 +124,26 @@ func (r *run) carryOut(ctx context.Context, kinds []fault) (err error) {
 		err = errors.Join(err, r.cluster.close())
 	}()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := r.openClients(); err != nil {
-		return err
+		return nil, err
 	}
 	defer r.closeClients()
+	r.cluster.flags = []string{"--lease-duration", r.opts.Lease.String(), "--heartbeat-interval", (r.opts.Lease / beatsPerLease).String()}
 	for _, m := range r.cluster.members {
 		if err := r.cluster.start(m); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := r.cluster.settle(ctx, startWait); err != nil {
-		return fmt.Errorf("the first start: %w", err)
+		return nil, fmt.Errorf("the first start: %w", err)
 	}
 	r.say("three members serve after %v", r.now().Round(time.Millisecond))
-	settled := r.underLoad(ctx, kinds)
-	if !settled {
-		return nil // there is nothing to compare with; the violations say why
+	if !r.underLoad(ctx, kinds) {
+		return nil, nil // there is nothing to compare with; the violations say why
 	}
-	return r.judge(ctx)
+	return r.collect(ctx)
 }
 
 // underLoad applies faults under load, ends both, and reports whether the cluster came to
@@ -163,7 +181,7 @@ func (r *run) underLoad(ctx context.Context, kinds []fault) bool {
 // nothing has happened for a while.
 func (r *run) restAndCompare() {
 	ctx := context.Background()
-	time.Sleep(leaseWait)
+	time.Sleep(r.opts.Lease + leaseSlack)
 	rested := r.now()
 	time.Sleep(restWait)
 	if err := r.cluster.agree(ctx, settleWait); err != nil {
@@ -218,8 +236,8 @@ func (r *run) startLoad(ctx context.Context, group *sync.WaitGroup) {
 	start(tableWorkers, 0, (*worker).tables)
 	start(nodeWorkers, nodeNumber, (*worker).node)
 	start(shardWorkers, 200, (*worker).shards)
-	r.any = &prober{name: "any", run: r, clients: r.pinned, members: []uint64{1, 2, 3}, deadline: shortDeadline, first: 10_000}
-	r.one = &prober{name: "one", run: r, clients: []*client.Client{r.shared}, members: []uint64{0}, deadline: longDeadline, first: 20_000}
+	r.any = &prober{name: "any", run: r, clients: r.pinned, members: []uint64{1, 2, 3}, deadline: shortDeadline, slots: 40, first: 1000}
+	r.one = &prober{name: "one", run: r, clients: []*client.Client{r.shared}, members: []uint64{0}, deadline: longDeadline, slots: 200, first: 2000}
 	group.Go(func() { r.any.work(ctx) })
 	group.Go(func() { r.one.work(ctx) })
 }
@@ -323,15 +341,8 @@ func (r *run) monitor(ctx context.Context) {
 	}
 }
 
-// keepData copies the members' data to where it outlives their disks, if something was
-// found.
+// keepData copies the members' data to where it outlives their disks.
 func (r *run) keepData() {
-	r.mu.Lock()
-	found := len(r.violations) > 0
-	r.mu.Unlock()
-	if !found || r.cluster == nil {
-		return
-	}
 	for _, m := range r.cluster.members {
 		if m.disk == nil || m.disk.backing == "" {
 			continue

@@ -1,8 +1,11 @@
+//go:build linux
+
 package chaos
 
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"syscall"
 	"unsafe"
 )
@@ -27,4 +30,9 @@ func shutDown(path string) error {
 		return fmt.Errorf("shutting down the file system %s: %w", path, errno)
 	}
 	return nil
+}
+
+// dieWithParent makes a process that has not started yet end when this one is killed.
+func dieWithParent(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
