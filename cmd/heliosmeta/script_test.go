@@ -14,13 +14,26 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"github.com/heliosdb/metadata/examples"
 )
 
 // TestMain lets the test binary be the program: scripts run it as heliosmeta.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"heliosmeta": main})
+	testscript.Main(leakless{m}, map[string]func(){"heliosmeta": main})
+}
+
+// leakless fails tests that leave goroutines behind.
+type leakless struct{ tests *testing.M }
+
+func (l leakless) Run() int {
+	code := l.tests.Run()
+	if err := goleak.Find(); code == 0 && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 // TestScripts runs the program as operators do, against real servers on loopback.
