@@ -190,3 +190,17 @@ func TestAnotherCommandMadeTheChange(t *testing.T) {
 	seal(hashOf(b))
 	r.wrong(t, NotExactlyOnce, "change 1 of schema was made by another command")
 }
+
+func TestDryRunUnderAnIDThatTookEffect(t *testing.T) {
+	r := newRun()
+	o, a := r.create(1, "a")
+	request, _ := proto.Clone(o.Request).(*metadatav1.CreateTableRequest)
+	request.Write.DryRun = true
+	answer := &metadatav1.CreateTableResponse{Table: a, Result: &metadatav1.WriteResult{Position: r.position(), Changed: true, Deduplicated: true}}
+	second := r.do(1, request, answer)
+	r.right(t)
+	answer = proto.CloneOf(answer)
+	answer.Result.Changed = false
+	second.Response = answer
+	r.wrong(t, NotExactlyOnce, "took effect and changed nothing")
+}

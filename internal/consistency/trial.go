@@ -118,7 +118,7 @@ func (w *write) revision() uint64 {
 // answer is another one.
 func (o *Op) changed() (revision uint64, ok bool) {
 	r := resultOf(o.Response)
-	if !o.answered() || r == nil || !r.GetChanged() || optionsOf(o.Request).GetDryRun() {
+	if !o.answered() || r == nil || !r.GetChanged() || optionsOf(o.Request).GetDryRun() && !r.GetDeduplicated() {
 		return 0, false
 	}
 	return revisionOf(r.GetPosition(), streamOf(o.Request)), true
