@@ -66,10 +66,10 @@ func (b *hashBook) wrote(s metadatav1.Stream, d raftlog.Descriptor, level uint32
 	if b.own == nil {
 		b.own = make(map[metadatav1.Stream][]*metadatav1.CheckpointHash)
 	}
-	list := append(b.own[s], &metadatav1.CheckpointHash{
+	b.own[s] = append(b.own[s], &metadatav1.CheckpointHash{
 		Stream: s, Revision: d.Seq, Index: d.Index, Format: fmt.Sprintf("file %d, records %d, level %d", d.Format, projections.CheckpointFormat, level), Hash: d.Hash[:],
 	})
-	b.own[s] = list[max(0, len(list)-keepHashes):]
+	b.own[s] = b.own[s][max(0, len(b.own[s])-keepHashes):]
 }
 
 // forget begins a new life: what was written before a quarantine is not this model's.

@@ -39,7 +39,7 @@ func (s *stream[D]) serveOffer(ctx context.Context, from uint64, q *metadatav1.R
 	}
 	_, term, err := s.read(ctx, replica.Read[D]{Leading: true})
 	if err != nil || term != now.Term {
-		return proto.Marshal(answer) //nolint:nilerr // it could not be confirmed: what it says is its term
+		return proto.Marshal(answer) // it could not be confirmed: what it says is its term
 	}
 	var offer raftlog.Offer
 	asked := s.onStream(ctx, func() {

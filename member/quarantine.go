@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +23,10 @@ import (
 // offerPatience is how long a leader may take to be confirmed before its answer to a
 // member in quarantine is not waited for any more.
 const offerPatience = 2 * time.Second
+
+// firstWaitingLog is after how long the log says for the first time what a member in
+// quarantine waits for.
+const firstWaitingLog = 2 * time.Second
 
 // illness says why this member is in quarantine and how far it is. It is immutable.
 type illness struct {
@@ -68,8 +74,8 @@ func (m *Member) notAlone(err error) error {
 // wiped says why a blank directory is condemned.
 func wiped(claims map[uint64]raftlog.PeerClaim) string {
 	var lived []string
-	for id, c := range claims {
-		if c.State == raftlog.StateLived || c.State == raftlog.StateQuarantined {
+	for _, id := range slices.Sorted(maps.Keys(claims)) {
+		if s := claims[id].State; s == raftlog.StateLived || s == raftlog.StateQuarantined {
 			lived = append(lived, fmt.Sprint(id))
 		}
 	}
@@ -112,7 +118,7 @@ func (m *Member) rebuild(ctx context.Context) error {
 		return fmt.Errorf("beginning to rebuild the directory: %w", err)
 	}
 	clear(m.loaded)
-	re := &recovery{m: m, why: ill.why, inputs: newQueue[func()]()}
+	re := &recovery{m: m, why: ill.why, inputs: newQueue[func()](), lastLog: began.Add(firstWaitingLog - waitingLog)}
 	for _, id := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
 		if err := re.add(id); err != nil {
 			return err
@@ -297,7 +303,7 @@ func (re *recovery) report() {
 		now.waiting += "; bring the data of one of them back (its disk, or a copy of its whole directory): it cannot be made up"
 	}
 	before := re.m.illness.Swap(now)
-	if now.source != before.source || time.Since(re.lastLog) > waitingLog {
+	if (now.source != before.source && now.source != 0) || time.Since(re.lastLog) > waitingLog {
 		re.lastLog = time.Now()
 		re.m.log.Warn(now.describe(re.m.identity.Member))
 	}

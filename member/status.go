@@ -182,7 +182,7 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 		})
 	}
 	const warning, critical = metadatav1.Severity_SEVERITY_WARNING, metadatav1.Severity_SEVERITY_CRITICAL
-	if err := m.Ready(); err != nil {
+	if err := m.Ready(); err != nil && m.illness.Load() == nil {
 		add(critical, 0, "start the members that are down; a majority has to run", "%v", err)
 	}
 	for _, other := range members {

@@ -322,12 +322,12 @@ func (w *ward) askEntries(from uint64, q raftlog.EntriesRequest) {
 		entries[i] = proto.CloneOf(e)
 	}
 	w.back(q.To, from, func(r *raftlog.Rebuild) error {
-		if err != nil {
-			w.counts["entries refused"]++
-			r.EntriesFailed(q, err)
-			return nil
+		if err == nil {
+			return r.Entries(q, entries)
 		}
-		return r.Entries(q, entries)
+		w.counts["entries refused"]++
+		r.EntriesFailed(q, err)
+		return nil
 	})
 }
 
