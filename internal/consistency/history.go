@@ -134,6 +134,7 @@ func unserved(reason metadatav1.ErrorReason) bool {
 		metadatav1.ErrorReason_ERROR_REASON_STOPPING,
 		metadatav1.ErrorReason_ERROR_REASON_DISK_FULL,
 		metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
+		metadatav1.ErrorReason_ERROR_REASON_QUARANTINED,
 		metadatav1.ErrorReason_ERROR_REASON_LEASE_CHANGING,
 		metadatav1.ErrorReason_ERROR_REASON_PAGE_REVISION_GONE,
 		metadatav1.ErrorReason_ERROR_REASON_LIMIT_REACHED:

@@ -3,7 +3,6 @@ package consistency
 import (
 	"bytes"
 	"crypto/sha256"
-	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -52,14 +51,6 @@ func isTransition(change *events.Change) bool {
 		}
 	}
 	return true
-}
-
-// ofItself reports whether a change is one that the service makes by itself: a node
-// went offline, or came back.
-func ofItself(change *events.Change) bool {
-	return !slices.ContainsFunc(change.Events(), func(e events.Event) bool {
-		return e.Message().GetNodeWentOffline() == nil && e.Message().GetNodeCameOnline() == nil
-	})
 }
 
 // acknowledged checks one answer to a write against the log.

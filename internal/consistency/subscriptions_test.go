@@ -287,7 +287,7 @@ func TestLeases(t *testing.T) {
 	s = r.h.Session(2, "n")
 	s.Alive(2, r.now, r.now+60e9)
 	s.Fenced(r.tick())
-	n = r.offline(r.nodeNow("n"))
+	r.offline(r.nodeNow("n"))
 	r.right(t)
 	if lives := r.h.sessions[0].Lives; len(lives) != 1 {
 		t.Fatalf("lives %v are one", lives)
