@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +17,7 @@ import (
 const (
 	imageBytes   = 640 << 20
 	backingBytes = 704 << 20
+	lastBytes    = 8 << 20
 	commandWait  = 30 * time.Second // for mount and its like
 	remountTries = 10
 )
@@ -118,6 +120,26 @@ func (d *disk) fill(leave uint64) error {
 		return nil
 	}
 	return command("fallocate", "-l", strconv.FormatUint(free-leave, 10), d.ballast())
+}
+
+// overfill leaves nothing free.
+func (d *disk) overfill() error {
+	// The last blocks one by one: what a file system needs for itself cannot be foreseen.
+	if err := d.fill(lastBytes); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(d.ballast(), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	for err == nil {
+		_, err = f.Write(make([]byte, 4<<10))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		return errors.Join(err, f.Close())
+	}
+	_ = f.Close() // what is in it does not matter
+	return nil
 }
 
 // empty takes away what fill put there.

@@ -82,7 +82,7 @@ func overfillDisk(ctx context.Context, s *scene) (err error) {
 	s.note("member %d", m.index+1)
 	p, since := m.process(), m.logSize()
 	m.doom(true)
-	if err := m.disk.fill(0); err != nil {
+	if err := m.disk.overfill(); err != nil {
 		return err
 	}
 	s.hold(ctx, time.Second, 4*time.Second)

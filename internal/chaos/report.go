@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -107,7 +108,8 @@ func (r *Report) Print(w io.Writer) error {
 		fmt.Fprintf(w, "LEFT OUT: %s: %s\n", l.Kind, l.Why)
 	}
 	for _, v := range r.Violations {
-		fmt.Fprintf(w, "VIOLATION: %s\n", v)
+		first, _, _ := strings.Cut(v, "\n") // the log has the rest
+		fmt.Fprintf(w, "VIOLATION: %s\n", first)
 	}
 	_, err := fmt.Fprintf(w, "seed %d: %d faults, %d violations\n", r.Seed, len(r.Faults), len(r.Violations))
 	return err
