@@ -2,6 +2,7 @@ package raftlog
 
 import (
 	"encoding/binary"
+	"errors"
 	"maps"
 
 	"go.etcd.io/raft/v3"
@@ -35,8 +36,11 @@ func (g *Group) Ready() (Output, bool) {
 // route sorts the parts of a raft Ready by where they go.
 func (g *Group) route(out *Output, rd raft.Ready) {
 	stalled := g.stalled()
+	var votes []*pb.Message
 	for _, m := range rd.Messages {
 		switch {
+		case m.GetType() == pb.MsgVote:
+			votes = append(votes, m)
 		case m.GetTo() == raft.LocalAppendThread:
 			g.takeAppend(out, m)
 		case m.GetTo() == raft.LocalApplyThread:
@@ -50,6 +54,7 @@ func (g *Group) route(out *Output, rd raft.Ready) {
 			out.Messages = append(out.Messages, m)
 		}
 	}
+	g.holdVotes(out, votes)
 	term := g.rn.BasicStatus().GetTerm()
 	for _, rs := range rd.ReadStates {
 		// A larger id than the last one was asked for by an earlier process: its index may
@@ -57,6 +62,20 @@ func (g *Group) route(out *Output, rd raft.Ready) {
 		if id := readContext(rs.RequestCtx); g.readTerm == term && id >= g.readFloor && id <= g.readLast {
 			out.ReadStates = append(out.ReadStates, ReadState{ID: id, Index: rs.Index, Term: term})
 		}
+	}
+}
+
+// holdVotes lets a candidate ask for votes only when its own term is stored. raft would
+// ask at once. Then a candidate could win by the votes of others, crash before it
+// has stored anything, and win the same term again with another log: the same index
+// and term would name two entries, and raft takes those for equal.
+func (g *Group) holdVotes(out *Output, votes []*pb.Message) {
+	switch {
+	case len(votes) == 0:
+	case out.Write != nil && out.Write.HardState != nil:
+		out.Write.responses = append(out.Write.responses, votes...)
+	default:
+		g.must("campaign", errors.New("a candidate asks for votes without storing its term"))
 	}
 }
 
