@@ -34,6 +34,10 @@ var mutants = []mutant{
 		edits: []edit{{"raftlog/ready.go", "		w.HardState = &hs\n", ""}},
 	},
 	{
+		name: "campaign-before-own-term-is-stored", about: "a candidate asks for votes before its own term is stored",
+		edits: []edit{{"raftlog/ready.go", "		case m.GetType() == pb.MsgVote:\n			votes = append(votes, m)\n", ""}},
+	},
+	{
 		name: "drop-storage-response", about: "raft does not hear that its own write is stored",
 		edits: []edit{{"raftlog/group.go", "		if m.GetTo() == g.cfg.Member {\n			g.must(\"step\", g.step(m))", "		if m.GetTo() == g.cfg.Member {\n			continue"}},
 	},
