@@ -343,3 +343,31 @@ func TestLogIsKeptForAMemberThatReceivesACheckpoint(t *testing.T) {
 		}
 	}
 }
+
+// TestOfferOfGenesis offers a member the checkpoint that every log begins with, as a
+// leader does while it has written no other: an empty answer to a message of an earlier
+// term has raft believe that the member holds nothing. That checkpoint has no file and no
+// head, and nobody needs it.
+func TestOfferOfGenesis(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 8)
+	c := newCluster(t, 8, 3, nil)
+	n := c.elect(1)
+	c.fill(n, "a", 3)
+	snapshot, err := raftlog.GenesisDescriptor(testGroup, []uint64{1, 2, 3}).Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	member, term := c.node(3), n.rep.Status().Term
+	offer := &pb.Message{Type: pb.MsgSnap.Enum(), From: new(uint64(1)), To: new(uint64(3)), Term: new(term), Snapshot: snapshot}
+	if err := member.rep.Step(1, offer); err != nil {
+		t.Fatalf("an offer of genesis: %v", err)
+	}
+	member.pump()
+	member.storeWrites(len(member.writes)) // the answer waits for the disk
+	for _, p := range c.net {
+		if at := member.rep.Status().Commit; p.m.GetType() == pb.MsgAppResp && p.m.GetIndex() == at && member.fetch == nil {
+			return
+		}
+	}
+	t.Fatalf("member 3 did not answer that it holds more than genesis: %v, fetches %v", c.net, member.fetch)
+}

@@ -36,13 +36,14 @@ func (r *Replica[D]) offered(from uint64, m *pb.Message) error {
 	if err != nil {
 		return err
 	}
+	if d.Index <= r.applied { // genesis, which has no head, always is
+		return r.group.InstallSnapshot(from, m) // raft answers that it is not needed
+	}
 	if err := r.checkOffer(d); err != nil || r.failed != nil {
 		return err
 	}
 	in := &r.install
 	switch {
-	case d.Index <= r.applied:
-		return r.group.InstallSnapshot(from, m) // raft answers that it is not needed
 	case in.asked || in.writing != nil:
 		return nil
 	case in.staged != nil && in.staged.Equal(d):
