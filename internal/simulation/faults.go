@@ -141,7 +141,9 @@ func (w *world) endFaults() {
 		m.store.SetFull(false)
 		w.after(within(w.rng, 0, time.Second), m.start)
 		for _, other := range w.members {
-			m.peerUp(other.id)
+			if m.linkDown[other.id] {
+				m.peerUp(other.id)
+			} // else nothing tells it that anything was lost: it has to find out
 		}
 	}
 }
