@@ -42,8 +42,8 @@ func fillDisk(ctx context.Context, s *scene) (err error) {
 			moved = true
 		}
 		if time.Since(began) > noticeWait {
-			return fmt.Errorf("member %d leads with %d MiB free and does not refuse writes within %v (last error: %w)",
-				m.index+1, belowIt>>20, noticeWait, err)
+			return fmt.Errorf("member %d leads with %d MiB free and does not refuse writes within %v (last error: %s)",
+				m.index+1, belowIt>>20, noticeWait, fmt.Sprint(err))
 		}
 		pause(ctx, askInterval)
 	}

@@ -38,7 +38,7 @@ type method[Req, Res proto.Message] = func(*client.Client, context.Context, Req)
 // request id, to other members too.
 func ask[Req, Res proto.Message](w *worker, req Req, call method[Req, Res]) (Res, error) {
 	op := w.run.begin(w.number, w.member, req)
-	at, member := w.client, w.member
+	at := w.client
 	for try := 1; ; try++ {
 		ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
 		res, err := call(at, ctx, req)
@@ -49,6 +49,7 @@ func ask[Req, Res proto.Message](w *worker, req Req, call method[Req, Res]) (Res
 			}
 			return res, err
 		}
+		var member uint64
 		at, member = w.run.anyClient(w.random)
 		op.Retry(member)
 	}

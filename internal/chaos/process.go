@@ -98,12 +98,6 @@ func (m *member) process() *process {
 	return m.now
 }
 
-// running reports whether there is a process, stopped or not.
-func (m *member) running() bool {
-	p := m.process()
-	return p != nil && !p.ended()
-}
-
 // answers reports whether the process is there and not stopped.
 func (m *member) answers() bool {
 	m.mu.Lock()
@@ -150,7 +144,7 @@ func (m *member) lost() error {
 	if m.now == nil || m.doomed || !m.now.ended() {
 		return nil
 	}
-	return fmt.Errorf("member %d ended by itself (%v); its log ends with:\n%s", m.index+1, m.now.err, tail(m.logFile, logTail))
+	return fmt.Errorf("member %d ended by itself (%v); its log ends with:\n%s", m.index+1, m.now.cmd.ProcessState, tail(m.logFile, logTail))
 }
 
 // tail returns the end of a file.

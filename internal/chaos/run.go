@@ -73,6 +73,7 @@ type run struct {
 	follow  []*subscriber
 
 	operations, frames, cached atomic.Int64 // recorded so far
+	resting                    atomic.Bool  // the load is over
 	tried                      int          // writes of faults; one fault at a time
 
 	mu         sync.Mutex
@@ -181,6 +182,7 @@ func (r *run) underLoad(ctx context.Context, kinds []fault) bool {
 // nothing has happened for a while.
 func (r *run) restAndCompare() {
 	ctx := context.Background()
+	r.resting.Store(true)
 	time.Sleep(r.opts.Lease + leaseSlack)
 	rested := r.now()
 	time.Sleep(restWait)

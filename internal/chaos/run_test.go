@@ -80,8 +80,8 @@ func TestLongestGap(t *testing.T) {
 
 func TestReportSumsUp(t *testing.T) {
 	r := &Report{Seed: 7, Violations: []string{"lost a write"}, LeftOut: []LeftOut{{"disk-full", "not root"}}}
-	for _, ms := range []time.Duration{30, 10, 20} {
-		r.Faults = append(r.Faults, Occurrence{Kind: "kill-all", Any: ms * time.Millisecond, Client: 2 * ms * time.Millisecond})
+	for _, gap := range []time.Duration{30 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond} {
+		r.Faults = append(r.Faults, Occurrence{Kind: "kill-all", Any: gap, Client: 2 * gap})
 	}
 	r.summarize()
 	want := Unavailability{"kill-all", 3, 20 * time.Millisecond, 30 * time.Millisecond, 40 * time.Millisecond, 60 * time.Millisecond}

@@ -78,7 +78,7 @@ func (s *subscriber) session(ctx context.Context, at *client.Client) {
 			s.run.frames.Add(1)
 			recorded.Frame(stream.Msg(), s.run.now())
 			s.see(stream.Msg())
-			if s.random.IntN(breakOff) == 0 {
+			if s.random.IntN(breakOff) == 0 && !s.run.resting.Load() {
 				cancel()
 			}
 		}
