@@ -52,6 +52,8 @@ func (s state) createTable(c *metadatav1.CreateTableRequest) (state, verdict) {
 func (s state) dropTable(c *metadatav1.DropTableRequest) (state, verdict) {
 	t := s.table(c.GetTable())
 	switch {
+	case t == nil && s.mayHave(c.GetTable()):
+		return s, verdict{open: true}
 	case t == nil:
 		return refuse(s, notFound)
 	case !expects(t.GetVersion(), c.ExpectedVersion):
@@ -63,6 +65,8 @@ func (s state) dropTable(c *metadatav1.DropTableRequest) (state, verdict) {
 func (s state) alterTable(c *metadatav1.AlterTableRequest) (state, verdict) {
 	before := s.table(c.GetTable())
 	switch {
+	case before == nil && s.mayHave(c.GetTable()):
+		return s, verdict{open: true}
 	case before == nil:
 		return refuse(s, notFound)
 	case !expects(before.GetVersion(), c.ExpectedVersion):
