@@ -167,6 +167,34 @@ func TestBatchAnswer(t *testing.T) {
 	r.wrong(t, NotExactlyOnce, "the log says that the answer at revision 1 is")
 }
 
+// TestBatchNamesWhatItMakes: a later command of a batch may refer by its id to a table
+// that an earlier one creates. The rules do not know that id, the change does.
+func TestBatchNamesWhatItMakes(t *testing.T) {
+	r := newRun()
+	batch := func(drops uint64) *metadatav1.ApplyBatchRequest {
+		return &metadatav1.ApplyBatchRequest{
+			Commands: []*metadatav1.Command{
+				{Command: &metadatav1.Command_CreateTable{CreateTable: r.createRequest("", "a")}},
+				{Command: &metadatav1.Command_DropTable{DropTable: &metadatav1.DropTableRequest{Table: &metadatav1.TableRef{TableId: drops}}}},
+			},
+			Write: &metadatav1.WriteOptions{RequestId: r.id()},
+		}
+	}
+	request := batch(1)
+	o := r.h.Begin(1, 1, request, r.now)
+	r.tick()
+	a := table(1, "a", 1, 1, 1)
+	c := r.commit(request.GetWrite().GetRequestId(),
+		&metadatav1.Event{Command: 0, Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{Table: a}}},
+		&metadatav1.Event{Command: 1, Kind: &metadatav1.Event_TableDropped{TableDropped: &metadatav1.TableDropped{Table: a}}})
+	answer := batchAnswer(2, c.Message().GetEvents())
+	answer.Result = r.result()
+	o.End(answer, nil, r.tick())
+	r.right(t)
+	r.rejected(2, &metadatav1.DropTableRequest{Table: &metadatav1.TableRef{TableId: 1}, Write: &metadatav1.WriteOptions{RequestId: r.id()}}, alreadyExists)
+	r.wrong(t, WrongRejection, "ALREADY_EXISTS")
+}
+
 func batchWithID(b *metadatav1.ApplyBatchRequest, id string) *metadatav1.ApplyBatchRequest {
 	b = proto.CloneOf(b)
 	b.Write = &metadatav1.WriteOptions{RequestId: id}

@@ -87,7 +87,7 @@ func (s state) carryOut(command proto.Message) (state, verdict) {
 func (v verdict) allows(o *Op) bool {
 	if o.Response != nil {
 		if v.reason != accepted {
-			return v.open && len(commandsOf(o.Request)) > 1
+			return v.open
 		}
 		return v.open || v.changed == resultOf(o.Response).GetChanged()
 	}

@@ -64,6 +64,7 @@ func (m *shardMap) findShard(id uint64, expected *uint64) (*metadatav1.ShardInfo
 	i := m.shard(id)
 	switch {
 	case i == nil:
+		m.open = m.open || m.next > provisional // it may be one that a step before made
 		return nil, notFound
 	case !expects(i.GetVersion(), expected):
 		return nil, versionMismatch

@@ -118,6 +118,15 @@ func (s state) table(ref *metadatav1.TableRef) *metadatav1.TableSchema {
 	return nil
 }
 
+// mayHave reports whether a table that was not found by its id may be one that an
+// earlier command of the same batch created: the rules do not know those ids.
+func (s state) mayHave(ref *metadatav1.TableRef) bool {
+	return ref.GetTableId() != 0 && slices.ContainsFunc(s.under(tablePrefix), func(o object) bool {
+		t, _ := o.message.(*metadatav1.TableSchema)
+		return t.GetTableId() == 0
+	})
+}
+
 func (s state) node(id string) *metadatav1.NodeInfo {
 	n, _ := s.get(nodeKey(id)).(*metadatav1.NodeInfo)
 	return n
