@@ -97,7 +97,8 @@ func ChunkChecksum(i uint32, data []byte) uint32 {
 	return crc32.Update(sum, Castagnoli, data)
 }
 
-// ParseFileHeader reads the header from the start of a file and returns its size.
+// ParseFileHeader reads the header from the start of a file and returns its size. A
+// newer format is a *FormatError.
 func ParseFileHeader(b []byte) (Descriptor, int, error) {
 	r := reader{b: b}
 	r.magic(fileMagic)
@@ -112,6 +113,9 @@ func ParseFileHeader(b []byte) (Descriptor, int, error) {
 	body, sum := head[:len(head)-4], binary.BigEndian.Uint32(head[len(head)-4:])
 	if crc32.Checksum(body, Castagnoli) != sum {
 		return Descriptor{}, 0, fmt.Errorf("raftlog: checkpoint header does not match its checksum")
+	}
+	if err := newerDescriptor(body); err != nil {
+		return Descriptor{}, 0, err
 	}
 	h := reader{b: body}
 	d := h.descriptorHead()

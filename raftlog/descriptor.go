@@ -45,11 +45,13 @@ func (d Descriptor) Equal(o Descriptor) bool {
 	return errA == nil && errB == nil && bytes.Equal(a, b)
 }
 
-// Validate checks the limits.
+// Validate checks the limits. A newer format is a *FormatError.
 func (d Descriptor) Validate() error {
 	switch {
-	case d.Format != DescriptorFormat:
-		return fmt.Errorf("raftlog: checkpoint format %d is not known to this build (it knows %d): upgrade this member", d.Format, DescriptorFormat)
+	case d.Format > DescriptorFormat:
+		return &FormatError{What: "checkpoint", Have: d.Format, Know: DescriptorFormat}
+	case d.Format == 0:
+		return errors.New("raftlog: checkpoint descriptor without a format")
 	case d.Group == 0:
 		return errors.New("raftlog: checkpoint descriptor without a group")
 	case d.Index == 0 || d.Term == 0:
@@ -98,8 +100,23 @@ func (d Descriptor) appendHead(b []byte) []byte {
 	return append(b, d.Meta...)
 }
 
-// UnmarshalBinary reads the stored form and validates it.
+// newerDescriptor returns a *FormatError for the stored form of a newer build: what
+// stands behind the format may be laid out otherwise there.
+func newerDescriptor(b []byte) error {
+	r := reader{b: b}
+	r.magic(descriptorMagic)
+	if f := r.u32(); r.bad == "" && f > DescriptorFormat {
+		return &FormatError{What: "checkpoint", Have: f, Know: DescriptorFormat}
+	}
+	return nil
+}
+
+// UnmarshalBinary reads the stored form and validates it. A newer format is a
+// *FormatError.
 func (d *Descriptor) UnmarshalBinary(b []byte) error {
+	if err := newerDescriptor(b); err != nil {
+		return err
+	}
 	r := reader{b: b}
 	*d = r.descriptorHead()
 	d.Bytes = r.u64()

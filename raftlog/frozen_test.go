@@ -2,7 +2,10 @@ package raftlog_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
+	"errors"
+	"hash/crc32"
 	"testing"
 
 	"github.com/heliosdb/metadata/raftlog"
@@ -62,6 +65,40 @@ func TestFrozenDescriptor(t *testing.T) {
 	}
 	if err := back.UnmarshalBinary(append(b, 0)); err == nil {
 		t.Fatal("a descriptor with a byte too many was read")
+	}
+}
+
+// TestNewerCheckpoint checks that what a newer build wrote is told from damage, even if
+// it is laid out otherwise behind the format.
+func TestNewerCheckpoint(t *testing.T) {
+	file, d := frozenFile(t)
+	stored, err := d.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Format = raftlog.DescriptorFormat + 1
+	stored[7]++ // the format's last byte
+	body := append([]byte("HMCD\x00\x00\x00\x02"), "otherwise"...)
+	other := binary.BigEndian.AppendUint32([]byte("HMCP"), uint32(len(body)+4))
+	other = append(other, body...)
+	other = binary.BigEndian.AppendUint32(other, crc32.Checksum(body, raftlog.Castagnoli))
+	header := func(b []byte) error {
+		_, _, err := raftlog.ParseFileHeader(b)
+		return err
+	}
+	var back raftlog.Descriptor
+	for what, err := range map[string]error{
+		"descriptor": d.Validate(), "stored form": back.UnmarshalBinary(stored),
+		"stored form laid out otherwise": back.UnmarshalBinary(append(stored[:9], "otherwise"...)),
+		"file":                           header(append(other, file...)),
+	} {
+		if newer, ok := errors.AsType[*raftlog.FormatError](err); !ok || newer.Have != 2 || newer.Know != raftlog.DescriptorFormat {
+			t.Errorf("%s of a newer format: %v", what, err)
+		}
+	}
+	d.Format = 0
+	if err := d.Validate(); err == nil || errors.As(err, new(*raftlog.FormatError)) {
+		t.Errorf("a descriptor without a format: %v", err)
 	}
 }
 

@@ -196,6 +196,9 @@ func openFile(fs vfs.FS, path string) (_ *reader, err error) {
 		return nil, r.damage("it cannot be read", err)
 	}
 	d, at, err := raftlog.ParseFileHeader(head)
+	if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
+		return nil, err
+	}
 	if err != nil {
 		return nil, r.damage("header", err)
 	}
@@ -309,7 +312,11 @@ func (s *Store) usableCheckpoints(g raftlog.GroupID, st *groupState) ([]raftlog.
 		if d.Index < st.start.Index {
 			continue
 		}
-		if err := s.verifyFile(d); err != nil {
+		err := s.verifyFile(d)
+		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
+			return nil, err // damage would have it set aside
+		}
+		if err != nil {
 			s.opts.Logger.Error("checkpoint cannot be used", "group", g, "index", d.Index, "error", err)
 			errs = append(errs, err)
 			continue

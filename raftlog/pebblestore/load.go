@@ -35,7 +35,11 @@ func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
 	}
 	err := s.scan(g, kindCheckpoint, 0, func(index uint64, content []byte) (bool, error) {
 		var d raftlog.Descriptor
-		if err := d.UnmarshalBinary(content); err != nil {
+		err := d.UnmarshalBinary(content)
+		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
+			return false, err
+		}
+		if err != nil {
 			return false, s.damage("checkpoint record %d of group %d: %v", index, g, err)
 		}
 		st.checkpoints = append(st.checkpoints, d)
