@@ -10,9 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -154,6 +151,8 @@ type recoveringGroup struct {
 	stream metadatav1.Stream
 	group  raftlog.GroupID
 	staged raftlog.CheckpointWriter
+	// check reads a whole checkpoint that came from another member.
+	check func(raftlog.Descriptor) error
 }
 
 func (re *recovery) add(id metadatav1.Stream) error {
@@ -166,8 +165,21 @@ func (re *recovery) add(id metadatav1.Stream) error {
 	if err != nil {
 		return err
 	}
-	re.cases = append(re.cases, &recoveringGroup{Rebuild: r, stream: id, group: g})
+	c := &recoveringGroup{Rebuild: r, stream: id, group: g}
+	if id == metadatav1.Stream_STREAM_SCHEMA {
+		c.check = checker(m.store, projections.NewSchema(m.cluster, m.identity.RecoveryEpoch))
+	} else {
+		c.check = checker(m.store, projections.NewTopology(m.cluster, m.identity.RecoveryEpoch))
+	}
+	re.cases = append(re.cases, c)
 	return nil
+}
+
+func checker[D projections.Domain[D]](s raftlog.Storage, genesis *projections.State[D]) func(raftlog.Descriptor) error {
+	return func(d raftlog.Descriptor) error {
+		_, err := replica.ReadCheckpoint(s, d, genesis)
+		return err
+	}
 }
 
 // run works until all groups are done.
@@ -266,8 +278,12 @@ func (re *recovery) stage(c *recoveringGroup, out *raftlog.RebuildOutput) (err e
 		}
 	}
 	if out.Commit && c.staged != nil {
-		_, err = c.staged.Commit()
+		var d raftlog.Descriptor
+		d, err = c.staged.Commit()
 		c.staged = nil
+		if err == nil {
+			err = c.check(d)
+		}
 	}
 	return err
 }
@@ -307,88 +323,4 @@ func (re *recovery) report() {
 		re.lastLog = time.Now()
 		re.m.log.Warn(now.describe(re.m.identity.Member))
 	}
-}
-
-// ask makes a call and puts what is made of the answer into the queue.
-func (re *recovery) ask(ctx context.Context, to uint64, method uint8, q proto.Message, patience time.Duration, then func([]byte, error) error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	payload, err := proto.Marshal(q)
-	if err == nil {
-		payload, err = re.m.transport.Call(ctx, to, method, payload)
-	}
-	re.inputs.push(func() {
-		if err := then(payload, err); err != nil {
-			re.m.log.Debug("asked in quarantine", "peer", to, "method", method, "error", err)
-		}
-	})
-}
-
-func (re *recovery) askOffer(ctx context.Context, c *recoveringGroup, q raftlog.OfferRequest) {
-	request := &metadatav1.RebuildOfferRequest{Stream: c.stream, Round: q.Round}
-	re.ask(ctx, q.To, methodOffer, request, offerPatience, func(payload []byte, err error) error {
-		var answer metadatav1.RebuildOfferAnswer
-		if err == nil {
-			err = proto.Unmarshal(payload, &answer)
-		}
-		if err != nil {
-			return err
-		}
-		a, err := offerOf(&answer)
-		if err == nil {
-			err = c.Offered(q.To, a)
-		}
-		return err
-	})
-}
-
-func (re *recovery) askChunk(ctx context.Context, c *recoveringGroup, q raftlog.ChunkRequest) {
-	request := &metadatav1.CheckpointChunkRequest{Stream: c.stream, Index: q.Index, Chunk: q.Chunk}
-	re.ask(ctx, q.To, methodChunk, request, chunkTimeout, func(payload []byte, err error) error {
-		if err != nil {
-			c.ChunkFailed(q.To, q.Index, q.Chunk, err)
-			return err
-		}
-		c.Chunk(q.To, q.Index, q.Chunk, payload)
-		return nil
-	})
-}
-
-func (re *recovery) askEntries(ctx context.Context, c *recoveringGroup, q raftlog.EntriesRequest) {
-	request := &metadatav1.RebuildEntriesRequest{
-		Stream: c.stream, Term: q.Term, AfterIndex: q.After.Index, AfterTerm: q.After.Term, UpTo: q.UpTo, MaxBytes: uint32(q.MaxBytes),
-	}
-	re.ask(ctx, q.To, methodEntries, request, chunkTimeout, func(payload []byte, err error) error {
-		var answer metadatav1.RebuildEntriesAnswer
-		if err == nil {
-			err = proto.Unmarshal(payload, &answer)
-		}
-		if err != nil {
-			c.EntriesFailed(q, err)
-			return err
-		}
-		entries := make([]*raftpb.Entry, len(answer.GetEntries()))
-		for i, b := range answer.GetEntries() {
-			entries[i] = &raftpb.Entry{}
-			if err := proto.Unmarshal(b, entries[i]); err != nil {
-				c.EntriesFailed(q, err)
-				return err
-			}
-		}
-		return c.Entries(q, entries)
-	})
-}
-
-// offerOf reads an answer from the wire.
-func offerOf(a *metadatav1.RebuildOfferAnswer) (raftlog.OfferAnswer, error) {
-	answer := raftlog.OfferAnswer{Round: a.GetRound(), Quarantined: a.GetQuarantined(), Term: a.GetTerm(), Leader: a.GetLeader()}
-	o := a.GetOffer()
-	if o == nil {
-		return answer, nil
-	}
-	answer.Offer = &raftlog.Offer{
-		Term: o.GetTerm(), Last: o.GetLast(), Commit: o.GetCommit(),
-		Start: raftlog.LogStart{Index: o.GetStartIndex(), Term: o.GetStartTerm()},
-	}
-	return answer, answer.Offer.Checkpoint.UnmarshalBinary(o.GetCheckpoint())
 }

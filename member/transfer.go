@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/replica"
@@ -128,17 +129,16 @@ func (s *stream[D]) writeCheckpoint(job *replica.CheckpointJob[D]) {
 // fetchCheckpoint transfers, stages and reads a checkpoint of another member.
 func (s *stream[D]) fetchCheckpoint(f *replica.Fetch) {
 	s.life.jobs.Go(func() {
+		var state *projections.State[D]
 		err := s.transfer(f)
-		var input func()
+		if err == nil {
+			state, err = replica.ReadCheckpoint(s.member.store, f.Descriptor, s.replica.View())
+		}
 		if err != nil {
 			s.member.log.Warn("checkpoint not transferred", "stream", s.name, "from", f.From, "error", err)
-			input = func() { s.replica.Fetched(f, nil, err) }
 			s.life.jobs.Go(func() { s.giveUpSoon(f) })
-		} else {
-			state, err := replica.ReadCheckpoint(s.member.store, f.Descriptor, s.replica.View())
-			input = func() { s.replica.Fetched(f, state, err) }
 		}
-		s.inputs.push(input)
+		s.inputs.push(func() { s.replica.Fetched(f, state, err) })
 	})
 }
 

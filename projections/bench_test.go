@@ -137,3 +137,15 @@ func BenchmarkImport(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkVerify is what a checkpoint of another member costs beside BenchmarkImport.
+func BenchmarkVerify(b *testing.B) {
+	s := benchSchema(benchTables)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Verify(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchTables, "ns/table")
+}

@@ -67,7 +67,7 @@ func (s *State[D]) Hash() [sha256.Size]byte {
 // Export yielded. The checkpoint has to be of the receiver's stream, cluster and
 // recovery epoch; nothing else of the receiver counts. A record has to be valid
 // until the next is asked for. A checkpoint of a newer format or feature level is
-// an [*events.UnsupportedError].
+// an [*events.UnsupportedError]. Objects are not decoded, see [State.Verify].
 func (s *State[D]) Import(records iter.Seq2[[]byte, error]) (*State[D], error) {
 	next := &State[D]{Requests: newRequests()}
 	restorer := s.Model.Restorer()

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections/internal/fold"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -184,16 +186,71 @@ func TestImportRefusesOtherCheckpoints(t *testing.T) {
 	}
 }
 
+// importAndUse reads everything of a state that Verify finds nothing in.
+func importAndUse[D Domain[D]](blank *State[D], records [][]byte) {
+	if s, err := blank.Import(oneBuffer(records)); err == nil && s.Verify() == nil {
+		use(s)
+	}
+}
+
+// TestVerify puts objects into a checkpoint whose outside is as it should be and whose
+// inside does not decode. Import, which every restart goes through, does not look there.
+func TestVerify(t *testing.T) {
+	schema, topology := NewSchema(cluster, 1).FoldAll(schemaHistory(2, 40)), NewTopology(cluster, 1).FoldAll(topologyHistory(2, 40))
+	if err := errors.Join(schema.Verify(), topology.Verify()); err != nil {
+		t.Fatalf("states that were folded: %v", err)
+	}
+	const comment, columns, mirror, changeTime = 3, 4, 4, 2
+	verifies(t, NewSchema(cluster, 1), records(t, schema), map[protowire.Number]protowire.Number{
+		fold.RecordNamespace: comment, fold.RecordTable: columns, fold.RecordRequest: changeTime,
+	})
+	// Nodes are decoded by Import, for liveness.
+	verifies(t, NewTopology(cluster, 1), records(t, topology), map[protowire.Number]protowire.Number{
+		fold.RecordShard: mirror, fold.RecordRequest: changeTime,
+	})
+	// A change of the other stream decodes, but is none of this one's.
+	other := NewSchema(cluster, 1)
+	other.Head, other.Requests = schema.Head, topology.Requests
+	if err := other.Verify(); err == nil {
+		t.Error("changes of another stream are remembered")
+	}
+}
+
+// verifies damages, in one record of each kind, a field of its object.
+func verifies[D Domain[D]](t *testing.T, blank *State[D], exported [][]byte, fields map[protowire.Number]protowire.Number) {
+	t.Helper()
+	for kind, field := range fields {
+		at := slices.IndexFunc(exported, func(r []byte) bool {
+			num, _, _, err := fold.SplitRecord(r)
+			return err == nil && num == kind
+		})
+		if at < 1 {
+			t.Fatalf("no record %d in the checkpoint", kind)
+		}
+		_, _, value, _ := fold.SplitRecord(exported[at])
+		lying := slices.Clone(exported)
+		value = protowire.AppendTag(slices.Clone(value), field, protowire.BytesType)
+		lying[at] = fold.AppendRecord(nil, kind, protowire.AppendBytes(value, []byte{0xff}))
+		s, err := blank.Import(oneBuffer(lying))
+		if err != nil {
+			t.Fatalf("record %d: Import looks inside: %v", kind, err)
+		}
+		if err := s.Verify(); err == nil || !strings.Contains(err.Error(), "damaged") {
+			t.Errorf("record %d that does not decode: %v", kind, err)
+		}
+	}
+}
+
 // Damage ends in an error or, where it cannot be seen (a checkpoint has
 // checksums below), in a state; never in a panic.
 func TestImportOfDamagedCheckpointsNeverPanics(t *testing.T) {
 	schema := records(t, NewSchema(cluster, 1).FoldAll(schemaHistory(2, 3)))
 	topology := records(t, NewTopology(cluster, 1).FoldAll(topologyHistory(2, 8)))
 	for i := range schema {
-		damage(schema, i, func(r [][]byte) { _, _ = NewSchema(cluster, 1).Import(oneBuffer(r)) })
+		damage(schema, i, func(r [][]byte) { importAndUse(NewSchema(cluster, 1), r) })
 	}
 	for i := range topology {
-		damage(topology, i, func(r [][]byte) { _, _ = NewTopology(cluster, 1).Import(oneBuffer(r)) })
+		damage(topology, i, func(r [][]byte) { importAndUse(NewTopology(cluster, 1), r) })
 	}
 	for _, missing := range []int{0, 1} {
 		if _, err := NewSchema(cluster, 1).Import(oneBuffer(slices.Delete(slices.Clone(schema), missing, missing+1))); err == nil {

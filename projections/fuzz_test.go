@@ -80,8 +80,8 @@ func use(state any) {
 }
 
 // FuzzImport takes any records for a checkpoint. What is read from them is written out
-// as what is read again. Objects are not decoded: for their inside a checkpoint's
-// checksums have to vouch, and to decode all of them would make restarts slow.
+// as what is read again. If Verify finds nothing, each object and each remembered
+// change decodes.
 func FuzzImport(f *testing.F) {
 	for n := range 3 {
 		f.Add(true, joined(records(f, NewSchema(cluster, 1).FoldAll(schemaHistory(uint64(n), 8*n)))))
@@ -108,6 +108,15 @@ func importAndWriteBack[D Domain[D]](t *testing.T, blank *State[D], raw []byte) 
 	}
 	if again.Hash() != s.Hash() {
 		t.Fatal("what was read again is another state")
+	}
+	if s.Verify() != nil {
+		return
+	}
+	use(s)
+	for r := range s.Requests.ids.All() {
+		if c, ok := s.Requests.Lookup(r.id); !ok || c.RequestID() != r.id {
+			t.Fatalf("request %q is remembered with the change of another", r.id)
+		}
 	}
 }
 

@@ -1,0 +1,98 @@
+package member
+
+import (
+	"context"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// What a member in quarantine asks the others, beside its recovery.
+
+// ask makes a call and puts what is made of the answer into the queue.
+func (re *recovery) ask(ctx context.Context, to uint64, method uint8, q proto.Message, patience time.Duration, then func([]byte, error) error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	payload, err := proto.Marshal(q)
+	if err == nil {
+		payload, err = re.m.transport.Call(ctx, to, method, payload)
+	}
+	re.inputs.push(func() {
+		if err := then(payload, err); err != nil {
+			re.m.log.Debug("asked in quarantine", "peer", to, "method", method, "error", err)
+		}
+	})
+}
+
+func (re *recovery) askOffer(ctx context.Context, c *recoveringGroup, q raftlog.OfferRequest) {
+	request := &metadatav1.RebuildOfferRequest{Stream: c.stream, Round: q.Round}
+	re.ask(ctx, q.To, methodOffer, request, offerPatience, func(payload []byte, err error) error {
+		var answer metadatav1.RebuildOfferAnswer
+		if err == nil {
+			err = proto.Unmarshal(payload, &answer)
+		}
+		if err != nil {
+			return err
+		}
+		a, err := offerOf(&answer)
+		if err == nil {
+			err = c.Offered(q.To, a)
+		}
+		return err
+	})
+}
+
+func (re *recovery) askChunk(ctx context.Context, c *recoveringGroup, q raftlog.ChunkRequest) {
+	request := &metadatav1.CheckpointChunkRequest{Stream: c.stream, Index: q.Index, Chunk: q.Chunk}
+	re.ask(ctx, q.To, methodChunk, request, chunkTimeout, func(payload []byte, err error) error {
+		if err != nil {
+			c.ChunkFailed(q.To, q.Index, q.Chunk, err)
+			return err
+		}
+		c.Chunk(q.To, q.Index, q.Chunk, payload)
+		return nil
+	})
+}
+
+func (re *recovery) askEntries(ctx context.Context, c *recoveringGroup, q raftlog.EntriesRequest) {
+	request := &metadatav1.RebuildEntriesRequest{
+		Stream: c.stream, Term: q.Term, AfterIndex: q.After.Index, AfterTerm: q.After.Term, UpTo: q.UpTo, MaxBytes: uint32(q.MaxBytes),
+	}
+	re.ask(ctx, q.To, methodEntries, request, chunkTimeout, func(payload []byte, err error) error {
+		var answer metadatav1.RebuildEntriesAnswer
+		if err == nil {
+			err = proto.Unmarshal(payload, &answer)
+		}
+		if err != nil {
+			c.EntriesFailed(q, err)
+			return err
+		}
+		entries := make([]*raftpb.Entry, len(answer.GetEntries()))
+		for i, b := range answer.GetEntries() {
+			entries[i] = &raftpb.Entry{}
+			if err := proto.Unmarshal(b, entries[i]); err != nil {
+				c.EntriesFailed(q, err)
+				return err
+			}
+		}
+		return c.Entries(q, entries)
+	})
+}
+
+// offerOf reads an answer from the wire.
+func offerOf(a *metadatav1.RebuildOfferAnswer) (raftlog.OfferAnswer, error) {
+	answer := raftlog.OfferAnswer{Round: a.GetRound(), Quarantined: a.GetQuarantined(), Term: a.GetTerm(), Leader: a.GetLeader()}
+	o := a.GetOffer()
+	if o == nil {
+		return answer, nil
+	}
+	answer.Offer = &raftlog.Offer{
+		Term: o.GetTerm(), Last: o.GetLast(), Commit: o.GetCommit(),
+		Start: raftlog.LogStart{Index: o.GetStartIndex(), Term: o.GetStartTerm()},
+	}
+	return answer, answer.Offer.Checkpoint.UnmarshalBinary(o.GetCheckpoint())
+}
