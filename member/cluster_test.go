@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // cluster is some members in one process, on memory file systems and loopback.
 type cluster struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	peers  []raftlog.Peer
 	disks  map[uint64]*vfs.MemFS
@@ -42,7 +42,7 @@ type live struct {
 
 var errKilled = errors.New("killed by the test")
 
-func newCluster(t *testing.T, n int, change func(*Config)) *cluster {
+func newCluster(t testing.TB, n int, change func(*Config)) *cluster {
 	t.Helper()
 	c := &cluster{
 		t: t, name: "test", disks: make(map[uint64]*vfs.MemFS), up: make(map[uint64]*live), change: change,

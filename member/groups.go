@@ -11,6 +11,12 @@ import (
 // stored and never changes.
 func groupOf(s metadatav1.Stream) raftlog.GroupID { return raftlog.GroupID(s) }
 
+// known reports whether a stream that another member names is one of this build's:
+// groupOf would take others for them.
+func known(s metadatav1.Stream) bool {
+	return s == metadatav1.Stream_STREAM_SCHEMA || s == metadatav1.Stream_STREAM_TOPOLOGY
+}
+
 // groups returns the Raft groups of all streams.
 func groups() []raftlog.GroupID {
 	return []raftlog.GroupID{

@@ -64,6 +64,9 @@ func (m *Member) holdsHistory(payload []byte) error {
 	if err := proto.Unmarshal(payload, &probe); err != nil {
 		return err
 	}
+	if !known(probe.GetStream()) {
+		return fmt.Errorf("stream %s is not known; the asking member may run a newer version", probe.GetStream())
+	}
 	h := history{store: m.store, group: groupOf(probe.GetStream()), stream: probe.GetStream()}
 	changes, err := h.Read(probe.GetRevision(), 1)
 	if err == nil && len(changes) == 0 {

@@ -156,7 +156,7 @@ func TestPowerLossOnAllMembersLosesNothing(t *testing.T) {
 	}
 }
 
-func readFile(t *testing.T, disk *vfs.MemFS, name string) []byte {
+func readFile(t testing.TB, disk *vfs.MemFS, name string) []byte {
 	t.Helper()
 	f, err := disk.Open(name)
 	if err != nil {
@@ -169,7 +169,7 @@ func readFile(t *testing.T, disk *vfs.MemFS, name string) []byte {
 	return data
 }
 
-func writeFile(t *testing.T, disk *vfs.MemFS, name string, data []byte) {
+func writeFile(t testing.TB, disk *vfs.MemFS, name string, data []byte) {
 	t.Helper()
 	out, err := disk.Create(name, vfs.WriteCategoryUnspecified)
 	if err == nil {

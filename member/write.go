@@ -3,6 +3,7 @@ package member
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -176,6 +177,11 @@ func (m *Member) serveForwarded(ctx context.Context, r *running, payload []byte)
 	id, err := commands.StreamOf(command)
 	if err != nil {
 		return nil, err
+	}
+	switch command.(type) {
+	case *metadatav1.ExpireNodeLease, *metadatav1.ReviveNode:
+		// They rest on what the leader of a term has seen of the leases, and nobody else.
+		return nil, fmt.Errorf("%T is decided by the leader that submits it, never forwarded", command)
 	}
 	env := m.envOf(command, forwarded.GetActor())
 	env.RequestID = forwarded.GetRequestId()
