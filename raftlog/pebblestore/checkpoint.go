@@ -329,7 +329,8 @@ func (s *Store) usableCheckpoints(g raftlog.GroupID, st *groupState) ([]raftlog.
 	return out, nil
 }
 
-// pruneCheckpoints deletes files that newer current ones have replaced.
+// pruneCheckpoints deletes files that newer current ones have replaced. Those of earlier
+// lives do not count: a damaged one that was passed over replaces nothing.
 func (s *Store) pruneCheckpoints() error {
 	return s.removeFiles(func(name string) bool {
 		var g raftlog.GroupID
@@ -338,7 +339,7 @@ func (s *Store) pruneCheckpoints() error {
 			return false
 		}
 		st := s.groups[g]
-		return st != nil && index < st.checkpoints[len(st.checkpoints)-1].Index && !st.current(index)
+		return st != nil && index < st.replaced && !st.current(index)
 	})
 }
 

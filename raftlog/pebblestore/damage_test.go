@@ -241,6 +241,40 @@ func TestCheckpointDamage(t *testing.T) {
 	}
 }
 
+// TestDamagedCheckpointKeepsNoOtherAway starts from the older of two checkpoints because the newer
+// one is damaged, and writes one that lies between them: that it is older than the damaged one
+// must not have it taken for one that has been replaced.
+func TestDamagedCheckpointKeepsNoOtherAway(t *testing.T) {
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 1, 1, 1, 1), storagetest.Append(storagetest.B, 2, 1)}))
+	finish := func(g raftlog.GroupID, index uint64) *raftlog.Write {
+		w, err := d.store.CreateCheckpoint(g, storagetest.Descriptor(g, index, 1))
+		cp := storagetest.WriteCheckpoint(t, w, err, []byte("some bytes"))
+		return &raftlog.Write{Group: g, Checkpoint: &cp, Sync: true}
+	}
+	for _, index := range []uint64{2, 5} {
+		storagetest.Must(t, s.Write([]*raftlog.Write{finish(storagetest.A, index)}))
+	}
+	d.close()
+	path := d.fs.PathJoin(dir, "checkpoints", "1-5.checkpoint")
+	writeFile(t, d.fs, path, readFile(t, d.fs, path)[:10])
+	storagetest.Must(t, d.try())
+	_, err := d.store.Load(storagetest.A)
+	storagetest.Must(t, err)
+	between := finish(storagetest.A, 3)
+	storagetest.Must(t, d.store.Write([]*raftlog.Write{finish(storagetest.B, 2)})) // deletes what has been replaced
+	storagetest.Must(t, d.store.Write([]*raftlog.Write{between}))
+	d.close()
+	storagetest.Must(t, d.try())
+	l, err := d.store.Load(storagetest.A)
+	storagetest.Must(t, err)
+	if l.Newest().Index != 3 {
+		t.Fatalf("a restart begins from %+v", l.Checkpoints)
+	}
+	d.close()
+}
+
 // checkpointFails reads a whole checkpoint and reports whether damage was noticed.
 func checkpointFails(s raftlog.Storage, index uint64) bool {
 	var damage *raftlog.DamageError

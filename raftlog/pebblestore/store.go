@@ -18,6 +18,7 @@ type groupState struct {
 	start       raftlog.LogStart
 	last        uint64
 	checkpoints []raftlog.Descriptor // current ones, newest last
+	replaced    uint64               // index of the last one that became current in this life: files below it are
 	durable     raftlog.Promise      // under writing
 	short       error                // below the floor: nothing is written to it, its floor stays
 }
@@ -264,7 +265,7 @@ func putCheckpoint(b *pebble.Batch, st *groupState, d *raftlog.Descriptor) error
 		_ = b.Delete(indexKey(d.Group, kindCheckpoint, cps[0].Index), nil)
 		cps = cps[1:]
 	}
-	st.checkpoints = cps
+	st.checkpoints, st.replaced = cps, d.Index
 	return nil
 }
 
