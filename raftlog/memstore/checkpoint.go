@@ -32,11 +32,11 @@ func (s *Store) current(key fileKey) bool {
 	return false
 }
 
-// prune deletes finished files that newer current ones have replaced.
+// prune deletes finished files that newer ones have replaced since the start: a damaged
+// one of before that was passed over replaces nothing.
 func (s *Store) prune() {
 	for key := range s.files {
-		cps := s.now[key.group].checkpoints
-		if key.index < cps[len(cps)-1].Index && !s.current(key) {
+		if key.index < s.now[key.group].replaced && !s.current(key) {
 			delete(s.files, key)
 		}
 	}

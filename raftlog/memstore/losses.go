@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"fmt"
+	"maps"
 
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -146,4 +147,39 @@ func (s *Store) mend(w *raftlog.Write) {
 	for _, r := range w.History {
 		delete(s.damaged, spot{recordSpot, w.Group, r.Seq})
 	}
+}
+
+// Copy returns a copy of what a crash would leave of the directory, floor included, as
+// somebody has it who copies a stopped member's directory.
+func (s *Store) Copy() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := New(s.name)
+	if s.identity != nil {
+		id := *s.identity
+		c.identity = &id
+	}
+	for id, g := range s.durable {
+		c.durable[id], c.now[id] = g.clone(), g.clone()
+	}
+	for key, f := range s.files {
+		if c.current(key) {
+			c.files[key] = f
+		}
+	}
+	c.floors, c.damaged, c.short = maps.Clone(s.floors), maps.Clone(s.damaged), maps.Clone(s.short)
+	c.lag, c.condemned, c.floorLost = s.lag, s.condemned, s.floorLost
+	return c
+}
+
+// PutBack replaces the directory of a stopped member by a Copy of it, which stays as it
+// is. Nothing shows that it is an old one.
+func (s *Store) PutBack(old *Store) {
+	c := old.Copy()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.empty()
+	s.identity, s.now, s.durable, s.files = c.identity, c.now, c.durable, c.files
+	s.floors, s.damaged, s.short = c.floors, c.damaged, c.short
+	s.condemned, s.floorLost = c.condemned, c.floorLost
 }

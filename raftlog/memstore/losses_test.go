@@ -179,3 +179,19 @@ func TestFullDisk(t *testing.T) {
 	w, err := s.CreateCheckpoint(a, storagetest.Descriptor(a, 5, 3))
 	storagetest.WriteCheckpoint(t, w, err, []byte("x"))
 }
+
+// TestPutBack exchanges a directory for an old copy: nothing shows what was written since,
+// and the copy stays as it is.
+func TestPutBack(t *testing.T) {
+	s := lived(t)
+	old := s.Copy()
+	for range 2 {
+		storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(a, 7, 5)}))
+		s.PutBack(old)
+		l, err := s.Load(a)
+		storagetest.Must(t, err)
+		if p, known := s.Promise(a); l.LastIndex() != 6 || l.Newest().Index != 4 || !known || p.Last != 6 {
+			t.Fatalf("the log ends at %d, the floor is at %+v", l.LastIndex(), p)
+		}
+	}
+}

@@ -56,6 +56,7 @@ type group struct {
 	entries     []*pb.Entry
 	history     *btree.Map[uint64, []byte]
 	checkpoints []raftlog.Descriptor
+	replaced    uint64 // index of the last one that became current
 }
 
 func (g *group) last() uint64 { return g.start.Index + uint64(len(g.entries)) }
@@ -98,6 +99,7 @@ func (s *Store) Crash(keep int) {
 	s.now = map[raftlog.GroupID]*group{}
 	clear(s.trims)
 	for id, g := range s.durable {
+		g.replaced = 0
 		s.now[id] = g.clone()
 	}
 	for key := range s.files {
@@ -192,7 +194,7 @@ func (s *Store) Load(id raftlog.GroupID) (*raftlog.Loaded, error) {
 	}
 	l := &raftlog.Loaded{Group: id, HardState: g.hard, Start: g.start, Entries: slices.Clone(g.entries)}
 	for _, d := range g.checkpoints {
-		if d.Index >= g.start.Index {
+		if d.Index >= g.start.Index && !s.damaged[spot{checkpointSpot, id, d.Index}] {
 			l.Checkpoints = append(l.Checkpoints, d)
 		}
 	}
@@ -327,7 +329,7 @@ func (s *Store) check(ws []*raftlog.Write) error {
 func (g *group) apply(w *raftlog.Write) {
 	if d := w.Install; d != nil {
 		g.start = raftlog.LogStart{Index: d.Index, Term: d.Term}
-		g.entries, g.checkpoints = nil, []raftlog.Descriptor{*d}
+		g.entries, g.checkpoints, g.replaced = nil, []raftlog.Descriptor{*d}, d.Index
 		g.hard.Commit = max(g.hard.Commit, d.Index)
 	}
 	if len(w.Entries) > 0 {
@@ -343,7 +345,7 @@ func (g *group) apply(w *raftlog.Write) {
 		g.history.Set(r.Seq, r.Data)
 	}
 	if d := w.Checkpoint; d != nil {
-		g.checkpoints = append(g.checkpoints, *d)
+		g.checkpoints, g.replaced = append(g.checkpoints, *d), d.Index
 		g.checkpoints = g.checkpoints[max(0, len(g.checkpoints)-raftlog.KeepCheckpoints):]
 	}
 	if w.CutTo > g.start.Index {
