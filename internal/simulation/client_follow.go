@@ -83,7 +83,7 @@ func (f *follower) open(to uint64) {
 func (f *follower) broke(asked uint64, err error) {
 	w, life := f.c.w, f.life
 	wait, again := f.resumption.Broke(err)
-	if !again {
+	if !again || w.historyGone(err) {
 		f.begin()
 		return
 	}

@@ -185,15 +185,25 @@ func (d *disk) crash(keep int) {
 	d.m.store.Crash(keep)
 }
 
-// close stores what is left and closes the storage: a clean stop loses nothing.
-func (d *disk) close() error {
+// drain stores what is left.
+func (d *disk) drain() error {
 	left := append(d.writing, d.pending...)
 	d.writing, d.pending = nil, nil
-	if len(left) > 0 {
-		if err := d.write(left); err != nil {
-			d.m.w.fault(d.fault)
-			return err
-		}
+	d.begun++
+	if len(left) == 0 {
+		return nil
+	}
+	err := d.write(left)
+	if err != nil {
+		d.m.w.fault(d.fault)
+	}
+	return err
+}
+
+// close stores what is left and closes the storage: a clean stop loses nothing.
+func (d *disk) close() error {
+	if err := d.drain(); err != nil {
+		return err
 	}
 	return d.m.store.Close()
 }

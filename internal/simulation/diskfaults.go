@@ -7,7 +7,7 @@ import (
 
 // diskOf returns the disk of a running member; nil if the chosen one does not run.
 func (w *world) diskOf() *disk {
-	m := w.victim()
+	m := w.patientOr(w.victim)
 	if m == nil {
 		return nil
 	}

@@ -84,7 +84,7 @@ func drawFaults(rng *rand.Rand) []faultRate {
 	part := pick(rng, 0.15, 0.3, 0.5, 0.8)
 	intensity := pick(rng, 0.5, 1, 1, 3)
 	var rates []faultRate
-	for _, k := range faultKinds {
+	for _, k := range allFaultKinds {
 		if rng.Float64() < part {
 			rates = append(rates, faultRate{k, time.Duration(float64(k.every) / intensity)})
 		}
@@ -254,7 +254,7 @@ func (w *world) stopOne() bool {
 }
 
 func (w *world) pauseOne(still bool) bool {
-	m := w.victim()
+	m := w.patientOr(w.victim)
 	if m == nil || m.paused {
 		return false
 	}

@@ -12,15 +12,22 @@ const genesisRetry = 200 * time.Millisecond
 // awaitGenesis brings a process to where its streams may run, as package member does.
 func (m *member) awaitGenesis() {
 	m.claim = raftlog.StateBlank
+	if m.store.Condemned() != "" {
+		m.quarantine()
+		return
+	}
 	id, err := m.store.Identity()
 	if err == nil && id != nil {
 		m.claim, err = m.storedState()
 	}
-	if err != nil {
+	switch {
+	case lost(err):
+		m.condemn(raftlog.Why(err))
+	case err != nil:
 		m.w.violate("restart", "member %d cannot start: %v", m.id, err)
-		return
+	default:
+		m.settleGenesis()
 	}
-	m.settleGenesis()
 }
 
 // storedState tells a member at genesis from one that has lived.
@@ -78,13 +85,14 @@ func (m *member) actOn(claims map[uint64]raftlog.PeerClaim) {
 		m.log("wrote genesis")
 		m.claim = raftlog.StateGenesis
 		m.settleGenesis()
+	case raftlog.Quarantine:
+		m.condemn("its directory is blank although the cluster has lived")
 	default:
 		m.later(genesisRetry, m.settleGenesis)
 	}
 }
 
-// refused is called when a member must not start with what it has. This is where the
-// rebuilding of a member that lost its directory begins.
+// refused is called when a member was configured differently from another.
 func (m *member) refused(err error) {
 	m.w.violate("genesis", "member %d: %v", m.id, err)
 }

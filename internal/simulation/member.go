@@ -25,6 +25,7 @@ type member struct {
 	disk  *disk
 	drift int64         // of its clocks, in millionths
 	skew  time.Duration // of its wall clock
+	lived bool          // it has got past its first start
 	stood time.Duration // its monotonic clock stood still for so long
 
 	// The process.
@@ -36,7 +37,9 @@ type member struct {
 	still    bool          // the clock stands still during it
 	backlog  []func()      // what waits for a paused process
 	calls    []*serving
-	run      *running // nil until genesis is settled
+	run      *running  // nil until genesis is settled
+	ward     *recovery // while it is in quarantine
+	listens  bool      // the others have noticed that it runs
 	claim    raftlog.State
 	linkDown map[uint64]bool // connections to other members known to be broken
 }
@@ -168,7 +171,7 @@ func (m *member) start() {
 		return
 	}
 	m.life++
-	m.alive, m.paused, m.run = true, false, nil
+	m.alive, m.paused, m.run, m.ward, m.listens = true, false, nil, nil, false
 	m.w.counts.add("starts", 1)
 	m.awaitGenesis()
 }
@@ -193,15 +196,15 @@ func (m *member) runStreams() {
 		Logs: []*feed.Log{r.schema.feed, r.topology.feed}, Snapshots: snapshots{r},
 	})
 	m.run = r
+	m.lived = true
+	m.w.harms.returned(m)
 	m.log("runs: schema at revision %d, topology at %d", r.schema.head().Revision, r.topology.head().Revision)
 	m.watchLeases()
 	for _, s := range r.all() {
 		s.begin()
 	}
 	m.later(m.w.plan.tick, m.tick)
-	for _, other := range m.w.members {
-		other.peerUp(m.id)
-	}
+	m.connect()
 }
 
 // tick passes time to the streams.
@@ -227,6 +230,18 @@ func (m *member) end(keep int) {
 	if !m.alive {
 		return
 	}
+	hangUp := m.leave()
+	m.alive = false
+	m.disk.crash(keep)
+	hangUp()
+	for _, other := range m.w.members {
+		other.peerDown(m.id)
+	}
+}
+
+// leave ends what the process does, and returns what breaks off everybody who waits
+// for it.
+func (m *member) leave() (hangUp func()) {
 	m.life++
 	calls, served := m.calls, []*subscriber(nil)
 	if m.run != nil {
@@ -235,19 +250,17 @@ func (m *member) end(keep int) {
 			m.w.judge.ended(s)
 		}
 	}
-	m.alive, m.paused, m.run, m.calls, m.backlog = false, false, nil, nil, nil
-	m.disk.crash(keep)
-	for _, c := range calls {
-		if !c.over {
-			c.over = true
-			c.broke()
+	m.paused, m.run, m.ward, m.calls, m.backlog = false, nil, nil, nil, nil
+	return func() {
+		for _, c := range calls {
+			if !c.over {
+				c.over = true
+				c.broke()
+			}
 		}
-	}
-	for _, s := range served {
-		s.breakOff()
-	}
-	for _, other := range m.w.members {
-		other.peerDown(m.id)
+		for _, s := range served {
+			s.breakOff()
+		}
 	}
 }
 

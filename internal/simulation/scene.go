@@ -16,6 +16,12 @@ func (w *world) scene() (lines []string) {
 		case !m.alive:
 			add("  m%d is down", m.id)
 			continue
+		case m.ward != nil:
+			add("  m%d is in quarantine: %s", m.id, m.ward.why)
+			for _, c := range m.ward.cases {
+				add("    %-8s %+v", events.StreamName(c.stream), c.Status())
+			}
+			continue
 		case m.run == nil:
 			add("  m%d waits for genesis, it claims %s", m.id, m.claim)
 			continue

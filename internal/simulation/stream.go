@@ -61,6 +61,9 @@ type driver interface {
 	drained() bool
 	serveChunk(from uint64, q chunkRequest) ([]byte, error)
 	trim(below uint64)
+	serveOffer(from, round uint64, answer func(any, error))
+	serveEntries(q raftlog.EntriesRequest, answer func(any, error))
+	givenUp(to uint64)
 }
 
 // Limits of package member.
@@ -87,6 +90,7 @@ func newStream[D projections.Domain[D]](m *member, id metadatav1.Stream, genesis
 		return nil, err
 	}
 	m.w.judge.loaded(m, s.group, loaded)
+	m.w.harms[m.id].began(m, loaded)
 	s.history = newHistory(m, id)
 	s.feed = feed.NewLog(feed.LogOptions{
 		Stream: id, Head: state.Head.Revision, History: s.history, MaxBytes: p.logBytes, MaxChanges: p.logChanges,
@@ -129,6 +133,9 @@ func (s *stream[D]) turn() {
 	life, inputs := s.m.life, s.inputs
 	s.inputs = nil
 	for _, input := range inputs {
+		if s.m.life != life {
+			return
+		}
 		input()
 	}
 	for more := true; more && s.m.life == life; {
@@ -219,6 +226,9 @@ func (s *stream[D]) wrote(writes []*raftlog.Write) {
 func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 	s.offer(func() {
 		if err := s.replica.Step(from, msg); err != nil {
+			if s.counted(err) {
+				return
+			}
 			s.m.w.violate("message refused", "member %d refused %s of member %d: %v", s.m.id, msg.GetType(), from, err)
 			return
 		}
@@ -231,6 +241,7 @@ func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 
 // send hands messages to the network and tells raft which went nowhere.
 func (s *stream[D]) send(messages []*raftpb.Message) {
+	s.m.silent("sends raft messages")
 	for _, msg := range messages {
 		to := msg.GetTo()
 		if msg.GetType() == raftpb.MsgSnap {
@@ -246,9 +257,12 @@ func (s *stream[D]) send(messages []*raftpb.Message) {
 		}
 		from, group := s.m.id, s.group
 		target := s.m.w.member(to)
+		life := target.life // a connection ends with the processes at its ends
 		msg = proto.Clone(msg).(*raftpb.Message)
 		s.m.w.net.send(end(from), end(to), false, func() {
-			target.message(from, group, proto.Clone(msg).(*raftpb.Message))
+			if target.life == life {
+				target.message(from, group, proto.Clone(msg).(*raftpb.Message))
+			}
 		})
 	}
 }

@@ -26,6 +26,7 @@ type subscriber struct {
 
 	over     bool // the client has heard how it ended, or asked for that
 	broken   bool // nothing comes through any more
+	ended    bool // the member has said how it ended
 	inFlight int
 	lastAt   time.Duration // when the latest frame arrives
 	timer    uint64        // counts the timers set; only the latest one counts
@@ -105,11 +106,12 @@ func (s *subscriber) wakeIn(d time.Duration) {
 
 // pump sends what there is, as far as the connection takes it.
 func (s *subscriber) pump() {
-	for !s.broken && s.m.life == s.life && s.inFlight < window {
+	for !s.broken && !s.ended && s.m.life == s.life && s.inFlight < window {
 		now := s.m.feedTime()
 		frame, wait, err := s.sub.Next(now)
 		switch {
 		case err != nil:
+			s.ended = true
 			s.transmit(func() { s.finish(err) })
 			s.release()
 			return

@@ -38,6 +38,8 @@ type world struct {
 	counts  counts
 
 	transferTrap bool       // the next transfer of a checkpoint meets with an accident
+	rebuildTrap  bool       // so does the next step of a rebuild
+	harms        harms      // members that have lost something
 	failed       *Violation // the first one ends the run
 }
 
@@ -49,7 +51,7 @@ func newWorld(seed uint64, out io.Writer) *world {
 		key[i] = byte(rng.Uint32())
 	}
 	rand.Reader = mathrand.NewChaCha8(key)
-	w := &world{seed: seed, rng: rng, plan: drawPlan(rng), trace: newTrace(out), counts: counts{}}
+	w := &world{seed: seed, rng: rng, plan: drawPlan(rng), trace: newTrace(out), counts: counts{}, harms: harms{}}
 	w.net, w.judge = newNetwork(w), newJudge(w)
 	for i := range w.plan.members {
 		id := uint64(i + 1)
