@@ -273,7 +273,9 @@ type WriteOptions struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Makes retries safe: of all attempts with one request id, on any member, one
 	// at most takes effect, and all get the same answer. Empty: the server picks
-	// an id, and a retry is a new request. A UUID is a good choice.
+	// an id, and a retry is a new request. A UUID is a good choice. Each stream
+	// remembers the ids of its own last writes: the same id in a write to the
+	// schema and in one to the topology is two requests, and both take effect.
 	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// The revision of the written stream that the client knew when it sent
 	// request_id for the first time; 0 if it knew none. With it, a retry so late
