@@ -18,7 +18,9 @@
 // still leads, so no verdict may be told to a node before a ReadIndex round
 // that began after the beat arrived has ended and Check was asked again.
 //
-//   - Leadership: Lead gives every node that is not offline a full lease.
+//   - Leadership: Lead gives every node that is not offline a full lease, of this
+//     Table's own duration. It covers what an earlier leader granted only if that
+//     one's Options.Lease was no longer: it has to be the same on all members.
 //   - Pauses: the leases' clock moves by at most Options.MaxStep a call, so a
 //     service that was stopped or stalled does not count its own silence as the
 //     nodes'. Call Tick more often than MaxStep, or leases last longer.

@@ -2,6 +2,8 @@ package member
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -143,4 +145,35 @@ func TestABeatThatRenewedNothingIsNotGranted(t *testing.T) {
 		t.Fatalf("got %v, the lease lasts for %v", a, report.Remaining)
 	}
 	c.eventually("a later beat is granted", func() bool { return c.beat(t.Context(), 1, "s1", epoch).GetGranted() != nil })
+}
+
+// A leader with a shorter lease breaks what an earlier one granted, so every member's
+// status says when the members do not grant the same.
+func TestDifferentLeasesRaiseAnAlarm(t *testing.T) {
+	short := true
+	c := newCluster(t, 3, func(c *Config) {
+		quickLeases(c)
+		if c.ID == 3 && short {
+			c.Leases.Lease = 200 * time.Millisecond
+		}
+	})
+	c.start(1, 2, 3)
+	c.leader(topologyStream)
+	alarmed := func(id uint64) bool {
+		status, err := c.up[id].Status(t.Context())
+		return err == nil && slices.ContainsFunc(status.GetAlarms(), func(a *metadatav1.Alarm) bool {
+			return a.GetSeverity() == metadatav1.Severity_SEVERITY_CRITICAL &&
+				strings.Contains(a.GetMessage(), "member 1: 300ms, member 2: 300ms, member 3: 200ms")
+		})
+	}
+	for id := range c.up {
+		c.eventually("an alarm", func() bool { return alarmed(id) })
+	}
+	short = false
+	c.stop(3)
+	c.start(3)
+	c.eventually("all is well", func() bool {
+		status, err := c.up[1].Status(t.Context())
+		return err == nil && len(status.GetAlarms()) == 0
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/metrics"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,6 +84,8 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 		Uptime: durationpb.New(time.Since(m.made)), StoreBytes: used, FreeBytes: free,
 		SupportedFeatureLevel: events.FeatureLevel, MemoryBytes: memoryInUse(),
 	}
+	lease, _ := m.Leases()
+	status.LeaseDuration = durationpb.New(lease)
 	for _, p := range m.config.Peers {
 		if p.ID == m.identity.Member {
 			status.RaftAddress = p.Addr
@@ -207,9 +210,36 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 			}
 		}
 	}
+	if said := differentLeases(members); said != "" {
+		add(critical, 0, "give all members the same --lease-duration: stop them all, wait for the longest of these leases, start them",
+			"the members grant different leases (%s): after a change of leader, a node may be taken offline while it still holds its lease", said)
+	}
 	alarms = append(alarms, divergenceAlarms(members)...)
 	slices.SortStableFunc(alarms, func(a, b *metadatav1.Alarm) int { return -cmp.Compare(a.GetSeverity(), b.GetSeverity()) })
 	return alarms
+}
+
+// differentLeases lists the lease of each member that says one; nothing if they are the
+// same. A leader lets leases go after its own duration, whoever granted them: a longer one
+// of an earlier leader is broken.
+func differentLeases(members []*metadatav1.MemberStatus) string {
+	var said []string
+	differ, first := false, time.Duration(0)
+	for _, other := range members {
+		lease := other.GetLeaseDuration().AsDuration()
+		if lease == 0 {
+			continue // it does not answer, or runs an older build
+		}
+		if first == 0 {
+			first = lease
+		}
+		differ = differ || lease != first
+		said = append(said, fmt.Sprintf("member %d: %v", other.GetMemberId(), lease))
+	}
+	if !differ {
+		return ""
+	}
+	return strings.Join(said, ", ")
 }
 
 // quarantineAlarm says which member is in quarantine, and what has to be done.

@@ -119,7 +119,7 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.allowedHosts, "allowed-hosts", nil, "host names beside localhost that requests may be for, while the API is on loopback without TLS; * for all")
 	flags.Float64Var(&f.rateLimit, "rate-limit", 0, "calls a second that one client's address may begin, in the mean; 0: no limit")
 	flags.DurationVar(&f.heartbeat, "heartbeat-interval", leases.DefaultInterval, "how often nodes should beat")
-	flags.DurationVar(&f.lease, "lease-duration", leases.DefaultLease, "silence after which a node is offline")
+	flags.DurationVar(&f.lease, "lease-duration", leases.DefaultLease, "silence after which a node is offline; the same on all members, to be changed only with all of them stopped for as long as the longer lease")
 	flags.Uint64Var(&f.checkpointRevisions, "checkpoint-revisions", 0, "changes between two checkpoints, the same on all members; 0: the default")
 	flags.Uint64Var(&f.trailingEntries, "trailing-entries", 0, "log entries kept before a checkpoint, so that members that were away shortly need none; 0: the default")
 	flags.StringVar(&f.logLevel, "log-level", "info", "what to log: debug, info, warn or error")

@@ -301,7 +301,10 @@ type MemberStatus struct {
 	// and takes part in nothing until it has been rebuilt from them.
 	Quarantine *Quarantine `protobuf:"bytes,13,opt,name=quarantine,proto3" json:"quarantine,omitempty"`
 	// What the member found wrong by comparing its checkpoints with others'.
-	Divergences   []*Divergence `protobuf:"bytes,14,rep,name=divergences,proto3" json:"divergences,omitempty"`
+	Divergences []*Divergence `protobuf:"bytes,14,rep,name=divergences,proto3" json:"divergences,omitempty"`
+	// How long a lease lasts that it grants while it leads the topology stream. It
+	// has to be the same on all members.
+	LeaseDuration *durationpb.Duration `protobuf:"bytes,15,opt,name=lease_duration,json=leaseDuration,proto3" json:"lease_duration,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +433,13 @@ func (x *MemberStatus) GetQuarantine() *Quarantine {
 func (x *MemberStatus) GetDivergences() []*Divergence {
 	if x != nil {
 		return x.Divergences
+	}
+	return nil
+}
+
+func (x *MemberStatus) GetLeaseDuration() *durationpb.Duration {
+	if x != nil {
+		return x.LeaseDuration
 	}
 	return nil
 }
@@ -869,7 +879,7 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\tmember_id\x18\x04 \x01(\x04R\bmemberId\x12<\n" +
 	"\amembers\x18\x05 \x03(\v2\".heliosdb.metadata.v1.MemberStatusR\amembers\x123\n" +
 	"\x06alarms\x18\x06 \x03(\v2\x1b.heliosdb.metadata.v1.AlarmR\x06alarms\x12:\n" +
-	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\"\xdb\x04\n" +
+	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\"\x9d\x05\n" +
 	"\fMemberStatus\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12!\n" +
@@ -890,7 +900,8 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\n" +
 	"quarantine\x18\r \x01(\v2 .heliosdb.metadata.v1.QuarantineR\n" +
 	"quarantine\x12B\n" +
-	"\vdivergences\x18\x0e \x03(\v2 .heliosdb.metadata.v1.DivergenceR\vdivergences\"\x9f\x01\n" +
+	"\vdivergences\x18\x0e \x03(\v2 .heliosdb.metadata.v1.DivergenceR\vdivergences\x12@\n" +
+	"\x0elease_duration\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\rleaseDuration\"\x9f\x01\n" +
 	"\n" +
 	"Quarantine\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12(\n" +
@@ -980,18 +991,19 @@ var file_heliosdb_metadata_v1_cluster_service_proto_depIdxs = []int32{
 	7,  // 4: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
 	5,  // 5: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
 	6,  // 6: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
-	11, // 7: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
-	11, // 8: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
-	0,  // 9: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
-	12, // 10: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
-	1,  // 11: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
-	2,  // 12: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
-	3,  // 13: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	10, // 7: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
+	11, // 8: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
+	11, // 9: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
+	0,  // 10: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
+	12, // 11: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 12: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
+	2,  // 13: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
+	3,  // 14: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
+	14, // [14:15] is the sub-list for method output_type
+	13, // [13:14] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_cluster_service_proto_init() }
