@@ -82,16 +82,25 @@ func (k *caller) answered(o *consistency.Op, reply proto.Message, err error) {
 	case notAWrite != nil || !again:
 		o.End(reply, err, k.c.w.now)
 		k.done(o)
-	case !k.c.settling && k.c.w.chance(0.1):
-		o.Unknown(k.c.w.now)
+	case !k.c.settling && k.c.w.chance(0.2):
+		if inDoubt(f) {
+			o.Unknown(k.c.w.now)
+		} else {
+			o.End(nil, err, k.c.w.now) // it was not carried out, and that is a promise
+		}
 		k.done(o)
 	default:
 		to := k.c.anyMember()
-		if f.Reason == metadatav1.ErrorReason_ERROR_REASON_DEADLINE || f.Reason == metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN {
+		if inDoubt(f) {
 			o.Retry(to)
 		}
 		k.c.w.after(around(k.c.w.rng, 50*time.Millisecond), func() { k.try(o, to) })
 	}
+}
+
+// inDoubt reports whether a write that failed so may still take effect.
+func inDoubt(f *failure.Error) bool {
+	return f.Reason == metadatav1.ErrorReason_ERROR_REASON_DEADLINE || f.Reason == metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN
 }
 
 // done ends an operation.

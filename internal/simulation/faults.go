@@ -29,6 +29,7 @@ const (
 	faultSkew        = "wall clock moved"
 	faultTransfer    = "leader transfer"
 	faultFalseGone   = "leader falsely reported gone"
+	faultUsurp       = "leader cut off and reported gone"
 	faultSlowDisk    = "slow disk"
 	faultStall       = "disk stalled"
 	faultDiskFull    = "disk full up to its reserve"
@@ -64,6 +65,7 @@ var faultKinds = []faultKind{
 	{faultSkew, 8 * time.Second, (*world).moveClock},
 	{faultTransfer, 5 * time.Second, (*world).transferOne},
 	{faultFalseGone, 5 * time.Second, (*world).reportGone},
+	{faultUsurp, 6 * time.Second, (*world).usurp},
 	{faultSlowDisk, 10 * time.Second, (*world).slowDisk},
 	{faultStall, 15 * time.Second, (*world).stallDisk},
 	{faultDiskFull, 15 * time.Second, (*world).fillDisk},

@@ -38,7 +38,7 @@ func drawConditions(rng *rand.Rand) conditions {
 		c.duplication = pick(rng, 0.02, 0.1, 0.5)
 	}
 	if rng.IntN(3) == 0 {
-		c.slow = pick(rng, 0.01, 0.05)
+		c.slow = pick(rng, 0.01, 0.05, 0.2)
 	}
 	return c
 }

@@ -95,6 +95,26 @@ func (w *world) partition() bool {
 	return true
 }
 
+// usurp cuts a leader off from the other members, not from its clients, and has the
+// others elect another one at once: for a while there are two, and one does not know.
+func (w *world) usurp() bool {
+	leader := w.likelyLeader()
+	if leader == nil {
+		return false
+	}
+	var others []end
+	for _, m := range w.members {
+		if m != leader {
+			others = append(others, end(m.id))
+			m.receive(func() { m.peerGone(leader.id) })
+		}
+	}
+	d := within(w.rng, 200*time.Millisecond, 3*time.Second)
+	w.trace.line(w.now, leader.name(), "is cut off from members for %v and taken for gone", d)
+	w.sever(both([]end{end(leader.id)}, others), d)
+	return true
+}
+
 func (w *world) partitionOneWay() bool {
 	var pairs [][2]end
 	left, right := w.sides()

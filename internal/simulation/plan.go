@@ -60,7 +60,7 @@ func drawPlan(rng *rand.Rand) plan {
 		checkpointRevisions: pick[uint64](rng, 5, 10, 25, 60, 200), trailingEntries: pick[uint64](rng, 1, 2, 10, 50),
 		chunkBytes: pick(rng, 200, 1000, 4000, 256<<10),
 		maxPending: pick(rng, 0, 0, 4, 32), maxWaiting: pick(rng, 0, 0, 4, 32),
-		readRetryTicks: pick(rng, 0, 1, 2), patienceTicks: pick(rng, 0, 5, 15),
+		readRetryTicks: pick(rng, 0, 1, 1, 2), patienceTicks: pick(rng, 0, 5, 15),
 		messageBytes: pick(rng, 0, 0, 1, 2000), inflightMessages: pick(rng, 0, 0, 1, 3),
 		uncommittedBytes: pick(rng, 0, 0, 0, 2000), applyBytes: pick(rng, 0, 0, 1, 2000),
 		logBytes: pick(rng, 0, 1, 1, 5000), logChanges: pick(rng, 0, 0, 3, 30),
