@@ -107,6 +107,11 @@ simulate: ## Run simulated clusters with faults: SEEDS=n, SEED=s [V=1] or FOR=60
 	@go build -tags invariants -o $(TMP)/simulate ./internal/simulation/simulate
 	@$(TMP)/simulate $(if $(SEED),-seed $(SEED) $(if $(V),-v),$(if $(FOR),-for $(FOR),-seeds $(or $(SEEDS),100)))
 
+# A mutant that survives is a law that no test watches.
+.PHONY: mutants
+mutants: ## Put known bugs into the service and see the simulator find each: [MUTANT=name] [SEEDS=n]
+	@go run ./internal/simulation/mutants $(if $(MUTANT),-only $(MUTANT)) $(if $(SEEDS),-seeds $(SEEDS))
+
 # Without root the faults of disks are left out, and it says so.
 .PHONY: chaos
 chaos: ## Break real processes under load: DURATION=60s SEED=n [FAULTS=a,b] [JSON=file]
