@@ -34,23 +34,12 @@ var mutants = []mutant{
 		edits: []edit{{"raftlog/ready.go", "		w.HardState = &hs\n", ""}},
 	},
 	{
-		name: "campaign-before-own-term-is-stored", about: "a candidate asks for votes before its own term is stored",
-		edits: []edit{{"raftlog/ready.go", "		case m.GetType() == pb.MsgVote:\n			votes = append(votes, m)\n", ""}},
-	},
-	{
 		name: "drop-storage-response", about: "raft does not hear that its own write is stored",
 		edits: []edit{{"raftlog/group.go", "		if m.GetTo() == g.cfg.Member {\n			g.must(\"step\", g.step(m))", "		if m.GetTo() == g.cfg.Member {\n			continue"}},
 	},
 	{
 		name: "no-report-of-a-lost-snapshot", about: "an offer of a checkpoint that came to nothing is never given up",
 		edits: []edit{{"raftlog/transfer.go", "			dead = append(dead, to)\n", ""}},
-	},
-	{
-		name: "commit-not-clamped-on-load", about: "a restart trusts a commit index that is older than its checkpoint",
-		edits: []edit{
-			{"raftlog/config.go", "	hard.Commit = max(hard.Commit, cp.Index)\n", ""},
-			{"raftlog/memstore/memstore.go", "	l.HardState.Commit = max(l.HardState.Commit, l.Newest().Index)\n", ""},
-		},
 	},
 	{
 		name: "ignore-the-fence", about: "a leader decides before its own term's empty entry is applied, and the fence does not stop what it decided",
@@ -67,10 +56,6 @@ var mutants = []mutant{
 	{
 		name: "keep-what-was-dropped", about: "a leader keeps its pending model after raft dropped a proposal",
 		edits: []edit{{"replica/lead.go", "	l.gathered = nil\n	l.state = r.state\n", "	l.gathered = nil\n	if true {\n		return\n	}\n"}},
-	},
-	{
-		name: "pending-model-without-term", about: "the pending model survives when leadership is lost and won again",
-		edits: []edit{{"replica/replica.go", "r.lead != nil && (now.Role != raftlog.Leader || now.Term != r.lead.term)", "r.lead != nil && now.Role != raftlog.Leader"}},
 	},
 	{
 		name: "answer-before-commit", about: "a change is answered when it is proposed",
@@ -133,8 +118,12 @@ var mutants = []mutant{
 		edits: []edit{{"leases/table.go", "	l.deadline = t.clock + t.options.Lease\n	l.queued = l.deadline\n", "	l.deadline = t.clock\n	l.queued = l.deadline\n"}},
 	},
 	{
-		name: "count-own-pause-against-nodes", about: "a leader that was paused counts its own silence as the nodes'",
-		edits: []edit{{"leases/table.go", "		t.clock += min(gap, t.options.MaxStep)\n", "		t.clock += gap\n"}},
+		name: "grant-while-expiring", about: "a beat is granted that came too late to stop the node's expiry",
+		edits: []edit{{"leases/table.go", "		v.Outcome = Expiring\n", "		v.Outcome = Granted\n"}},
+	},
+	{
+		name: "count-a-lease-from-its-answer", about: "a node counts its lease from the answer instead of from its beat",
+		edits: []edit{{"client/session/answers.go", "	if until := f.sent + m.lease*leaseUsed/leaseParts; until > m.now {", "	if until := m.now + m.lease; until > m.now {"}},
 	},
 	{
 		name: "cut-past-the-checkpoint", about: "the log is cut up to what is applied instead of up to the checkpoint",
