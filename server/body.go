@@ -2,6 +2,7 @@ package server
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -59,7 +60,7 @@ func (b *boundedBody) Read(to []byte) (n int, err error) {
 		return n, err
 	}
 	whole, broken := b.frames.pass(to[:n])
-	if broken == nil && err == io.EOF && !b.frames.between() {
+	if broken == nil && errors.Is(err, io.EOF) && !b.frames.between() {
 		broken = encode(badBytes("the request ends inside a message"))
 	}
 	if broken != nil {

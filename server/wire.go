@@ -169,7 +169,7 @@ func (b *boundedGzip) Read(to []byte) (int, error) {
 		return 0, encode(badBytes("the request cannot be decompressed: %v", b.reset))
 	}
 	n, err := readBounded(&b.Reader, to, &b.left, "the decompressed message")
-	if _, own := errors.AsType[*connect.Error](err); err != nil && err != io.EOF && !own {
+	if _, own := errors.AsType[*connect.Error](err); err != nil && !errors.Is(err, io.EOF) && !own {
 		err = encode(badBytes("the request cannot be decompressed: %v", err))
 	}
 	return n, err

@@ -16,7 +16,6 @@ import (
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heliosdb/metadata/server"
 )
@@ -201,7 +200,7 @@ func endOfGRPC(trailer http.Header) (end ending, err error) {
 		return end, fmt.Errorf("the status is %v, its details say %v", end.code, codes.Code(status.GetCode()))
 	}
 	for _, d := range status.GetDetails() {
-		end.note(d.GetTypeUrl(), (*anypb.Any)(d).GetValue())
+		end.note(d.GetTypeUrl(), d.GetValue())
 	}
 	return end, nil
 }
