@@ -23,6 +23,7 @@ const (
 	faultCheckpoint = "checkpoint damaged"
 	faultOldCopy    = "old copy of a directory put back"
 	faultInRebuild  = "crash inside a rebuild"
+	faultInElection = "loss inside an election"
 )
 
 // lossKinds are faults after which a member must not go on as if nothing had happened.
@@ -36,6 +37,7 @@ var lossKinds = []faultKind{
 	{faultCheckpoint, 20 * time.Second, func(w *world) bool { return w.lose(damageCheckpoint) }},
 	{faultOldCopy, 8 * time.Second, (*world).putOldCopyBack},
 	{faultInRebuild, time.Second, (*world).crashInRebuild},
+	{faultInElection, 2 * time.Second, (*world).loseInElection},
 }
 
 // harms are the members that have lost something and are not known to have it again.
@@ -104,6 +106,10 @@ func (w *world) lose(take func(*member, *harm) bool) bool {
 	if m == nil || w.chance(0.3) {
 		m = w.members[w.rng.IntN(len(w.members))]
 	}
+	return w.loseOf(m, take)
+}
+
+func (w *world) loseOf(m *member, take func(*member, *harm) bool) bool {
 	switch {
 	case w.harmable(m):
 	case m.ward != nil:
@@ -311,6 +317,27 @@ func (w *world) rebuildGoesOn(m *member, from uint64) {
 		w.fault(faultInRebuild)
 		harmed.crash()
 		w.after(within(w.rng, 50*time.Millisecond, 3*time.Second), harmed.start)
+	})
+}
+
+// loseInElection waits for the next candidate.
+func (w *world) loseInElection() bool {
+	w.electionTrap = true
+	return false
+}
+
+// campaigns springs the trap: the candidate has promised a term and a vote, and forgets
+// them, perhaps before anybody has heard of it.
+func (w *world) campaigns(m *member) {
+	if !w.electionTrap || w.quiet {
+		return
+	}
+	w.electionTrap = false
+	life, take := m.life, pick(w.rng, loseDatabase, loseVote, damageEntry, wipe)
+	w.after(around(w.rng, w.plan.disk.sync+500*time.Microsecond), func() {
+		if !w.quiet && m.life == life && w.loseOf(m, take) {
+			w.fault(faultInElection)
+		}
 	})
 }
 

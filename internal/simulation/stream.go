@@ -182,6 +182,9 @@ func (s *stream[D]) noteSoft(soft raftlog.SoftState) {
 	before := s.soft
 	s.soft = soft
 	s.m.w.judge.role(s.m, s.group, soft)
+	if soft.Role == raftlog.Candidate {
+		s.m.w.campaigns(s.m)
+	}
 	if soft.Role != before.Role || soft.Leader != before.Leader {
 		s.m.log("%s: %s", events.StreamName(s.id), softText(soft))
 	}
