@@ -137,4 +137,36 @@ var mutants = []mutant{
 		name: "short-request-window", about: "request ids are forgotten although the window should reach back further",
 		edits: []edit{{"projections/requests.go", "	for r.order.len() > MaxRequests || r.bytes > MaxRequestBytes {", "	for r.order.len() > 8 || r.bytes > MaxRequestBytes {"}},
 	},
+	{
+		name: "rebuild-to-the-checkpoint", about: "a member in quarantine takes the checkpoint and not the log behind it",
+		edits: []edit{{"raftlog/rebuild.go", "		r.receiver, r.installing = nil, false\n", "		r.receiver, r.installing = nil, false\n		r.offer.Last = d.Index\n"}},
+	},
+	{
+		name: "rebuild-without-a-hard-state", about: "a rebuilt member does not remember the term of the leader that it was rebuilt from",
+		edits: []edit{{"raftlog/rebuild.go", "		w.HardState, w.Sync = &hs, true\n", "		hs.Term, hs.Vote = r.at().Term, 0\n		w.HardState, w.Sync = &hs, true\n"}},
+	},
+	{
+		name: "forget-the-promised-term", about: "a rebuilt member goes back behind the term that its floor has promised",
+		edits: []edit{{"raftlog/rebuild_check.go", "	if r.cfg.Promise.Term > hs.Term {", "	if r.cfg.Promise.Term > hs.Term && r.from == 0 {"}},
+	},
+	{
+		name: "forget-the-promised-vote", about: "a rebuilt member may vote again in the term that its floor has promised",
+		edits: []edit{{"raftlog/rebuild_check.go", "		hs.Term, hs.Vote = r.cfg.Promise.Term, r.cfg.Promise.Vote", "		hs.Term, hs.Vote = r.cfg.Promise.Term, 0"}},
+	},
+	{
+		name: "end-a-rebuild-early", about: "a rebuild is taken for done after the first entries",
+		edits: []edit{{"raftlog/rebuild.go", "	case r.phase == rebuildFinishing && r.write == nil:", "	case r.phase >= rebuildFetching && r.write == nil:"}},
+	},
+	{
+		name: "obey-a-commit-beyond-the-log", about: "a member does not notice that its leader counts on entries that it lacks",
+		edits: []edit{{"raftlog/check.go", "		if m.GetTerm() >= c.env.Term && m.GetCommit() > last {", "		if m.GetTerm() >= c.env.Term && m.GetCommit() > last && last == 0 {"}},
+	},
+	{
+		name: "blank-member-bootstraps", about: "a member that lost its directory begins anew beside those that have lived",
+		edits: []edit{{"raftlog/genesis.go", "	case begun && me == StateBlank:\n		return Quarantine, nil", "	case begun && me == StateBlank:\n		return WriteGenesis, nil"}},
+	},
+	{
+		name: "offer-without-read-index", about: "a leader vouches for its leadership, to a member in quarantine and to nodes, without asking anybody",
+		edits: []edit{{"replica/reads.go", "	r.reads.waiting = append(r.reads.waiting, late)\n}", "	if q.Leading {\n		r.reads.confirmed = append(r.reads.confirmed, late)\n		return\n	}\n	r.reads.waiting = append(r.reads.waiting, late)\n}"}},
+	},
 }
