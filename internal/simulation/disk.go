@@ -3,6 +3,7 @@ package simulation
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/heliosdb/metadata/raftlog"
@@ -187,7 +188,7 @@ func (d *disk) crash(keep int) {
 
 // drain stores what is left.
 func (d *disk) drain() error {
-	left := append(d.writing, d.pending...)
+	left := slices.Concat(d.writing, d.pending)
 	d.writing, d.pending = nil, nil
 	d.begun++
 	if len(left) == 0 {

@@ -2,8 +2,6 @@ package simulation
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -24,6 +22,3 @@ func (v *Violation) Error() string {
 type counts map[string]uint64
 
 func (c counts) add(name string, n uint64) { c[name] += n }
-
-// names returns the counted things in order.
-func (c counts) names() []string { return slices.Sorted(maps.Keys(c)) }

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -201,13 +202,8 @@ func (s *subscriber) release() {
 	if s.m.life != s.life || s.m.run == nil {
 		return
 	}
-	served := s.m.run.served
-	for i, other := range served {
-		if other == s {
-			s.m.run.served = append(served[:i:i], served[i+1:]...)
-			return
-		}
-	}
+	// A copy: whoever goes through them right now may be what ended this one.
+	s.m.run.served = slices.DeleteFunc(slices.Clone(s.m.run.served), func(other *subscriber) bool { return other == s })
 }
 
 // snapshots gives the feed the published models in chunks.
