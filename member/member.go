@@ -264,7 +264,7 @@ func (m *Member) fail(err error) {
 func (m *Member) runStreams() error {
 	r, err := m.newRunning()
 	if err != nil {
-		return err
+		return m.damaged(err)
 	}
 	var streams, storing sync.WaitGroup
 	writerCtx, stopWriter := context.WithCancel(context.Background())

@@ -68,6 +68,15 @@ func (m *Member) notAlone(err error) error {
 	return err
 }
 
+// damaged turns the error of streams that could not be restored into a *condemnedError,
+// if others can bring back what is damaged. What only a newer build can read is not.
+func (m *Member) damaged(err error) error {
+	if _, newer := errors.AsType[*events.UnsupportedError](err); newer || !lost(err) || m.notAlone(err) != nil {
+		return err
+	}
+	return &condemnedError{raftlog.Why(err)}
+}
+
 // wiped says why a blank directory is condemned.
 func wiped(claims map[uint64]raftlog.PeerClaim) string {
 	var lived []string

@@ -137,6 +137,12 @@ func TestAMemberThatLostSomethingComesBack(t *testing.T) {
 				t.Fatal("nothing to spoil")
 			}
 		},
+		"a byte inside its checkpoints": func(t *testing.T, c *cluster) {
+			// Behind the header, in front of the last trailer: only reading it all shows it.
+			if n := c.spoil(3, "data/checkpoints", ".checkpoint", flip(0.7)); n == 0 {
+				t.Fatal("nothing to flip")
+			}
+		},
 		"the manifest": func(t *testing.T, c *cluster) {
 			names, err := c.disks[3].List("data/db")
 			if err != nil {
