@@ -92,9 +92,10 @@ func (s *stream[D]) serveEntries(ctx context.Context, q *metadatav1.RebuildEntri
 }
 
 // givenUp hears that a member will not take the checkpoint that it was offered, or
-// none at all with index 0: raft offers anew at once.
+// none at all with index 0: raft offers anew at once. If too many inputs wait, it is not
+// heard; raft offers anew later.
 func (s *stream[D]) givenUp(to, index uint64) {
-	s.inputs.push(func() {
+	s.call(func() {
 		if p := s.pinned[to]; index != 0 && (p == nil || p.index != index) {
 			return
 		}

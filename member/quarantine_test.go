@@ -15,6 +15,7 @@ import (
 
 	"github.com/heliosdb/metadata/feed"
 	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -403,5 +404,16 @@ func TestARebuiltMemberNamesWhoHasItsHistory(t *testing.T) {
 		if holder := failure.As(err).Metadata["member"]; holder != "1" && holder != "2" {
 			t.Fatalf("no member is named: %v", err)
 		}
+	}
+}
+
+// A member that gives up more often than the stream listens costs no memory.
+func TestGivingUpIsBounded(t *testing.T) {
+	s := &stream[*schema.Model]{inputs: newQueue[func()]()} // nobody listens
+	for range maxInbox + 10 {
+		s.givenUp(2, 0)
+	}
+	if n := len(s.inputs.take(nil)); n > maxInbox {
+		t.Fatalf("%d inputs wait, over maxInbox of %d", n, maxInbox)
 	}
 }
