@@ -48,6 +48,7 @@ type Member struct {
 	background sync.WaitGroup // jobs that outlive the streams
 	waitReason atomic.Pointer[string]
 	illness    atomic.Pointer[illness] // set while in quarantine
+	doubting   atomic.Bool             // it looks into a message which says that it lacks entries
 	running    atomic.Pointer[running] // nil until genesis is settled, and in quarantine
 	changed    *signal                 // fires when illness or running change
 	stopping   atomic.Bool

@@ -33,7 +33,7 @@ func (s *stream[D]) serveOffer(ctx context.Context, from uint64, q *metadatav1.R
 	if !s.onStream(ctx, func() { now = s.replica.Status().SoftState }) {
 		return nil, s.member.notRunning()
 	}
-	answer := &metadatav1.RebuildOfferAnswer{Round: q.GetRound(), Term: now.Term, Leader: now.Leader}
+	answer := &metadatav1.RebuildOfferAnswer{Round: q.GetRound(), Term: now.Term, Leader: now.Leader, Doubting: s.member.doubting.Load()}
 	if now.Role != raftlog.Leader {
 		return proto.Marshal(answer)
 	}

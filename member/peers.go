@@ -159,7 +159,7 @@ func (p peers) PeerDown(id uint64, refused bool) {
 func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 	s.inputs.offer(func() {
 		if err := s.replica.Step(from, msg); err != nil {
-			s.counted(err)
+			s.doubted(err)
 			s.member.log.Warn("message refused", "stream", s.name, "from", from, "type", msg.GetType(), "error", err)
 			return
 		}

@@ -100,15 +100,6 @@ func (m *Member) condemn(r *running, why string) {
 	}
 }
 
-// counted looks at a refused message: a leader that counts on entries which this
-// member does not have proves that it has lost some.
-func (s *stream[D]) counted(err error) {
-	if bad, ok := errors.AsType[*raftlog.BadMessageError](err); ok && bad.Reason == raftlog.BadCommit {
-		s.member.condemn(s.life, fmt.Sprintf("%sin the %s stream, member %d leads and counts on entries that it lacks (%s)",
-			raftlog.OutOfDate, s.name, bad.From, bad.Detail))
-	}
-}
-
 // rebuild brings a condemned directory back from the other members, see
 // raftlog.Rebuild. It returns nil when the streams may start.
 func (m *Member) rebuild(ctx context.Context) error {
@@ -139,6 +130,7 @@ func (m *Member) rebuild(ctx context.Context) error {
 	m.hashes.forget(time.Now())
 	m.state, m.rebuilt = raftlog.StateLived, true
 	m.illness.Store(nil)
+	m.doubting.Store(false)
 	m.changed.fire()
 	m.log.Info("this member is out of quarantine", "after", time.Since(began).Round(time.Millisecond))
 	return m.claim(m.state)

@@ -386,7 +386,9 @@ type RebuildOfferAnswer struct {
 	// The leader that it knows; 0: none.
 	Leader uint64 `protobuf:"varint,4,opt,name=leader,proto3" json:"leader,omitempty"`
 	// Of a leader that was confirmed after the question had come.
-	Offer         *RebuildOffer `protobuf:"bytes,5,opt,name=offer,proto3" json:"offer,omitempty"`
+	Offer *RebuildOffer `protobuf:"bytes,5,opt,name=offer,proto3" json:"offer,omitempty"`
+	// The member has been told that it lacks entries, and is finding out whether it does.
+	Doubting      bool `protobuf:"varint,6,opt,name=doubting,proto3" json:"doubting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +456,13 @@ func (x *RebuildOfferAnswer) GetOffer() *RebuildOffer {
 		return x.Offer
 	}
 	return nil
+}
+
+func (x *RebuildOfferAnswer) GetDoubting() bool {
+	if x != nil {
+		return x.Doubting
+	}
+	return false
 }
 
 // RebuildOffer is what a leader has.
@@ -1039,13 +1048,14 @@ const file_heliosdb_metadata_v1_peer_proto_rawDesc = "" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\"a\n" +
 	"\x13RebuildOfferRequest\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x14\n" +
-	"\x05round\x18\x02 \x01(\x04R\x05round\"\xb2\x01\n" +
+	"\x05round\x18\x02 \x01(\x04R\x05round\"\xce\x01\n" +
 	"\x12RebuildOfferAnswer\x12\x14\n" +
 	"\x05round\x18\x01 \x01(\x04R\x05round\x12 \n" +
 	"\vquarantined\x18\x02 \x01(\bR\vquarantined\x12\x12\n" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\x12\x16\n" +
 	"\x06leader\x18\x04 \x01(\x04R\x06leader\x128\n" +
-	"\x05offer\x18\x05 \x01(\v2\".heliosdb.metadata.v1.RebuildOfferR\x05offer\"\xae\x01\n" +
+	"\x05offer\x18\x05 \x01(\v2\".heliosdb.metadata.v1.RebuildOfferR\x05offer\x12\x1a\n" +
+	"\bdoubting\x18\x06 \x01(\bR\bdoubting\"\xae\x01\n" +
 	"\fRebuildOffer\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x12\n" +
 	"\x04last\x18\x02 \x01(\x04R\x04last\x12\x16\n" +
