@@ -93,8 +93,11 @@ func TestACheckpointThatDoesNotDecodeIsNotTaken(t *testing.T) {
 				if n := r.schema.status.Load().Installs; n != 0 {
 					t.Fatalf("%d installs after %v", n, time.Since(began))
 				}
-			} else if ill := c.up[3].illness.Load(); ill == nil || !strings.Contains(ill.waiting, "does not decode") {
-				t.Fatalf("what it waits for: %+v", ill)
+			} else { // it says so between two tries
+				c.eventually("it says why", func() bool {
+					ill := c.up[3].illness.Load()
+					return ill != nil && strings.Contains(ill.waiting, "does not decode")
+				})
 			}
 			lies.Store(false)
 			write()
