@@ -229,7 +229,7 @@ func (w *world) putOldCopyBack() bool {
 func (w *world) exchange(m *member, was *memstore.Store, tries int) {
 	switch {
 	case w.quiet || tries == 0:
-	case !w.replaceable(m):
+	case !w.replaceable(m) || !w.agrees(m, was):
 		w.after(200*time.Millisecond, func() { w.exchange(m, was, tries-1) })
 	default:
 		w.fault(faultOldCopy)
@@ -239,6 +239,25 @@ func (w *world) exchange(m *member, was *memstore.Store, tries int) {
 		m.log("gets an old copy of its directory")
 		w.after(within(w.rng, 50*time.Millisecond, 2*time.Second), m.start)
 	}
+}
+
+// agrees reports whether a copy holds nothing that was replaced since: a leader knows
+// the log of the member up to a place, not what another log of that length holds, and
+// would have it apply that. Such copies are outside of the promise.
+func (w *world) agrees(m *member, was *memstore.Store) bool {
+	for _, g := range groups() {
+		l, err := was.Load(g)
+		if err != nil {
+			return false
+		}
+		now := w.judge.disk(m, g)
+		for _, e := range l.Entries {
+			if term, ok := now.term(e.GetIndex()); e.GetIndex() > now.start && (!ok || term != e.GetTerm()) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // replaceable reports whether nobody depends on what a member has stored and voted: a

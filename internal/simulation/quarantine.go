@@ -53,14 +53,14 @@ func (m *member) condemn(why string) {
 func (m *member) outOfDate(why string) {
 	m.w.counts.add("found out of date", 1)
 	m.leave()()
-	if h := m.w.harms[m.id]; h != nil {
-		h.copied, h.known = false, false // from now on it knows
-	}
 	if err := m.disk.drain(); err != nil {
 		m.fail(err)
 		return
 	}
 	m.condemn(why)
+	if h := m.w.harms[m.id]; h != nil && m.store.Condemned() != "" {
+		h.copied, h.known = false, false // from now on it knows
+	}
 }
 
 // storageFailed ends the process if the disk has failed. Everything else is a bug.
