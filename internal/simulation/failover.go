@@ -40,10 +40,26 @@ func (m *member) peerDown(id uint64) {
 	})
 }
 
+// dial begins a process's connections: what an earlier one knew of them is gone with
+// it. Those that cannot be made are noticed after a while.
+func (m *member) dial() {
+	clear(m.linkDown)
+	for _, other := range m.w.members {
+		if other == m {
+			continue
+		}
+		m.later(within(m.w.rng, 0, 100*time.Millisecond), func() {
+			if !other.alive || m.w.net.isCut(end(m.id), end(other.id)) {
+				m.linkDown[other.id] = true
+				m.linkBroke(other.id)
+			}
+		})
+	}
+}
+
 // peerUp comes when another member listens again.
 func (m *member) peerUp(id uint64) {
 	if m.id == id || !m.alive {
-		m.linkDown[id] = false
 		return
 	}
 	m.later(within(m.w.rng, 0, 50*time.Millisecond), func() {

@@ -173,6 +173,7 @@ func (m *member) start() {
 	m.life++
 	m.alive, m.paused, m.run, m.ward, m.listens = true, false, nil, nil, false
 	m.w.counts.add("starts", 1)
+	m.dial()
 	m.awaitGenesis()
 }
 
