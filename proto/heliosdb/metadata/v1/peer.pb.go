@@ -752,7 +752,11 @@ type CheckpointHash struct {
 	// Versions of all that the bytes depend on: only equal ones can be compared.
 	Format string `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
 	// SHA-256 of the file.
-	Hash          []byte `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`
+	Hash []byte `protobuf:"bytes,5,opt,name=hash,proto3" json:"hash,omitempty"`
+	// The build that wrote it: builds that differ may have a bug each of their own.
+	Build string `protobuf:"bytes,6,opt,name=build,proto3" json:"build,omitempty"`
+	// It is from the life before a quarantine: it shows what happened, and is no vote.
+	Past          bool `protobuf:"varint,7,opt,name=past,proto3" json:"past,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -820,6 +824,20 @@ func (x *CheckpointHash) GetHash() []byte {
 		return x.Hash
 	}
 	return nil
+}
+
+func (x *CheckpointHash) GetBuild() string {
+	if x != nil {
+		return x.Build
+	}
+	return ""
+}
+
+func (x *CheckpointHash) GetPast() bool {
+	if x != nil {
+		return x.Past
+	}
+	return false
 }
 
 // HistoryProbe asks a member whether its history holds a revision.
@@ -1079,13 +1097,15 @@ const file_heliosdb_metadata_v1_peer_proto_rawDesc = "" +
 	"\x14RebuildEntriesAnswer\x12\x18\n" +
 	"\aentries\x18\x01 \x03(\fR\aentries\"Z\n" +
 	"\x10CheckpointHashes\x12F\n" +
-	"\vcheckpoints\x18\x01 \x03(\v2$.heliosdb.metadata.v1.CheckpointHashR\vcheckpoints\"\xa4\x01\n" +
+	"\vcheckpoints\x18\x01 \x03(\v2$.heliosdb.metadata.v1.CheckpointHashR\vcheckpoints\"\xce\x01\n" +
 	"\x0eCheckpointHash\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x16\n" +
 	"\x06format\x18\x04 \x01(\tR\x06format\x12\x12\n" +
-	"\x04hash\x18\x05 \x01(\fR\x04hash\"`\n" +
+	"\x04hash\x18\x05 \x01(\fR\x04hash\x12\x14\n" +
+	"\x05build\x18\x06 \x01(\tR\x05build\x12\x12\n" +
+	"\x04past\x18\a \x01(\bR\x04past\"`\n" +
 	"\fHistoryProbe\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\"\xdf\x02\n" +
