@@ -6,6 +6,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/internal/hashwatch"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/transport"
@@ -22,13 +23,20 @@ func hears(t *testing.T, m *Member, method uint8, payload []byte) {
 		if proto.Unmarshal(payload, &theirs) != nil {
 			return
 		}
-		found := compareHashes(map[uint64]*metadatav1.CheckpointHashes{1: m.hashes.message(), 2: &theirs}, 3)
-		for _, d := range found {
+		watch := hashwatch.New(hashwatch.Options{Member: 1, Members: []uint64{1, 2, 3}, Build: "test"})
+		for _, c := range m.hashes.Report().GetCheckpoints() {
+			watch.Wrote(proto.CloneOf(c))
+		}
+		watch.Tick()
+		if out, err := watch.Reported(2, &theirs); err == nil && out.Condemned != "" {
+			t.Fatalf("one of three condemns another: %s", out.Condemned)
+		}
+		for _, d := range watch.Found() {
 			if d.GetMemberId() != 0 {
 				t.Fatalf("one of three says that member %d differs from a majority", d.GetMemberId())
 			}
 		}
-		divergenceAlarms([]*metadatav1.MemberStatus{{Divergences: found}})
+		divergenceAlarms([]*metadatav1.MemberStatus{{Divergences: watch.Found()}})
 	case methodStatus:
 		var theirs metadatav1.MemberStatus
 		if proto.Unmarshal(payload, &theirs) != nil {

@@ -78,7 +78,7 @@ func (c *cluster) open(id uint64) (*Member, error) {
 	}
 	config := Config{
 		ID: id, ClusterName: c.name, Peers: c.peers, Store: store, RaftListener: listener,
-		Advertise: fmt.Sprintf("127.0.0.1:%d", 9000+id), Tick: 10 * time.Millisecond, Logger: testLogger(),
+		Advertise: fmt.Sprintf("127.0.0.1:%d", 9000+id), Tick: 10 * time.Millisecond, Logger: testLogger(), Build: "test",
 	}
 	if c.change != nil {
 		c.change(&config)

@@ -71,7 +71,11 @@ type Config struct {
 	// subscribers. 0: the feed's default.
 	LogBytes int
 
-	Version  string // of the build
+	Version string // of the build, for people
+	// Build identifies the program: two that may behave differently have different ones.
+	// Members with another checkpoint than the rest's are stopped only among equal builds;
+	// empty (not known): never.
+	Build    string
 	Observer vitals.Observer
 	Logger   *slog.Logger
 	// Now is the wall clock that stamps changes; nil: time.Now.

@@ -292,38 +292,53 @@ func TestWithoutAMajorityADifferenceStopsNobody(t *testing.T) {
 	c.mustCreate(2, "after")
 }
 
-func TestCompareHashes(t *testing.T) {
-	hash := func(revision uint64, format, h string) *metadatav1.CheckpointHash {
-		return &metadatav1.CheckpointHash{Stream: schemaStream, Revision: revision, Index: revision + 1, Format: format, Hash: []byte(h)}
+// Members that differ by another build are not stopped: an upgrade with a bug would stop one
+// after the other.
+func TestAnotherBuildStopsNobody(t *testing.T) {
+	stores, change := sickly(func(c *Config) {
+		smallCheckpoints(c)
+		if c.ID == 2 {
+			c.Build = "newer"
+		}
+	})
+	c := newCluster(t, 3, change)
+	c.start(1, 2, 3)
+	c.leader(schemaStream)
+	stores[2].rot.Store(3)
+	for i := range 50 {
+		c.mustCreate(uint64(i%2*2+1), fmt.Sprintf("t%d", i))
 	}
-	of := func(hs ...*metadatav1.CheckpointHash) *metadatav1.CheckpointHashes {
-		return &metadatav1.CheckpointHashes{Checkpoints: hs}
-	}
-	type all map[uint64]*metadatav1.CheckpointHashes
-	for _, test := range []struct {
-		name string
-		of   all
-		n    int
-		want []uint64 // members named; 0: nobody has a majority
-	}{
-		{"equal", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "x"))}, 3, nil},
-		{"one of three", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y")), 3: of(hash(5, "a", "x"))}, 3, []uint64{2}},
-		{"two, the third is silent", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y"))}, 3, []uint64{0}},
-		{"three ways", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y")), 3: of(hash(5, "a", "z"))}, 3, []uint64{0}},
-		{"two of five", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y")), 3: of(hash(5, "a", "x")), 4: of(hash(5, "a", "z")), 5: of(hash(5, "a", "x"))}, 5, []uint64{2, 4}},
-		{"a majority of those that answer only", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y")), 3: of(hash(5, "a", "x"))}, 5, []uint64{0}},
-		{"another format", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "b", "y")), 3: of(hash(5, "a", "x"))}, 3, nil},
-		{"another revision", all{1: of(hash(5, "a", "x")), 2: of(hash(6, "a", "y")), 3: of(hash(5, "a", "x"))}, 3, nil},
-		{"the same one twice", all{1: of(hash(5, "a", "x")), 2: of(hash(5, "a", "y"), hash(5, "a", "y"))}, 3, []uint64{0}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var got []uint64
-			for _, d := range compareHashes(test.of, test.n) {
-				got = append(got, d.GetMemberId())
-			}
-			if !slices.Equal(got, test.want) {
-				t.Fatalf("got %v, want %v", got, test.want)
-			}
+	for id, m := range c.up {
+		c.eventually(fmt.Sprintf("member %d raises an alarm", id), func() bool {
+			status, err := m.Status(t.Context())
+			return err == nil && slices.ContainsFunc(status.GetAlarms(), func(a *metadatav1.Alarm) bool {
+				return a.GetMemberId() == 0 && strings.Contains(a.GetMessage(), `by build "newer"`)
+			})
 		})
+	}
+	c.mustCreate(2, "after")
+	for id := range c.up {
+		if c.rebuilt(id) || c.up[id].illness.Load() != nil {
+			t.Errorf("member %d was stopped", id)
+		}
+	}
+}
+
+// However much a member reports, an alarm comes once for each member and stream.
+func TestDivergenceAlarmsAreBounded(t *testing.T) {
+	members := []*metadatav1.MemberStatus{{MemberId: 1}, {MemberId: 2}, {MemberId: 3}}
+	for i := range 1000 {
+		members[1].Divergences = append(members[1].Divergences, &metadatav1.Divergence{
+			Stream: metadatav1.Stream(i % 5), Revision: uint64(i), MemberId: uint64(i / 5 % 7), Description: strings.Repeat("x", 10_000),
+		})
+	}
+	alarms := divergenceAlarms(members)
+	if len(alarms) != 2*4 {
+		t.Fatalf("%d alarms", len(alarms))
+	}
+	for _, a := range alarms {
+		if len(a.GetMessage()) > 2*maxAlarmText {
+			t.Errorf("a message of %d bytes", len(a.GetMessage()))
+		}
 	}
 }

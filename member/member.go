@@ -15,6 +15,7 @@ import (
 	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/internal/hashwatch"
 	"github.com/heliosdb/metadata/internal/vitals"
 	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/projections"
@@ -35,7 +36,7 @@ type Member struct {
 	store     raftlog.Storage
 	transport *transport.Transport
 	flaps     flaps
-	hashes    hashBook // of own checkpoints, and what others' say of them
+	hashes    *hashwatch.Watch
 
 	// Owned by New and then by Run's goroutine.
 	state  raftlog.State                       // of the storage
@@ -110,6 +111,7 @@ func New(c Config) (*Member, error) {
 	if err := m.identify(); err != nil {
 		return nil, err
 	}
+	m.hashes = hashwatch.New(hashwatch.Options{Member: c.ID, Members: m.initial(), Build: c.Build})
 	t, err := transport.New(transport.Config{
 		Member: c.ID, ClusterName: c.ClusterName, Peers: m.peerAddresses(), Listener: c.RaftListener,
 		Dial: c.Dial, TLS: c.TLS, Handler: peers{m}, Logger: m.log,
@@ -169,7 +171,7 @@ func (m *Member) loadLogs() error {
 			}
 			m.state = raftlog.StateQuarantined
 			clear(m.loaded)
-			return m.store.Condemn(raftlog.Why(err))
+			return m.store.Condemn(raftlog.Why(err), raftlog.VotesKnown)
 		}
 		if err != nil {
 			return err
@@ -217,7 +219,7 @@ func (m *Member) live(ctx context.Context) error {
 		if !ok {
 			return err
 		}
-		if err := m.store.Condemn(condemned.why); err != nil {
+		if err := m.store.Condemn(condemned.why, condemned.votes); err != nil {
 			return fmt.Errorf("putting the directory into quarantine: %w", err)
 		}
 		m.state = raftlog.StateQuarantined

@@ -86,7 +86,7 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 			return nil, nil
 		})
 	case methodHashes:
-		return proto.Marshal(p.m.hashes.messageForOthers(time.Now()))
+		return proto.Marshal(p.m.hashes.Report())
 	case methodStatus:
 		return proto.Marshal(p.m.ownStatus(r))
 	case methodHistory:

@@ -118,7 +118,7 @@ func (s *stream[D]) writeCheckpoint(job *replica.CheckpointJob[D]) {
 		d, err := replica.WriteCheckpoint(s.life.ctx, s.member.store, job)
 		took := time.Since(start)
 		if err == nil {
-			s.member.hashes.wrote(s.id, d, job.State.Head.FeatureLevel)
+			s.member.wroteCheckpoint(s.life, HashOf(s.id, d, job.State.Head.FeatureLevel))
 			s.checkpointTook.Store(int64(took))
 			s.member.config.Observer.Checkpoint(s.id, took, d.Bytes)
 		}

@@ -129,7 +129,7 @@ func (p *process) build() (err error) {
 		ID: f.nodeID, ClusterName: f.clusterName, Peers: p.peers, Store: p.store, RaftListener: p.raft,
 		Advertise: f.advertised(p.api.Addr()), TLS: p.raftTLS, Tick: f.tick,
 		Leases:              f.leases(),
-		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries, Version: buildVersion(), Observer: metrics, Logger: p.log,
+		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries, Version: buildVersion(), Build: buildID(), Observer: metrics, Logger: p.log,
 	})
 	if err != nil {
 		return err

@@ -69,6 +69,7 @@ var core = []coreArea{
 	{dir: "leases", deep: true},
 	{dir: "client/follow", deep: true},
 	{dir: "client/session", deep: true},
+	{dir: "internal/hashwatch", deep: true},
 	{dir: "replica", driverPrefix: "driver"},
 	{dir: "raftlog", driverPrefix: "driver"},
 }
