@@ -2,12 +2,16 @@ package pebblestore_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/pebblestore"
 	"github.com/heliosdb/metadata/raftlog/storagetest"
 )
 
@@ -63,7 +67,45 @@ func flipInFile(t *testing.T, fs vfs.FS, sub, suffix string, at float64) {
 	writeFile(t, fs, path, b)
 }
 
-// TestLogCutShort cuts the end off the write-ahead log, which Pebble cannot see.
+// contents returns the bytes of each file of the store, by path.
+func contents(t *testing.T, fs vfs.FS, path string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	names, err := fs.List(path)
+	storagetest.Must(t, err)
+	for _, name := range names {
+		at := fs.PathJoin(path, name)
+		info, err := fs.Stat(at)
+		storagetest.Must(t, err)
+		if info.IsDir() {
+			maps.Copy(found, contents(t, fs, at))
+		} else if name != "LOCK" {
+			found[at] = string(readFile(t, fs, at))
+		}
+	}
+	return found
+}
+
+// differences names the files that are not as they were.
+func differences(before, after map[string]string) (names []string) {
+	for name, was := range before {
+		if is, there := after[name]; !there {
+			names = append(names, name+" is gone")
+		} else if is != was {
+			names = append(names, fmt.Sprintf("%s of %d bytes has %d, other ones", name, len(was), len(is)))
+		}
+	}
+	for name := range after {
+		if _, there := before[name]; !there {
+			names = append(names, name+" is new")
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// TestLogCutShort cuts the end off the write-ahead log, which Pebble cannot see. The
+// directory is refused, as often as one tries, and no file of it changes.
 func TestLogCutShort(t *testing.T) {
 	d := newDisk(t)
 	s := storagetest.Fresh(t, d)
@@ -77,23 +119,27 @@ func TestLogCutShort(t *testing.T) {
 	for _, part := range []float64{0.3, 0.6, 0.9} {
 		writeFile(t, d.fs, path, whole[:int(part*float64(len(whole)))])
 		cut := &disk{fs: d.fs.CrashClone(vfs.CrashCloneCfg{}), ticks: d.ticks}
-		for _, start := range []string{"first", "after a clean stop"} {
-			if err := cut.try(); err != nil {
-				t.Fatalf("%s start with a log cut to %.1f: %v", start, part, err)
-			}
-			_, err := cut.store.Load(storagetest.A)
+		before := contents(t, cut.fs, dir)
+		for _, start := range []string{"first", "second"} {
+			err := cut.try()
 			var short *raftlog.ShortError
 			if !errors.As(err, &short) || short.What != "last index" || short.Floor != 101 || short.Have >= 101 {
 				t.Fatalf("%s start with a log cut to %.1f: %v", start, part, err)
 			}
-			if err := cut.store.Write([]*raftlog.Write{storagetest.Append(storagetest.A, short.Have+1, 1)}); !errors.As(err, &short) {
-				t.Fatalf("write to a short log: %v", err)
+			if changed := differences(before, contents(t, cut.fs, dir)); changed != nil {
+				t.Fatalf("%s start with a log cut to %.1f has changed files: %v", start, part, changed)
 			}
-			if start == "first" { // the other group is whole
-				storagetest.Must(t, cut.store.Write([]*raftlog.Write{storagetest.Append(storagetest.B, 2, 1)}))
-				cut.tick()
-			}
-			cut.close()
+		}
+		opts := cut.options()
+		opts.Quarantine = true
+		s, err := pebblestore.Open(dir, opts)
+		storagetest.Must(t, err)
+		if why := s.Condemned(); !strings.Contains(why, "last index") {
+			t.Fatalf("with others to be rebuilt from, it is condemned because %q", why)
+		}
+		storagetest.Must(t, s.Close())
+		if changed := differences(before, contents(t, cut.fs, dir)); !slices.Equal(changed, []string{"/data/QUARANTINE is new"}) {
+			t.Fatalf("quarantine has changed files: %v", changed)
 		}
 	}
 }

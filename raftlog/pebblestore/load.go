@@ -122,6 +122,15 @@ func (s *Store) Load(g raftlog.GroupID) (*raftlog.Loaded, error) {
 	if st.short != nil {
 		return nil, st.short
 	}
+	if l := st.loaded; l != nil {
+		st.loaded = nil
+		return l, nil
+	}
+	return s.loadLog(g, st)
+}
+
+// loadLog reads and verifies a log and what a restart begins from.
+func (s *Store) loadLog(g raftlog.GroupID, st *groupState) (_ *raftlog.Loaded, err error) {
 	l := &raftlog.Loaded{Group: g, HardState: st.hard, Start: st.start}
 	err = s.scan(g, kindEntry, 0, func(index uint64, content []byte) (bool, error) {
 		if want := l.LastIndex() + 1; index != want {

@@ -83,8 +83,11 @@ var _ raftlog.Storage = (*Store)(nil)
 
 // Open opens a directory, which it creates if there is none. It returns a
 // *raftlog.InUseError when another process has it open, a *raftlog.FormatError when a
-// newer build wrote it, and a *raftlog.DamageError when it cannot be trusted. With
-// Options.Quarantine damage condemns it instead; one that is condemned is opened so.
+// newer build wrote it, a *raftlog.DamageError when it cannot be trusted and a
+// *raftlog.ShortError when it holds less than was promised: then no file of it was
+// changed. With Options.Quarantine damage and loss condemn it instead; one that is
+// condemned is opened so. Any other error says nothing about the contents: the disk
+// cannot be read, is full, belongs to somebody else.
 func Open(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
 	s := &Store{opts: opts, ballast: ballast{fs: opts.FS}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{})}
@@ -123,21 +126,24 @@ func (s *Store) open() error {
 	if err := s.takeLock(); err != nil {
 		return err
 	}
-	s.openReserve()
 	var err error
 	if s.mark, err = s.readMark(); err != nil {
 		return err
 	}
 	if s.mark != nil {
 		s.identity = s.mark.identity
+		s.openReserve()
 		return s.openFloor()
 	}
 	err = s.openSound()
-	if _, damaged := errors.AsType[*raftlog.DamageError](err); !damaged || !s.opts.Quarantine {
+	_, damaged := errors.AsType[*raftlog.DamageError](err)
+	_, short := errors.AsType[*raftlog.ShortError](err)
+	if !damaged && !short || !s.opts.Quarantine {
 		return err
 	}
 	s.opts.Logger.Error("the directory is damaged and goes into quarantine", "directory", s.dir, "error", err)
 	_ = s.releaseDB() // it is damaged
+	s.openReserve()
 	s.groups = map[raftlog.GroupID]*groupState{}
 	if err := s.writeMark(&mark{why: raftlog.Why(err), identity: s.identity}); err != nil {
 		return err
@@ -145,12 +151,19 @@ func (s *Store) open() error {
 	return s.openFloor()
 }
 
-// openSound opens a directory that is not condemned.
+// openSound opens a directory that is not condemned. It changes nothing before all that is
+// needed was read and found sound: opening a database to write to it flushes what lies
+// before a damaged place of its log and deletes what lies behind.
 func (s *Store) openSound() error {
 	floor, err := readFloor(s.fs, s.floorPath())
 	if err != nil {
+		return s.readError(err)
+	}
+	seen, err := s.look(floor)
+	if err != nil {
 		return err
 	}
+	s.openReserve()
 	if err := s.openDirs(floor.lived()); err != nil {
 		return err
 	}
@@ -161,6 +174,9 @@ func (s *Store) openSound() error {
 		return err
 	}
 	if err := s.loadGroups(); err != nil {
+		return err
+	}
+	if err := s.adopt(seen); err != nil {
 		return err
 	}
 	return s.removeOrphans()
@@ -277,8 +293,8 @@ func (s *Store) loadIdentity() error {
 	return s.damage("it was being rebuilt, but the file %s is gone", markName)
 }
 
-// matchFloor compares what kind of directory the floor and the store say this is.
-func (s *Store) matchFloor(f *floor) error {
+// checkFloor compares what kind of directory the floor and the store say this is.
+func (s *Store) checkFloor(f *floor) error {
 	switch {
 	case s.identity == nil && f.lived():
 		return s.damage("it is blank, but the floor file is not")
@@ -287,6 +303,14 @@ func (s *Store) matchFloor(f *floor) error {
 		return s.expectNoFiles()
 	case f == nil:
 		return &raftlog.DamageError{Path: s.floorPath(), Detail: "it is missing"}
+	}
+	return nil
+}
+
+// matchFloor takes over a floor that matches, to write to it.
+func (s *Store) matchFloor(f *floor) error {
+	if err := s.checkFloor(f); err != nil || s.identity == nil {
+		return err
 	}
 	s.floor = f
 	if err := f.open(s.fs); err != nil || !f.torn {

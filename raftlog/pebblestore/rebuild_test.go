@@ -62,7 +62,9 @@ func (r *recorder) MaybeError(op errorfs.Op) error {
 func (r *recorder) enter(p phase) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.phase = p
+	if r.phase = p; p == condemning {
+		r.left = nil // what the open has left to be done in the background comes later
+	}
 }
 
 // TestCrashDuringRebuild cuts the power before each operation on the disk between
@@ -77,7 +79,6 @@ func TestCrashDuringRebuild(t *testing.T) {
 	opts.FS = errorfs.Wrap(d.fs, rec)
 	s, err := pebblestore.Open(dir, opts)
 	storagetest.Must(t, err)
-	rec.left = nil
 	rec.enter(condemning)
 	storagetest.Must(t, s.Condemn("damaged"))
 	rec.enter(condemned)

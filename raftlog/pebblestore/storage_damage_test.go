@@ -187,8 +187,12 @@ func read(t *testing.T, path, what string, want map[raftlog.GroupID]*acknowledge
 	opts := pebblestore.Options{
 		FS: lazyFS{vfs.Default}, FloorTicks: make(chan time.Time), ReserveBytes: 1, Fatal: func(err error) { panic(ended{err}) },
 	}
+	before := contents(t, vfs.Default, path)
 	s, err := pebblestore.Open(path, opts)
 	if err != nil {
+		if changed := differences(before, contents(t, vfs.Default, path)); changed != nil {
+			t.Errorf("%s: refused with %v, but it has changed files: %v", what, err, changed)
+		}
 		opts.Quarantine = true
 		if s, err := pebblestore.Open(path, opts); err != nil {
 			t.Errorf("%s: not even in quarantine: %v", what, err)

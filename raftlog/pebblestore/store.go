@@ -20,7 +20,8 @@ type groupState struct {
 	checkpoints []raftlog.Descriptor // current ones, newest last
 	replaced    uint64               // index of the last one that became current in this life: files below it are
 	durable     raftlog.Promise      // under writing
-	short       error                // below the floor: nothing is written to it, its floor stays
+	short       error                // below the floor: only in a store that is read only, Open refuses it
+	loaded      *raftlog.Loaded      // under writing: the log as Open has read it, until somebody takes it or it is written to
 }
 
 var genesisPromise = raftlog.Promise{Last: raftlog.GenesisIndex, Term: raftlog.GenesisTerm}
@@ -166,9 +167,7 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 // synced notes that everything written so far is durable.
 func (s *Store) synced() {
 	for _, st := range s.groups {
-		if st.short == nil {
-			st.durable = raftlog.Promise{Last: st.last, Term: st.hard.Term, Vote: st.hard.Vote}
-		}
+		st.durable = raftlog.Promise{Last: st.last, Term: st.hard.Term, Vote: st.hard.Vote}
 	}
 }
 
@@ -182,10 +181,8 @@ func (s *Store) prepare(b *pebble.Batch, ws []*raftlog.Write) (map[raftlog.Group
 			if err != nil {
 				return nil, err
 			}
-			if now.short != nil {
-				return nil, now.short
-			}
 			c := *now
+			c.loaded = nil
 			st = &c
 			next[w.Group] = st
 		}
