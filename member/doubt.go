@@ -30,8 +30,11 @@ func (s *stream[D]) doubted(err error) {
 			s.member.doubting.Store(false)
 			return
 		}
-		s.member.condemn(s.life, fmt.Sprintf("%sin the %s stream, member %d leads and counts on entries that it lacks (%s)",
-			raftlog.OutOfDate, s.name, bad.From, bad.Detail))
+		// Nothing is damaged, so it may be an old copy of the directory, floor included.
+		s.member.condemnAs(s.life, &condemnedError{
+			why:   fmt.Sprintf("older than its member: in the %s stream, member %d leads and counts on entries that it lacks (%s)", s.name, bad.From, bad.Detail),
+			votes: raftlog.VotesUnknown,
+		})
 	})
 }
 

@@ -40,7 +40,7 @@ func (m *Member) awaitGenesis(ctx context.Context) error {
 			return m.claim(m.state)
 		case raftlog.Quarantine:
 			m.state = raftlog.StateQuarantined
-			if err := m.store.Condemn(wiped(claims)); err != nil {
+			if err := m.store.Condemn(wiped(claims), raftlog.VotesUnknown); err != nil {
 				return fmt.Errorf("putting a blank directory into quarantine: %w", err)
 			}
 			return nil

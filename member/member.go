@@ -171,7 +171,7 @@ func (m *Member) loadLogs() error {
 			}
 			m.state = raftlog.StateQuarantined
 			clear(m.loaded)
-			return m.store.Condemn(raftlog.Why(err))
+			return m.store.Condemn(raftlog.Why(err), raftlog.VotesKnown)
 		}
 		if err != nil {
 			return err
@@ -219,7 +219,7 @@ func (m *Member) live(ctx context.Context) error {
 		if !ok {
 			return err
 		}
-		if err := m.store.Condemn(condemned.why); err != nil {
+		if err := m.store.Condemn(condemned.why, condemned.votes); err != nil {
 			return fmt.Errorf("putting the directory into quarantine: %w", err)
 		}
 		m.state = raftlog.StateQuarantined

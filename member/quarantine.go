@@ -48,7 +48,10 @@ func (i *illness) describe(member uint64) string {
 
 // condemnedError ends the streams of a member that found out that it has lost
 // something others count on.
-type condemnedError struct{ why string }
+type condemnedError struct {
+	why   string
+	votes raftlog.Votes
+}
 
 func (e *condemnedError) Error() string { return "member: condemned: " + e.why }
 
@@ -74,7 +77,7 @@ func (m *Member) damaged(err error) error {
 	if _, newer := errors.AsType[*events.UnsupportedError](err); newer || !lost(err) || m.notAlone(err) != nil {
 		return err
 	}
-	return &condemnedError{raftlog.Why(err)}
+	return &condemnedError{raftlog.Why(err), raftlog.VotesKnown}
 }
 
 // wiped says why a blank directory is condemned.
@@ -88,15 +91,21 @@ func wiped(claims map[uint64]raftlog.PeerClaim) string {
 	return "its directory is blank although the cluster has lived, as member " + strings.Join(lived, " and ") + " can tell"
 }
 
-// condemn stops the streams at once: this member has lost something.
+// condemn stops the streams at once: something is wrong with what this member holds. Its
+// floor knows its votes.
 func (m *Member) condemn(r *running, why string) {
+	m.condemnAs(r, &condemnedError{why, raftlog.VotesKnown})
+}
+
+// condemnAs is condemn by somebody who says what is known of the votes.
+func (m *Member) condemnAs(r *running, c *condemnedError) {
 	if m.notAlone(errStopped) != nil {
-		m.fail(fmt.Errorf("member: %s", why))
+		m.fail(fmt.Errorf("member: %s", c.why))
 		return
 	}
 	if r.ctx.Err() == nil {
-		m.log.Error("this member goes into quarantine", "reason", why)
-		r.cancel(&condemnedError{why})
+		m.log.Error("this member goes into quarantine", "reason", c.why)
+		r.cancel(c)
 	}
 }
 
@@ -160,7 +169,7 @@ func (re *recovery) add(id metadatav1.Stream) error {
 	m, g := re.m, groupOf(id)
 	promise, known := m.store.Promise(g)
 	r, err := raftlog.NewRebuild(raftlog.RebuildConfig{
-		Group: g, Member: m.identity.Member, Voters: m.initial(), Promise: promise, Known: known && raftlog.Trusted(re.why),
+		Group: g, Member: m.identity.Member, Voters: m.initial(), Promise: promise, Known: known,
 		Seed: m.config.Seed + uint64(time.Since(m.made)), MaxEntryBytes: replica.MaxEntryBytes,
 	})
 	if err != nil {

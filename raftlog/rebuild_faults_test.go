@@ -85,7 +85,7 @@ func (w *ward) lose(m *member) {
 		w.must(m.store.Bootstrap(w.identity(m.id), []raftlog.GroupID{testGroup}, w.ids))
 		return
 	}
-	w.must(m.store.Condemn(why))
+	w.must(m.store.Condemn(why, raftlog.VotesKnown))
 	w.gaps[m.id] = true
 	w.admit(m)
 }
@@ -491,7 +491,7 @@ func TestRebuildNotFromADeposedLeader(t *testing.T) {
 		w.crash(third)
 		third.store = memstore.New("new")
 		third.writes, third.commits = nil, nil
-		w.must(third.store.Condemn("wiped"))
+		w.must(third.store.Condemn("wiped", raftlog.VotesUnknown))
 		w.admit(third)
 		for range 60 {
 			w.confirm()

@@ -3,7 +3,6 @@ package raftlog
 import (
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // OfferRequest asks a member for an Offer. Everybody answers with an OfferAnswer.
@@ -79,15 +78,6 @@ type BadAnswerError struct {
 func (e *BadAnswerError) Error() string {
 	return fmt.Sprintf("raftlog: group %d: answer of member %d to this member's quarantine refused: %s", e.Group, e.From, e.Detail)
 }
-
-// OutOfDate begins the reason for which a directory is condemned that lacks what a
-// leader knows this member to have. Nothing of it is damaged, so it may be an old copy, floor
-// included: what the floor knows is not all that was promised.
-const OutOfDate = "older than its member: "
-
-// Trusted reports whether a directory condemned for this reason has a floor that
-// can be trusted.
-func Trusted(why string) bool { return !strings.HasPrefix(why, OutOfDate) }
 
 // Errors of a leader that serves an EntriesRequest.
 var (

@@ -150,6 +150,18 @@ func (l *Loaded) LastTerm() uint64 {
 	return l.Start.Term
 }
 
+// Votes says what is known of the terms and votes of a member whose directory is
+// condemned. Who condemns it says so; Storage keeps it with the reason.
+type Votes uint8
+
+// Values of Votes. In doubt they are unknown: then a rebuild waits for more members.
+const (
+	// VotesUnknown: the member may have voted in terms of which the floor knows nothing.
+	VotesUnknown Votes = iota
+	// VotesKnown: the floor, if it can be read, has every term and vote.
+	VotesKnown
+)
+
 // Promise is what a member has told others about a group: they may count on it.
 type Promise struct {
 	Last uint64 // last index acknowledged as durable; may lag by a floor interval
@@ -241,20 +253,23 @@ type Storage interface {
 	// groups may start; "" when it need not be.
 	Condemned() string
 
-	// Condemn notes durably why the directory must not be used as it is. It works on
-	// a blank one too. The first reason stays. Writes that are under way end first.
-	Condemn(why string) error
+	// Condemn notes durably why the directory must not be used as it is, and what is
+	// known of its votes. Nothing else in it is touched. It works on a blank one too. The
+	// first reason stays; votes once unknown stay so. Writes that are under way end first.
+	Condemn(why string, votes Votes) error
 
-	// Promise returns the floor's promise for a group. known is false when the floor
-	// was never written, is lost or cannot be trusted: then the member may have
-	// promised anything.
+	// Promise returns the floor's promise for a group: the member has promised no less.
+	// known says that it has promised nothing else in terms and votes. It is false when
+	// the floor was never written or is lost, and while the directory is condemned with
+	// VotesUnknown: then it may have voted for anybody in any later term.
 	Promise(g GroupID) (p Promise, known bool)
 
 	// BeginRebuild sets aside what a condemned directory holds, but for the floor's
 	// promises, and starts the groups anew at genesis; StageCheckpoint and Write fill
-	// them. A crash or Close before EndRebuild leaves the directory condemned: what was
-	// written is void and BeginRebuild has to be called again. Nobody may have a checkpoint
-	// writer open. It refuses a directory that is not condemned.
+	// them. It is called once others have offered all that is needed, see Rebuild: until
+	// then the directory stays as it was found. A crash or Close before EndRebuild leaves
+	// the directory condemned: what was written is void and BeginRebuild has to be called
+	// again. Nobody may have a checkpoint writer open. It refuses a directory that is not condemned.
 	BeginRebuild(id Identity, groups []GroupID, voters []uint64) error
 
 	// EndRebuild makes what was written durable, raises the floor to it and ends the

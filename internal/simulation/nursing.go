@@ -142,7 +142,7 @@ func (s *stream[D]) counted(err error) bool {
 	if !ok || bad.Reason != raftlog.BadCommit || !s.m.w.harms.oldCopy(s.m) {
 		return false
 	}
-	s.m.outOfDate(fmt.Sprintf("%sin the %s stream, member %d leads and counts on entries that it lacks (%s)",
-		raftlog.OutOfDate, events.StreamName(s.id), bad.From, bad.Detail))
+	s.m.outOfDate(fmt.Sprintf("older than its member: in the %s stream, member %d leads and counts on entries that it lacks (%s)",
+		events.StreamName(s.id), bad.From, bad.Detail))
 	return true
 }

@@ -39,9 +39,11 @@ func lost(err error) bool {
 }
 
 // condemn notes that the directory must not be used as it is, and begins the
-// quarantine.
-func (m *member) condemn(why string) {
-	if err := m.store.Condemn(why); err != nil {
+// quarantine. The floor, if there is one, knows all votes.
+func (m *member) condemn(why string) { m.condemnAs(why, raftlog.VotesKnown) }
+
+func (m *member) condemnAs(why string, votes raftlog.Votes) {
+	if err := m.store.Condemn(why, votes); err != nil {
 		m.storageFailed("condemn", err)
 		return
 	}
@@ -57,7 +59,7 @@ func (m *member) outOfDate(why string) {
 		m.fail(err)
 		return
 	}
-	m.condemn(why)
+	m.condemnAs(why, raftlog.VotesUnknown)
 	if h := m.w.harms[m.id]; h != nil && m.store.Condemned() != "" {
 		h.copied, h.known = false, false // from now on it knows
 	}
@@ -100,7 +102,7 @@ func (re *recovery) begin() {
 		g := groupOf(s)
 		promise, known := m.store.Promise(g)
 		r, err := raftlog.NewRebuild(raftlog.RebuildConfig{
-			Group: g, Member: m.id, Voters: m.initial(), Promise: promise, Known: known && raftlog.Trusted(re.why),
+			Group: g, Member: m.id, Voters: m.initial(), Promise: promise, Known: known,
 			Seed: m.w.rng.Uint64(), BatchBytes: pick(m.w.rng, 0, 1, 2000),
 		})
 		if err != nil {

@@ -84,7 +84,7 @@ func (s *Store) LoseFloor() {
 	defer s.mu.Unlock()
 	s.floorLost = true
 	if s.condemned == "" {
-		s.condemned = s.name + " is damaged: its floor is missing"
+		s.condemned, s.votes = s.name+" is damaged: its floor is missing", raftlog.VotesUnknown
 	}
 }
 
@@ -93,7 +93,7 @@ func (s *Store) lose(what string) {
 	defer s.mu.Unlock()
 	s.empty()
 	if s.condemned == "" {
-		s.condemned = s.name + " is damaged: " + what
+		s.condemned, s.votes = s.name+" is damaged: "+what, raftlog.VotesKnown
 	}
 }
 
@@ -168,7 +168,7 @@ func (s *Store) Copy() *Store {
 		}
 	}
 	c.floors, c.damaged, c.short = maps.Clone(s.floors), maps.Clone(s.damaged), maps.Clone(s.short)
-	c.lag, c.condemned, c.floorLost = s.lag, s.condemned, s.floorLost
+	c.lag, c.condemned, c.votes, c.floorLost = s.lag, s.condemned, s.votes, s.floorLost
 	return c
 }
 
@@ -181,5 +181,5 @@ func (s *Store) PutBack(old *Store) {
 	s.empty()
 	s.identity, s.now, s.durable, s.files = c.identity, c.now, c.durable, c.files
 	s.floors, s.damaged, s.short = c.floors, c.damaged, c.short
-	s.condemned, s.floorLost = c.condemned, c.floorLost
+	s.condemned, s.votes, s.floorLost = c.condemned, c.votes, c.floorLost
 }

@@ -76,7 +76,7 @@ func TestDamagedReads(t *testing.T) {
 	if _, err := r.ReadChunk(0); !errors.As(err, &damage) {
 		t.Fatalf("damaged checkpoint: %v", err)
 	}
-	storagetest.Must(t, s.Condemn("damaged"))
+	storagetest.Must(t, s.Condemn("damaged", raftlog.VotesKnown))
 	storagetest.Must(t, s.BeginRebuild(storagetest.Identity(), []raftlog.GroupID{a}, storagetest.Voters))
 	storagetest.Must(t, s.Write([]*raftlog.Write{{Group: a, History: []raftlog.Record{{Seq: 2}}}}))
 	if rs, err := s.ReadHistory(a, 2, 100); len(rs) != 1 || err != nil {

@@ -43,7 +43,8 @@ type Store struct {
 	full     bool
 
 	condemned  string
-	rebuilding bool // BeginRebuild was called since the last start
+	votes      raftlog.Votes // while condemned
+	rebuilding bool          // BeginRebuild was called since the last start
 	floorLost  bool
 }
 

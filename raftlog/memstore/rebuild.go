@@ -20,20 +20,21 @@ func (s *Store) Condemned() string {
 }
 
 // Condemn implements raftlog.Storage.
-func (s *Store) Condemn(why string) error {
+func (s *Store) Condemn(why string, votes raftlog.Votes) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if why == "" {
 		return fmt.Errorf("memstore: %s: nothing is condemned without a reason", s.name)
 	}
 	if s.condemned != "" {
+		s.votes = min(s.votes, votes)
 		return nil
 	}
 	if err := s.trySync(); err != nil {
 		return err
 	}
 	s.raiseFloor()
-	s.condemned = why
+	s.condemned, s.votes = why, votes
 	return nil
 }
 
@@ -45,7 +46,7 @@ func (s *Store) Promise(g raftlog.GroupID) (raftlog.Promise, bool) {
 	if !ok || s.floorLost {
 		return raftlog.Promise{}, false
 	}
-	return p, true
+	return p, s.condemned == "" || s.votes == raftlog.VotesKnown
 }
 
 // BeginRebuild implements raftlog.Storage.

@@ -15,7 +15,9 @@ import (
 )
 
 // The floor file has two slots of floorSlot bytes, written in turn, so that a torn
-// write leaves the other one. A slot, all integers big endian:
+// write leaves the other one. A term or vote is in both of them before it leaves the
+// member: whichever slot is lost, no vote that anybody counts on is lost with it. The
+// last index may lag anyhow, and goes into one. A slot, all integers big endian:
 //
 //	magic "HMFL", format u32, number of the write u64, groups u8,
 //	each: group u8, last durable index u64, term u64, vote u64
@@ -38,9 +40,11 @@ type floor struct {
 	path     string
 	number   uint64
 	promises map[raftlog.GroupID]raftlog.Promise
-	// torn says that the other slot is not good: was it the newer one, then more may
-	// have been promised.
+	// torn says that the other slot is not good: was it the newer one, then a higher
+	// last index may have been promised.
 	torn bool
+	// uneven says that the slots do not hold the same terms and votes.
+	uneven bool
 }
 
 // encodeFloor returns a slot without its padding.
@@ -92,20 +96,24 @@ func readFloor(fs vfs.FS, path string) (*floor, error) {
 	if err != nil {
 		return nil, &raftlog.DamageError{Path: path, Detail: "it cannot be read", Err: err}
 	}
-	var best *floor
+	var best, other *floor
 	var errs []error
 	for slot := range 2 {
 		number, promises, err := decodeFloor(all[min(slot*floorSlot, len(all)):min((slot+1)*floorSlot, len(all))])
 		if err != nil {
 			errs = append(errs, err)
-		} else if best == nil || number > best.number {
-			best = &floor{path: path, number: number, promises: promises}
+			continue
+		}
+		other = &floor{path: path, number: number, promises: promises}
+		if best == nil || number > best.number {
+			best, other = other, best
 		}
 	}
 	if best == nil {
 		return nil, &raftlog.DamageError{Path: path, Detail: "neither of its slots is good", Err: errors.Join(errs...)}
 	}
 	best.torn = len(errs) > 0
+	best.uneven = best.torn || !sameVotes(best.promises, other.promises)
 	return best, nil
 }
 
@@ -117,8 +125,8 @@ func createFloor(fs vfs.FS, path string, promises map[raftlog.GroupID]raftlog.Pr
 	if err != nil {
 		return nil, err
 	}
-	f := &floor{file: file, path: path}
-	err = errors.Join(f.write(promises), f.write(promises), file.Close())
+	f := &floor{file: file, path: path, uneven: true}
+	err = errors.Join(f.write(promises), file.Close())
 	if err == nil {
 		err = fs.Rename(temp, path)
 	}
@@ -137,8 +145,27 @@ func (f *floor) open(fs vfs.FS) (err error) {
 	return err
 }
 
-// write makes the promises durable, in the older slot.
+// write makes the promises durable: in the older slot, and in the other one too if
+// terms or votes change. When it has ended both slots hold the same ones.
 func (f *floor) write(promises map[raftlog.GroupID]raftlog.Promise) error {
+	f.uneven = f.uneven || !sameVotes(f.promises, promises)
+	if err := f.writeSlot(promises); err != nil || !f.uneven {
+		return err
+	}
+	if err := f.writeSlot(promises); err != nil {
+		return err
+	}
+	f.uneven = false
+	return nil
+}
+
+// sameVotes compares what must never be forgotten.
+func sameVotes(a, b map[raftlog.GroupID]raftlog.Promise) bool {
+	return maps.EqualFunc(a, b, func(x, y raftlog.Promise) bool { return x.Term == y.Term && x.Vote == y.Vote })
+}
+
+// writeSlot replaces the older slot.
+func (f *floor) writeSlot(promises map[raftlog.GroupID]raftlog.Promise) error {
 	slot := make([]byte, floorSlot)
 	copy(slot, encodeFloor(f.number+1, promises))
 	if _, err := f.file.WriteAt(slot, int64((f.number+1)%2)*floorSlot); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/cockroachdb/errors/oserror"
@@ -15,31 +16,38 @@ import (
 // The file QUARANTINE condemns the directory by being there, whatever is in it. It is
 // text, for people:
 //
+//	format: 1
 //	why: <one line>
 //	state: condemned | rebuilding
+//	votes: known | unknown
 //	identity: <hex of raftlog.Identity's stored form>; left out when not known
 //
 // From "rebuilding" on, what the directory held is in damaged/, or on its way there.
+// Votes are unknown unless the file says in so many words that they are known.
 const (
 	markName   = "QUARANTINE"
+	markFormat = 1
 	maxMark    = 64 << 10
 	maxMarkWhy = 4 << 10
 
 	stateCondemned  = "condemned"
 	stateRebuilding = "rebuilding"
+	votesKnown      = "known"
+	votesUnknown    = "unknown"
 )
 
 // mark is the content of the file. It is immutable.
 type mark struct {
 	why        string
 	rebuilding bool
+	votes      raftlog.Votes
 	identity   *raftlog.Identity
 }
 
 func (s *Store) markPath() string { return s.fs.PathJoin(s.dir, markName) }
 
 // readMark returns nil when the directory is not condemned. What it cannot make out in
-// the file it leaves out.
+// the file it leaves out; a *raftlog.FormatError if a newer build wrote it.
 func (s *Store) readMark() (*mark, error) {
 	f, err := s.fs.Open(s.markPath())
 	if oserror.IsNotExist(err) {
@@ -57,10 +65,18 @@ func (s *Store) readMark() (*mark, error) {
 	for line := range strings.Lines(string(text)) {
 		key, value, _ := strings.Cut(strings.TrimRight(line, "\n"), ": ")
 		switch key {
+		case "format":
+			if n, err := strconv.ParseUint(value, 10, 32); err == nil && n > markFormat {
+				return nil, &raftlog.FormatError{What: markName + " file", Have: uint32(n), Know: markFormat}
+			}
 		case "why":
 			m.why = value
 		case "state":
 			m.rebuilding = value == stateRebuilding
+		case "votes":
+			if value == votesKnown {
+				m.votes = raftlog.VotesKnown
+			}
 		case "identity":
 			id := &raftlog.Identity{}
 			if b, err := hex.DecodeString(value); err == nil && id.UnmarshalBinary(b) == nil {
@@ -78,11 +94,14 @@ func (s *Store) readMark() (*mark, error) {
 func (s *Store) writeMark(m *mark) error {
 	why := strings.Join(strings.Fields(m.why), " ")
 	m.why = strings.ToValidUTF8(why[:min(len(why), maxMarkWhy)], "")
-	state := stateCondemned
+	state, votes := stateCondemned, votesUnknown
 	if m.rebuilding {
 		state = stateRebuilding
 	}
-	text := fmt.Sprintf("why: %s\nstate: %s\n", m.why, state)
+	if m.votes == raftlog.VotesKnown {
+		votes = votesKnown
+	}
+	text := fmt.Sprintf("format: %d\nwhy: %s\nstate: %s\nvotes: %s\n", markFormat, m.why, state, votes)
 	if m.identity != nil {
 		b, err := m.identity.MarshalBinary()
 		if err != nil {

@@ -145,10 +145,10 @@ func (s *Store) open() error {
 	_ = s.releaseDB() // it is damaged
 	s.openReserve()
 	s.groups = map[raftlog.GroupID]*groupState{}
-	if err := s.writeMark(&mark{why: raftlog.Why(err), identity: s.identity}); err != nil {
-		return err
+	if floorErr := s.openFloor(); floorErr != nil {
+		return floorErr
 	}
-	return s.openFloor()
+	return s.writeMark(&mark{why: raftlog.Why(err), votes: s.votes(raftlog.VotesKnown), identity: s.identity})
 }
 
 // openSound opens a directory that is not condemned. It changes nothing before all that is
@@ -177,6 +177,9 @@ func (s *Store) openSound() error {
 		return err
 	}
 	if err := s.adopt(seen); err != nil {
+		return err
+	}
+	if err := s.promiseLoaded(); err != nil {
 		return err
 	}
 	return s.removeOrphans()
@@ -313,7 +316,7 @@ func (s *Store) matchFloor(f *floor) error {
 		return err
 	}
 	s.floor = f
-	if err := f.open(s.fs); err != nil || !f.torn {
+	if err := f.open(s.fs); err != nil || !f.uneven {
 		return err
 	}
 	return f.write(f.promises)

@@ -51,6 +51,27 @@ func (s *Store) promiseVotes() error {
 	return nil
 }
 
+// promiseLoaded does so for what an earlier process has stored but not put into the
+// floor any more: raft repeats a vote that it has loaded without another write.
+func (s *Store) promiseLoaded() error {
+	if s.floor == nil {
+		return nil
+	}
+	promises := s.promises()
+	for g, st := range s.groups {
+		p := promises[g]
+		if st.short != nil || p.Term == st.hard.Term && p.Vote == st.hard.Vote {
+			continue
+		}
+		p.Term, p.Vote = st.hard.Term, st.hard.Vote
+		promises[g], st.durable = p, p
+	}
+	if sameVotes(promises, s.floor.promises) {
+		return nil
+	}
+	return s.writeFloor(promises)
+}
+
 // writeDurable brings the whole floor up to what is durable, if it is not.
 func (s *Store) writeDurable() error {
 	changed := false

@@ -59,7 +59,7 @@ func (s *Store) Condemned() string {
 
 // Condemn implements raftlog.Storage. The floor comes first: it has to know all that
 // was promised before nothing else can be asked.
-func (s *Store) Condemn(why string) error {
+func (s *Store) Condemn(why string, votes raftlog.Votes) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	switch {
@@ -69,26 +69,39 @@ func (s *Store) Condemn(why string) error {
 		return errReadOnly
 	case why == "":
 		return errors.New("pebblestore: nothing is condemned without a reason")
-	case s.mark != nil:
+	case s.mark != nil && s.mark.votes <= votes:
 		return nil
+	case s.mark != nil:
+		m := *s.mark
+		m.votes = votes
+		return s.writeMark(&m)
 	}
 	if s.floor != nil {
 		if err := s.writeDurable(); err != nil {
 			return err
 		}
 	}
-	return s.writeMark(&mark{why: why, identity: s.identity})
+	return s.writeMark(&mark{why: why, votes: s.votes(votes), identity: s.identity})
+}
+
+// votes is what may be said of votes beside the floor as it is: without one they are
+// unknown.
+func (s *Store) votes(v raftlog.Votes) raftlog.Votes {
+	if s.floor == nil {
+		return raftlog.VotesUnknown
+	}
+	return v
 }
 
 // Promise implements raftlog.Storage.
 func (s *Store) Promise(g raftlog.GroupID) (raftlog.Promise, bool) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if s.floor == nil || s.floor.torn {
+	if s.floor == nil {
 		return raftlog.Promise{}, false
 	}
 	p, known := s.floor.promises[g]
-	return p, known
+	return p, known && (s.mark == nil || s.mark.votes == raftlog.VotesKnown)
 }
 
 // openFloor takes from the floor of a condemned directory what can be trusted.
@@ -150,7 +163,9 @@ func (s *Store) setAside() error {
 		if err := makeDir(s.fs, damaged); err != nil {
 			return err
 		}
-		if err := s.writeMark(&mark{why: s.mark.why, rebuilding: true, identity: s.mark.identity}); err != nil {
+		m := *s.mark
+		m.rebuilding = true
+		if err := s.writeMark(&m); err != nil {
 			return err
 		}
 	}
@@ -207,7 +222,7 @@ func (s *Store) EndRebuild() error {
 		return fmt.Errorf("pebblestore: directory %s is not being rebuilt: call BeginRebuild first", s.dir)
 	}
 	for _, g := range slices.Sorted(maps.Keys(s.groups)) {
-		if s.floor == nil || s.floor.torn {
+		if s.floor == nil {
 			break
 		}
 		if err := s.floor.promises[g].Covered(s.dir, g, s.groups[g].hard); err != nil {

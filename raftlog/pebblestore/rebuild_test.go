@@ -80,7 +80,7 @@ func TestCrashDuringRebuild(t *testing.T) {
 	s, err := pebblestore.Open(dir, opts)
 	storagetest.Must(t, err)
 	rec.enter(condemning)
-	storagetest.Must(t, s.Condemn("damaged"))
+	storagetest.Must(t, s.Condemn("damaged", raftlog.VotesKnown))
 	rec.enter(condemned)
 	storagetest.Rebuild(t, s)
 	cp := storagetest.Rebuild(t, s)
@@ -150,7 +150,7 @@ func TestSetAside(t *testing.T) {
 	w, err := s.CreateCheckpoint(storagetest.A, old)
 	old = storagetest.WriteCheckpoint(t, w, err, []byte("evidence"))
 	storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, Checkpoint: &old, Sync: true}}))
-	storagetest.Must(t, s.Condemn("first"))
+	storagetest.Must(t, s.Condemn("first", raftlog.VotesKnown))
 	storagetest.Rebuild(t, s)
 	storagetest.Rebuild(t, s)
 	d.Crash(t)
@@ -164,7 +164,7 @@ func TestSetAside(t *testing.T) {
 	if !has("2") || has("4") {
 		t.Fatal("what was set aside first is gone")
 	}
-	storagetest.Must(t, s.Condemn("second"))
+	storagetest.Must(t, s.Condemn("second", raftlog.VotesKnown))
 	storagetest.Rebuild(t, s)
 	if has("2") || !has("4") {
 		t.Fatal("what was set aside last is not there")
@@ -191,8 +191,8 @@ func TestQuarantine(t *testing.T) {
 		{"database is gone", "its database is gone", true, false, func(fs *vfs.MemFS) { storagetest.Must(t, fs.RemoveAll("/data/db")) }},
 		{"log is damaged", "is damaged", true, false, func(fs *vfs.MemFS) { flipInFile(t, fs, "db", ".log", 0.5) }},
 		{"manifest is gone", "a file is missing", true, false, func(fs *vfs.MemFS) { storagetest.Must(t, fs.Remove(findManifest(t, fs))) }},
-		{"log is damaged and half the floor", "is damaged", false, false, func(fs *vfs.MemFS) {
-			flip(fs, "/data/FLOOR", 20)
+		{"log is damaged and half the floor", "is damaged", true, false, func(fs *vfs.MemFS) {
+			flip(fs, "/data/FLOOR", 20) // the votes are in the other half too
 			flipInFile(t, fs, "db", ".log", 0.5)
 		}},
 		{"only checkpoints are left", "there is a checkpoint 1-2.checkpoint", false, false, func(fs *vfs.MemFS) {
@@ -262,7 +262,7 @@ func findManifest(t *testing.T, fs vfs.FS) string {
 func TestMarkGone(t *testing.T) {
 	d := newDisk(t)
 	s := storagetest.Fresh(t, d)
-	storagetest.Must(t, s.Condemn("damaged"))
+	storagetest.Must(t, s.Condemn("damaged", raftlog.VotesKnown))
 	storagetest.Rebuild(t, s)
 	d.close()
 	storagetest.Must(t, d.fs.Remove("/data/QUARANTINE"))

@@ -60,7 +60,7 @@ func TestSyncFailureIsFatal(t *testing.T) {
 		{"/data/db", rebuild},
 		{".checkpoint.", checkpoint},
 		{"/data/checkpoints", checkpoint},
-		{"QUARANTINE", func(s *pebblestore.Store) error { return s.Condemn("again") }},
+		{"QUARANTINE", func(s *pebblestore.Store) error { return s.Condemn("again", raftlog.VotesKnown) }},
 	} {
 		t.Run(test.part, func(t *testing.T) {
 			broken := &brokenSync{part: test.part}
@@ -75,7 +75,7 @@ func TestSyncFailureIsFatal(t *testing.T) {
 			storagetest.Must(t, err)
 			done := make(chan error, 1)
 			if test.part == "MANIFEST" || test.part == "/data/db" {
-				storagetest.Must(t, s.Condemn("damaged"))
+				storagetest.Must(t, s.Condemn("damaged", raftlog.VotesKnown))
 			}
 			broken.armed.Store(true)
 			go func() { done <- test.do(s) }()

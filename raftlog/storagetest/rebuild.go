@@ -122,12 +122,12 @@ func testCondemn(t *testing.T, d Disk) {
 	if err := s.BeginRebuild(Identity(), []raftlog.GroupID{A, B}, Voters); err == nil {
 		t.Fatal("a sound directory was rebuilt")
 	}
-	if err := s.Condemn(""); err == nil {
+	if err := s.Condemn("", raftlog.VotesKnown); err == nil {
 		t.Fatal("condemned without a reason")
 	}
 	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 2, 2), Append(B, 2, 3)}))
-	Must(t, s.Condemn("entry 3 is damaged"))
-	Must(t, s.Condemn("it was wiped"))
+	Must(t, s.Condemn("entry 3 is damaged", raftlog.VotesKnown))
+	Must(t, s.Condemn("it was wiped", raftlog.VotesKnown))
 	for range 2 {
 		expectCondemned(t, s, "entry 3 is damaged")
 		expectPromise(t, s, A, raftlog.Promise{Last: 4, Term: 2, Vote: 1})
@@ -147,9 +147,35 @@ func testCondemn(t *testing.T, d Disk) {
 	Must(t, s.Close())
 }
 
+// testCondemnWithoutVotes checks that votes that are not known stay so until the end of
+// a rebuild, whoever condemns for what other reason.
+func testCondemnWithoutVotes(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 2, 2), Append(B, 2, 3)}))
+	Must(t, s.Condemn("an entry is damaged", raftlog.VotesKnown))
+	expectPromise(t, s, A, raftlog.Promise{Last: 4, Term: 2, Vote: 1})
+	Must(t, s.Condemn("it is an old copy", raftlog.VotesUnknown))
+	Must(t, s.Condemn("an entry is damaged", raftlog.VotesKnown))
+	for range 3 {
+		if p, known := s.Promise(A); known || p != (raftlog.Promise{Last: 4, Term: 2, Vote: 1}) {
+			t.Fatalf("promise %+v, known: %t", p, known)
+		}
+		if why := s.Condemned(); why != "an entry is damaged" {
+			t.Fatalf("condemned because %q", why)
+		}
+		d.Crash(t)
+		s = d.Open(t)
+		Must(t, s.BeginRebuild(Identity(), []raftlog.GroupID{A, B}, Voters))
+	}
+	Rebuild(t, s)
+	Must(t, s.EndRebuild())
+	expectPromise(t, s, A, raftlog.Promise{Last: 6, Term: 3, Vote: 3})
+	Must(t, s.Close())
+}
+
 func testCondemnBlank(t *testing.T, d Disk) {
 	s := d.Open(t)
-	Must(t, s.Condemn("blank in a cluster that has lived"))
+	Must(t, s.Condemn("blank in a cluster that has lived", raftlog.VotesKnown))
 	for range 2 {
 		expectCondemned(t, s, "blank in a cluster that has lived")
 		if _, known := s.Promise(A); known {
@@ -174,7 +200,7 @@ func testRebuild(t *testing.T, d Disk) {
 	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("old")}, {Seq: 2, Data: []byte("old")}}, Sync: true}}))
 	old := create(t, s, Descriptor(A, 3, 1), []byte("old"))
 	Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &old, Sync: true}}))
-	Must(t, s.Condemn("damaged"))
+	Must(t, s.Condemn("damaged", raftlog.VotesKnown))
 	Must(t, s.BeginRebuild(Identity(), []raftlog.GroupID{A, B}, Voters))
 	if _, err := s.Load(A); err == nil {
 		t.Fatal("a half-built group was loaded")
@@ -215,7 +241,7 @@ func testRebuild(t *testing.T, d Disk) {
 	}
 	Must(t, s.Write([]*raftlog.Write{Append(A, 7, 4)}))
 	expectLog(t, s, A, Entries(5, 3, 3, 4)...)
-	Must(t, s.Condemn("again"))
+	Must(t, s.Condemn("again", raftlog.VotesKnown))
 	expectPromise(t, s, A, raftlog.Promise{Last: 7, Term: 4, Vote: 1})
 	Must(t, s.Close())
 }
@@ -224,7 +250,7 @@ func testRebuild(t *testing.T, d Disk) {
 func testRebuildInterrupted(t *testing.T, d Disk) {
 	s := Fresh(t, d)
 	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1), Append(B, 2, 2)}))
-	Must(t, s.Condemn("damaged"))
+	Must(t, s.Condemn("damaged", raftlog.VotesKnown))
 	Rebuild(t, s)
 	d.Crash(t)
 	s = d.Open(t)

@@ -64,6 +64,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"Unrecorded", testUnrecorded},
 		{"Condemn", testCondemn},
 		{"CondemnBlank", testCondemnBlank},
+		{"CondemnWithoutVotes", testCondemnWithoutVotes},
 		{"Rebuild", testRebuild},
 		{"RebuildInterrupted", testRebuildInterrupted},
 	} {

@@ -202,7 +202,7 @@ func TestOtherVerdicts(t *testing.T) {
 	if _, err := check.Run(dir); !errors.As(err, &inUse) {
 		t.Fatalf("a directory in use: %v", err)
 	}
-	must(t, s.Condemn("somebody said so"))
+	must(t, s.Condemn("somebody said so", raftlog.VotesKnown))
 	must(t, s.Close())
 	if r := run(t, dir); r.Verdict != check.Quarantine || r.Why != "somebody said so" || r.Member != 1 {
 		t.Fatalf("a condemned directory: %+v", r)
