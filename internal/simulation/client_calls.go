@@ -29,6 +29,9 @@ type caller struct {
 func newCaller(c *clients, link int) *caller {
 	rng := c.w.rng
 	k := &caller{c: c, link: link, number: c.number(), pace: pick(rng, 100*time.Millisecond, 300*time.Millisecond, time.Second), hasty: rng.IntN(3) == 0}
+	if c.w.plan.busy {
+		k.pace = 100 * time.Millisecond
+	}
 	if rng.IntN(2) == 0 {
 		k.home = c.anyMember()
 	}

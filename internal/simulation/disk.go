@@ -178,6 +178,10 @@ func (d *disk) low() bool {
 // of what was not synced before it, as many of the first Writes as keep says.
 func (d *disk) crash(keep int) {
 	if d.writing != nil && d.m.w.chance(0.5) {
+		if d.m.w.chance(0.5) {
+			d.m.w.fault(faultInFloor)
+			d.m.store.CrashBeforeFloor(d.m.w.chance(0.5))
+		}
 		_ = d.write(d.writing) // the process that would hear of it has ended
 	}
 	d.writing, d.pending = nil, nil

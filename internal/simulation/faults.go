@@ -37,6 +37,7 @@ const (
 	faultWrite       = "failed write"
 	faultSync        = "failed sync"
 	faultTrim        = "history trimmed"
+	faultInFloor     = "crash before the floor"
 )
 
 // faultKind is a kind of fault that comes now and then.
@@ -319,6 +320,7 @@ func (w *world) trimHistory() bool {
 			m.run.of(s).trim(min(below, m.run.of(s).head().Revision))
 		}
 	}
+	w.judge.trimmed[s] = true
 	w.trace.line(w.now, "", "history of the %s below revision %d is trimmed", s, below)
 	return true
 }

@@ -17,6 +17,7 @@ type judge struct {
 	streams map[metadatav1.Stream]*chain
 	disks   map[diskKey]*shadow
 	leases  leaseBook
+	trimmed map[metadatav1.Stream]bool // by a fault
 }
 
 // chain is the one history of a stream.
@@ -25,14 +26,20 @@ type chain struct {
 	changes []*events.Change
 	first   []time.Duration // when any member first applied revision i+1
 	leaders map[uint64]uint64
-	hashes  map[uint64][32]byte // of checkpoints, by revision
-	safe    uint64              // highest index applied by anybody and seen on a majority's disks
+	hashes  map[written][32]byte // of checkpoints
+	safe    uint64               // highest index applied by anybody and seen on a majority's disks
+}
+
+// written is what the bytes of a checkpoint depend on.
+type written struct {
+	revision uint64
+	build    string
 }
 
 func newJudge(w *world) *judge {
-	j := &judge{w: w, streams: map[metadatav1.Stream]*chain{}, disks: map[diskKey]*shadow{}, leases: newLeaseBook(w)}
+	j := &judge{w: w, streams: map[metadatav1.Stream]*chain{}, disks: map[diskKey]*shadow{}, leases: newLeaseBook(w), trimmed: map[metadatav1.Stream]bool{}}
 	for _, s := range streams {
-		j.streams[s] = &chain{leaders: map[uint64]uint64{}, hashes: map[uint64][32]byte{}}
+		j.streams[s] = &chain{leaders: map[uint64]uint64{}, hashes: map[written][32]byte{}}
 	}
 	return j
 }
@@ -142,10 +149,11 @@ func (j *judge) role(m *member, group raftlog.GroupID, soft raftlog.SoftState) {
 // checkpoint checks that equal revisions have equal checkpoints.
 func (j *judge) checkpoint(m *member, d raftlog.Descriptor) {
 	c := j.chain(metadatav1.Stream(d.Group))
-	if have, ok := c.hashes[d.Seq]; ok && have != d.Hash {
+	at := written{d.Seq, m.build}
+	if have, ok := c.hashes[at]; ok && have != d.Hash {
 		j.w.violate("checkpoints differ", "member %d wrote another checkpoint of revision %d of %s than the others", m.id, d.Seq, metadatav1.Stream(d.Group))
 	}
-	c.hashes[d.Seq] = d.Hash
+	c.hashes[at] = d.Hash
 }
 
 // look checks what is checked once a tick: the counters that only a bug moves, and

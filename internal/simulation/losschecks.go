@@ -17,8 +17,11 @@ func (h *harm) began(m *member, l *raftlog.Loaded) {
 	}
 	stream := metadatav1.Stream(l.Group)
 	least := h.last[l.Group] // nothing is missing: all that it had
-	if h.rebuilt {
+	switch {
+	case h.rebuilt:
 		least = h.safe[l.Group]
+	case h.wrong:
+		least = 0 // it lost nothing, but entries may have been replaced since
 	}
 	if last := l.LastIndex(); last < least {
 		m.w.violate("started with less", "member %d lost something and starts with a log of the %s that ends at %d, others count on entry %d (rebuilt: %v)", m.id, stream, last, least, h.rebuilt)
@@ -53,7 +56,7 @@ func (w *world) historyGone(err error) bool {
 			return false
 		}
 	}
-	w.counts.add("history gone everywhere", 1)
+	w.counts.add("subscriptions that found no history", 1)
 	return true
 }
 

@@ -36,6 +36,7 @@ var lossKinds = []faultKind{
 	{faultOldCopy, 8 * time.Second, (*world).putOldCopyBack},
 	{faultInRebuild, time.Second, (*world).crashInRebuild},
 	{faultInElection, 2 * time.Second, (*world).loseInElection},
+	{faultWrong, 6 * time.Second, (*world).wrongCheckpoint},
 }
 
 // harms are the members that have lost something and are not known to have it again.
@@ -44,6 +45,7 @@ type harms map[uint64]*harm
 // harm is what was there when a member lost some of it.
 type harm struct {
 	copied  bool                                // an old copy was put back: nothing shows
+	wrong   bool                                // it has everything, and a checkpoint that differs
 	rebuilt bool                                // from the others
 	known   bool                                // the floor has survived
 	floor   map[raftlog.GroupID]raftlog.Promise // what it said
@@ -118,7 +120,6 @@ func (w *world) loseOf(m *member, take func(*member, *harm) bool) bool {
 	if m.alive {
 		m.crash()
 	}
-	m.store.RaiseFloor() // what a floor does not know yet is outside of the promise
 	h := w.harms[m.id]
 	if h == nil {
 		h = w.noteHarm(m, false)
@@ -160,6 +161,7 @@ func loseTail(m *member, _ *harm) bool {
 	if loaded, err := m.store.Load(g); err != nil || len(loaded.Entries) == 0 {
 		return false
 	}
+	m.store.RaiseFloor() // what a floor does not know yet is outside of the promise
 	m.log("loses the last %d entries of the %s", n, metadatav1.Stream(g))
 	m.store.LoseTail(g, n)
 	return true

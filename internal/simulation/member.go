@@ -26,6 +26,7 @@ type member struct {
 	drift int64         // of its clocks, in millionths
 	skew  time.Duration // of its wall clock
 	lived bool          // it has got past its first start
+	build string        // of the program, since the last upgrade
 	stood time.Duration // its monotonic clock stood still for so long
 
 	// The process.
@@ -42,6 +43,7 @@ type member struct {
 	listens  bool      // the others have noticed that it runs
 	claim    raftlog.State
 	linkDown map[uint64]bool // connections to other members known to be broken
+	watch    watching
 }
 
 // running is what exists once the streams run.
@@ -67,8 +69,9 @@ func (r *running) of(s metadatav1.Stream) driver {
 const maxBacklog = 400
 
 func newMember(w *world, id uint64) *member {
-	m := &member{w: w, id: id, store: memstore.New(end(id).String()), drift: w.rng.Int64N(60_000) - 30_000, linkDown: map[uint64]bool{}}
+	m := &member{w: w, id: id, store: memstore.New(end(id).String()), drift: w.rng.Int64N(60_000) - 30_000, linkDown: map[uint64]bool{}, build: olderBuild}
 	m.disk = newDisk(m)
+	m.store.LagFloor(true)
 	return m
 }
 
@@ -173,7 +176,9 @@ func (m *member) start() {
 	m.life++
 	m.alive, m.paused, m.run, m.ward, m.listens = true, false, nil, nil, false
 	m.w.counts.add("starts", 1)
+	m.store.RaiseFloor() // a start writes it before anything else
 	m.dial()
+	m.newWatching()
 	m.awaitGenesis()
 }
 
@@ -201,6 +206,7 @@ func (m *member) runStreams() {
 	m.w.harms.returned(m)
 	m.log("runs: schema at revision %d, topology at %d", r.schema.head().Revision, r.topology.head().Revision)
 	m.watchLeases()
+	m.watchOthers()
 	for _, s := range r.all() {
 		s.begin()
 	}
@@ -210,6 +216,9 @@ func (m *member) runStreams() {
 
 // tick passes time to the streams.
 func (m *member) tick() {
+	if !m.disk.stalled {
+		m.store.RaiseFloor()
+	}
 	low := m.disk.low()
 	for _, s := range m.run.all() {
 		s.tick(low)

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/heliosdb/metadata/leases"
@@ -12,6 +13,7 @@ import (
 type plan struct {
 	members  int
 	clients  int
+	busy     bool          // clients hardly pause
 	genesis  bool          // members meet each other at the start, instead of finding genesis written
 	faulty   time.Duration // how long faults happen
 	tick     time.Duration
@@ -27,6 +29,8 @@ type plan struct {
 	logBytes, logChanges                 int // of a feed
 	transferTicks                        int // a transfer idle for longer is given up
 	leases                               leases.Options
+	compare                              time.Duration // a round of the watch
+	upgrade                              bool          // members start another build, one after the other
 
 	network conditions
 	disk    diskSpeed
@@ -48,6 +52,22 @@ func within(rng *rand.Rand, least, most time.Duration) time.Duration {
 // around returns a random duration, exponentially spread.
 func around(rng *rand.Rand, mean time.Duration) time.Duration {
 	return time.Duration(rng.ExpFloat64() * float64(mean))
+}
+
+// leaveMembersBehind has members fall behind others that are busy and keep little of their
+// logs, so that they need checkpoints.
+func (p *plan) leaveMembersBehind(rng *rand.Rand) {
+	p.busy = true
+	p.checkpointRevisions, p.trailingEntries = pick[uint64](rng, 2, 3, 5), pick[uint64](rng, 1, 2)
+	p.faults = slices.DeleteFunc(p.faults, func(r faultRate) bool { return r.name == faultLag || r.name == faultInTransfer })
+	for _, k := range allFaultKinds {
+		switch k.name {
+		case faultLag:
+			p.faults = append(p.faults, faultRate{k, 10 * time.Second})
+		case faultInTransfer:
+			p.faults = append(p.faults, faultRate{k, pick(rng, time.Second, time.Minute)})
+		}
+	}
 }
 
 // drawPlan draws a seed's plan.
@@ -73,6 +93,10 @@ func drawPlan(rng *rand.Rand) plan {
 	if rng.IntN(3) == 0 {
 		p.leases = leases.Options{Lease: 1500 * time.Millisecond, Interval: 400 * time.Millisecond}
 	}
+	p.compare, p.upgrade = pick(rng, time.Second, 5*time.Second), rng.IntN(5) == 0
 	p.faults = drawFaults(rng)
+	if rng.IntN(4) == 0 {
+		p.leaveMembersBehind(rng)
+	}
 	return p
 }

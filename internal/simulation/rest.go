@@ -59,6 +59,11 @@ func (r *rest) missing() string {
 	if len(wrong) > 0 {
 		return strings.Join(wrong, "; ")
 	}
+	for _, m := range r.w.members {
+		if m.unnoticed() {
+			wrong = append(wrong, fmt.Sprintf("member %d goes on although its checkpoint differs", m.id))
+		}
+	}
 	for _, s := range streams {
 		wrong = append(wrong, r.disagreement(s)...)
 	}
@@ -103,8 +108,24 @@ func (j *judge) atRest() {
 			hash = have
 			j.history(m, s)
 		}
+		j.begins(s)
 	}
 	j.w.trace.line(j.w.now, "", "at rest: schema at revision %d, topology at %d", len(j.chain(streams[0]).changes), len(j.chain(streams[1]).changes))
+}
+
+// begins counts what is left of a stream's beginning: once all members have been rebuilt one
+// after the other, or have installed a checkpoint, nobody has it any more.
+func (j *judge) begins(s metadatav1.Stream) {
+	gone := uint64(0)
+	if len(j.chain(s).changes) > 0 && !j.trimmed[s] {
+		gone = 1
+	}
+	for _, m := range j.w.members {
+		if changes, err := newHistory(m, s).Read(1, 1); err == nil && len(changes) > 0 {
+			gone = 0
+		}
+	}
+	j.w.counts.add("history gone everywhere", gone)
 }
 
 // history checks what a member's disk holds of a stream's past against the chain.

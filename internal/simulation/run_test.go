@@ -80,7 +80,7 @@ func TestSeeds(t *testing.T) {
 	for _, k := range allFaultKinds {
 		wanted = append(wanted, FaultPrefix+k.name)
 	}
-	wanted = append(wanted, FaultPrefix+faultLoss, FaultPrefix+faultDuplication, FaultPrefix+faultSlowLink,
+	wanted = append(wanted, FaultPrefix+faultInFloor, FaultPrefix+faultLoss, FaultPrefix+faultDuplication, FaultPrefix+faultSlowLink,
 		"changes acknowledged", "forwarded", "reads", "elections", "checkpoints", "transfers begun", "installs",
 		"leases granted", "nodes expired", "nodes revived", "rebuilds", "rebuilds with a checkpoint", "found out of date", "subscriptions", "frames", "resets")
 	for _, name := range wanted {

@@ -61,17 +61,23 @@ func (s *stream[D]) serveChunk(from uint64, q chunkRequest) ([]byte, error) {
 // writeCheckpoint carries out a job beside the stream.
 func (s *stream[D]) writeCheckpoint(job *replica.CheckpointJob[D]) {
 	m := s.m
-	job.ChunkBytes = m.w.plan.chunkBytes
+	job.ChunkBytes = m.chunkBytes()
+	wrong := m.goesWrong()
+	if wrong {
+		job.ChunkBytes = wrongChunks
+	}
 	m.later(around(m.w.rng, m.w.plan.disk.sync*4+m.disk.slow), func() {
 		d, err := replica.WriteCheckpoint(context.Background(), m.store, job)
 		if m.disk.failed(err) {
 			return
 		}
 		if err == nil {
-			m.w.judge.checkpoint(m, d)
 			m.w.counts.add("checkpoints", 1)
 		}
 		s.push(func() { s.replica.CheckpointWritten(d, err) })
+		if err == nil {
+			m.wrote(s.id, d, job.State.Head.FeatureLevel, wrong)
+		}
 	})
 }
 

@@ -40,6 +40,7 @@ type world struct {
 	transferTrap bool       // the next transfer of a checkpoint meets with an accident
 	rebuildTrap  bool       // so does the next step of a rebuild
 	electionTrap bool       // the next candidate loses something
+	wrongTrap    bool       // the next checkpoint differs from the others'
 	harms        harms      // members that have lost something
 	failed       *Violation // the first one ends the run
 }

@@ -83,9 +83,39 @@ func (s *Store) raiseFloor() {
 		return
 	}
 	for id, g := range s.durable {
-		if p := s.floors[id]; !s.short[id] {
-			p.Last = g.last()
-			s.floors[id] = p
+		if !s.short[id] {
+			s.floors[id] = raftlog.Promise{Last: g.last(), Term: g.hard.Term, Vote: g.hard.Vote}
 		}
 	}
+	s.torn = false
+}
+
+// floorWrite is what a crash leaves of a write of the floor.
+type floorWrite uint8
+
+const (
+	wholeFloor floorWrite = iota
+	noFloor
+	tornFloor
+)
+
+// CrashBeforeFloor has the next synced Write end, as by a crash, when its data is durable and
+// the floor that goes with it is not; torn: half of it. Nobody may hear of that Write. A torn
+// floor says what it said before, but nobody can know whether that was all (Promise), until
+// RaiseFloor, which a start calls, has written it anew.
+func (s *Store) CrashBeforeFloor(torn bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cutShort = noFloor
+	if torn {
+		s.cutShort = tornFloor
+	}
+}
+
+// crashInFloor reports whether the floor does not follow this time.
+func (s *Store) crashInFloor() bool {
+	cut := s.cutShort
+	s.cutShort = wholeFloor
+	s.torn = s.torn || cut == tornFloor
+	return cut != wholeFloor
 }

@@ -195,3 +195,24 @@ func TestPutBack(t *testing.T) {
 		}
 	}
 }
+
+// TestCrashBeforeFloor checks what a crash leaves between the data and the floor.
+func TestCrashBeforeFloor(t *testing.T) {
+	for _, torn := range []bool{false, true} {
+		s := lived(t)
+		before, _ := s.Promise(a)
+		s.CrashBeforeFloor(torn)
+		storagetest.Must(t, s.Write([]*raftlog.Write{{Group: a, HardState: &raftlog.HardState{Term: 9, Vote: 3}, Sync: true}}))
+		s.Crash(0)
+		if p, known := s.Promise(a); p != before || known == torn {
+			t.Errorf("torn %v: promise %+v, known %v; before it was %+v", torn, p, known, before)
+		}
+		if l, err := s.Load(a); err != nil || l.HardState.Term != 9 {
+			t.Errorf("torn %v: %+v, %v", torn, l, err)
+		}
+		s.RaiseFloor()
+		if p, known := s.Promise(a); p.Term != 9 || p.Vote != 3 || !known {
+			t.Errorf("torn %v: after a start the promise is %+v, known %v", torn, p, known)
+		}
+	}
+}

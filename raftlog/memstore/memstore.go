@@ -38,6 +38,8 @@ type Store struct {
 	damaged  map[spot]bool
 	short    map[raftlog.GroupID]bool // lost what was promised: its floor stays
 	lag      bool                     // the floor's last index waits for RaiseFloor
+	cutShort floorWrite               // what the next synced Write leaves of its floor
+	torn     bool                     // a crash has torn the floor's last write
 	failSync bool                     // the next sync fails
 	broken   bool                     // a sync has failed: nothing more is taken until Crash
 	full     bool
@@ -96,7 +98,7 @@ func (s *Store) Crash(keep int) {
 			s.durable[w.Group].apply(w)
 		}
 	}
-	s.unsynced, s.rebuilding, s.broken, s.failSync = nil, false, false, false
+	s.unsynced, s.rebuilding, s.broken, s.failSync, s.cutShort = nil, false, false, false, wholeFloor
 	s.now = map[raftlog.GroupID]*group{}
 	clear(s.trims)
 	for id, g := range s.durable {
@@ -268,7 +270,7 @@ func (s *Store) sync() {
 		}
 	}
 	s.unsynced = nil
-	if s.condemned != "" {
+	if s.condemned != "" || s.crashInFloor() {
 		return
 	}
 	for id, g := range s.durable {

@@ -46,7 +46,11 @@ func (s *Store) Promise(g raftlog.GroupID) (raftlog.Promise, bool) {
 	if !ok || s.floorLost {
 		return raftlog.Promise{}, false
 	}
+<<<<<<< Updated upstream
 	return p, s.condemned == "" || s.votes == raftlog.VotesKnown
+=======
+	return p, !s.torn
+>>>>>>> Stashed changes
 }
 
 // BeginRebuild implements raftlog.Storage.
@@ -87,7 +91,7 @@ func (s *Store) EndRebuild() error {
 	if err := s.trySync(); err != nil {
 		return err
 	}
-	s.condemned, s.rebuilding, s.floorLost = "", false, false
+	s.condemned, s.rebuilding, s.floorLost, s.torn = "", false, false, false
 	clear(s.floors) // a lagging one does not lag here
 	s.sync()
 	return nil

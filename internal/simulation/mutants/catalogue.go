@@ -166,6 +166,21 @@ var mutants = []mutant{
 		edits: []edit{{"raftlog/genesis.go", "	case begun && me == StateBlank:\n		return Quarantine, nil", "	case begun && me == StateBlank:\n		return WriteGenesis, nil"}},
 	},
 	{
+		name: "stop-members-of-another-build", about: "members hold the checkpoints of different builds against each other",
+		edits: []edit{
+			{"internal/hashwatch/judge.go", "other.hash == b.hash && other.build == b.build {", "other.hash == b.hash {"},
+			{"internal/hashwatch/judge.go", "		case ok && b.build == build:\n", "		case ok && build != \"\":\n"},
+		},
+	},
+	{
+		name: "one-witness-is-enough", about: "a member is stopped although less than a majority differs from it",
+		edits: []edit{{"internal/hashwatch/judge.go", "return max(2, len(w.o.Members)/2+1)", "return max(1, len(w.o.Members)/2)"}},
+	},
+	{
+		name: "see-and-go-on", about: "a member that differs from a majority raises an alarm and serves on",
+		edits: []edit{{"internal/hashwatch/judge.go", "		if out.Condemned == \"\" && slices.Contains(differing, w.o.Member) {", "		if out.Condemned != \"\" && slices.Contains(differing, w.o.Member) {"}},
+	},
+	{
 		name: "offer-without-read-index", about: "a leader vouches for its leadership, to a member in quarantine and to nodes, without asking anybody",
 		edits: []edit{{"replica/reads.go", "	r.reads.waiting = append(r.reads.waiting, late)\n}", "	if q.Leading {\n		r.reads.confirmed = append(r.reads.confirmed, late)\n		return\n	}\n	r.reads.waiting = append(r.reads.waiting, late)\n}"}},
 	},
