@@ -120,9 +120,6 @@ func (m *Member) rebuild(ctx context.Context) error {
 	}
 	m.log.Error("this member is in quarantine: it neither votes nor acknowledges until it is rebuilt from the others", "reason", ill.why)
 	began := time.Now()
-	if err := m.store.BeginRebuild(m.identity, groups(), m.initial()); err != nil {
-		return fmt.Errorf("beginning to rebuild the directory: %w", err)
-	}
 	clear(m.loaded)
 	re := &recovery{m: m, why: ill.why, inputs: newQueue[func()](), lastLog: began.Add(firstWaitingLog - waitingLog)}
 	for _, id := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
@@ -151,6 +148,7 @@ type recovery struct {
 	m       *Member
 	why     string
 	cases   []*recoveringGroup
+	begun   bool // the directory is set aside
 	inputs  *queue[func()]
 	calls   sync.WaitGroup
 	lastLog time.Time
@@ -201,16 +199,22 @@ func (re *recovery) run(ctx context.Context) error {
 	defer ticker.Stop()
 	var batch []func()
 	for {
-		done := true
+		done, found := true, !re.begun
 		for _, c := range re.cases {
 			if err := re.treat(ctx, c); err != nil {
 				return err
 			}
-			done = done && c.Done()
+			done, found = done && c.Done(), found && c.Found()
 		}
 		re.report()
 		if done {
 			return nil
+		}
+		if found {
+			if err := re.begin(); err != nil {
+				return err
+			}
+			continue
 		}
 		select {
 		case <-ctx.Done():
@@ -226,6 +230,20 @@ func (re *recovery) run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// begin sets aside what the directory holds: leaders have offered all of it.
+func (re *recovery) begin() error {
+	m := re.m
+	m.log.Warn("all streams have an offer: the directory is set aside and rebuilt")
+	if err := m.store.BeginRebuild(m.identity, groups(), m.initial()); err != nil {
+		return fmt.Errorf("beginning to rebuild the directory: %w", err)
+	}
+	re.begun = true
+	for _, c := range re.cases {
+		c.Begin()
+	}
+	return nil
 }
 
 // treat carries out what a machine wants.

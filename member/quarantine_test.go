@@ -267,6 +267,47 @@ func TestAMajorityThatLostEverythingWaits(t *testing.T) {
 	c.holds([]string{"t"})
 }
 
+// A bad look at the disk condemns two of three directories that have everything: nobody
+// can offer, so nothing in them is set aside, and without the mark they are what they were.
+func TestNothingIsSetAsideWithoutAnOffer(t *testing.T) {
+	c := newCluster(t, 3, smallCheckpoints)
+	c.start(1, 2, 3)
+	var acknowledged []string
+	for i := range 30 {
+		name := fmt.Sprintf("t%d", i)
+		c.mustCreate(1, name)
+		acknowledged = append(acknowledged, name)
+	}
+	c.stop(3)
+	c.stop(2)
+	for _, id := range []uint64{2, 3} {
+		writeFile(t, c.disks[id], "data/QUARANTINE", []byte("why: a bad look at it\n"))
+	}
+	c.start(2, 3)
+	for _, id := range []uint64{2, 3} {
+		c.eventually("the member says that it cannot end", func() bool {
+			ill := c.up[id].illness.Load()
+			return ill != nil && ill.stuck
+		})
+	}
+	time.Sleep(300 * time.Millisecond)
+	for _, id := range []uint64{2, 3} {
+		c.kill(id)
+		if c.rebuilt(id) {
+			t.Fatalf("the directory of member %d was set aside", id)
+		}
+	}
+	if err := c.disks[2].Remove("data/QUARANTINE"); err != nil {
+		t.Fatal(err)
+	}
+	c.start(2, 3)
+	c.sound()
+	c.holds(acknowledged)
+	if c.rebuilt(2) || !c.rebuilt(3) {
+		t.Fatal("one was to start as it was, one to be rebuilt")
+	}
+}
+
 // The leader that a member is rebuilt from dies in the middle: another one takes over.
 func TestTheLeaderDiesDuringARebuild(t *testing.T) {
 	c := newCluster(t, 5, smallCheckpoints)

@@ -46,13 +46,19 @@ type RebuildConfig struct {
 // that it had acknowledged, its vote, or all of it, and must neither vote nor
 // acknowledge before it holds again what others may count on. It is a step machine:
 // Ready says what to send and to store, the other methods take answers and time. The
-// caller brackets the machines of all groups with Storage.BeginRebuild and
-// Storage.EndRebuild, runs no Group meanwhile, and may stop or crash anywhere: the
-// storage stays condemned and everything begins again.
+// caller runs no Group meanwhile, and may stop or crash anywhere: the storage stays
+// condemned and everything begins again.
+//
+// It asks first, and stores nothing. Only when the machines of all groups have an
+// offer that they may follow (Found) does the caller set the directory aside, with
+// Storage.BeginRebuild, and lets them take it (Begin): where a bad build, or a wrong look at the disk,
+// condemns a majority, nobody offers and every directory stays as it is. When all are Done,
+// Storage.EndRebuild is due.
 //
 // It asks all other voters. Only a leader offers, with its term T and the last index
 // L of its log, after a ReadIndex round that began after the question: a quorum Q, without the
-// member in quarantine X, was in term T after X had ceased to act. X takes the
+// member in quarantine X, was in term T after X had ceased to act, as it does once it is
+// condemned: its directory has no part in that. X takes the
 // leader's newest checkpoint and its entries up to L, and the hard state {T, vote for
 // that leader}, or its promised term and vote if that term is above T.
 //
@@ -94,6 +100,7 @@ type Rebuild struct {
 	age   int    // ticks in this phase, or since the last question
 
 	voters map[uint64]*voter // all others
+	begun  bool              // what is offered may be stored
 	phase  rebuildPhase
 	from   uint64
 	offer  *Offer // the best of this phase; the one followed from transferring on
@@ -139,7 +146,7 @@ type voter struct {
 	leader      uint64 // as it knew then
 }
 
-// NewRebuild starts with questions. Storage.BeginRebuild comes first.
+// NewRebuild starts with questions.
 func NewRebuild(cfg RebuildConfig) (*Rebuild, error) {
 	for v, d := range map[*int]int{
 		&cfg.AskTicks: DefaultAskTicks, &cfg.EntriesTicks: DefaultEntriesTicks, &cfg.EntriesTries: DefaultEntriesTries,
@@ -162,6 +169,21 @@ func NewRebuild(cfg RebuildConfig) (*Rebuild, error) {
 		return nil, fmt.Errorf("raftlog: group %d of member %d cannot be rebuilt from members %v: it takes others", cfg.Group, cfg.Member, cfg.Voters)
 	}
 	return r, nil
+}
+
+// Found reports that it has an offer that it may follow, and waits for Begin. It may
+// lose it again: an offer that is not followed is asked for anew in a while.
+func (r *Rebuild) Found() bool {
+	return r.phase == rebuildAsking && r.offer != nil && r.certain()
+}
+
+// Begin says that Storage.BeginRebuild was called, because all groups had Found an
+// offer: what is offered now and from now on is taken.
+func (r *Rebuild) Begin() {
+	r.begun = true
+	if r.Found() {
+		r.follow()
+	}
 }
 
 // Done reports that everything is stored: when all groups are, Storage.EndRebuild is due.
@@ -252,7 +274,7 @@ func (r *Rebuild) Offered(from uint64, a OfferAnswer) error {
 		}
 		r.offer, r.from = a.Offer, from
 	}
-	if r.phase == rebuildAsking && r.offer != nil && r.certain() {
+	if r.begun && r.Found() {
 		r.follow()
 	}
 	return nil

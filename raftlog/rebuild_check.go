@@ -137,6 +137,9 @@ func (r *Rebuild) Status() RebuildStatus {
 
 // waiting says why no leader is followed.
 func (r *Rebuild) waiting() (text string, stuck bool) {
+	if r.Found() {
+		return fmt.Sprintf("member %d offers what it needs; nothing is set aside before all groups have an offer", r.from), false
+	}
 	var healthy, ill, silent []uint64
 	var leader uint64
 	for _, id := range r.others() {

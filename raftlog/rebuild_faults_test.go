@@ -34,6 +34,7 @@ type ward struct {
 // patient is a member in quarantine.
 type patient struct {
 	r      *raftlog.Rebuild
+	begun  bool
 	staged raftlog.CheckpointWriter
 	todo   []func() error // what the storage has to do, in order
 }
@@ -102,7 +103,6 @@ func (w *ward) must(err error) {
 
 // admit begins a rebuild, at first or after a crash inside one.
 func (w *ward) admit(m *member) {
-	w.must(m.store.BeginRebuild(w.identity(m.id), []raftlog.GroupID{testGroup}, w.ids))
 	p, known := m.store.Promise(testGroup)
 	r, err := raftlog.NewRebuild(raftlog.RebuildConfig{
 		Group: testGroup, Member: m.id, Voters: w.ids, Promise: p, Known: known, Seed: w.rng.Uint64(),
@@ -116,6 +116,11 @@ func (w *ward) admit(m *member) {
 // treat takes everything the machine wants.
 func (w *ward) treat(m *member) {
 	p := w.patients[m.id]
+	if !p.begun && p.r.Found() {
+		w.must(m.store.BeginRebuild(w.identity(m.id), []raftlog.GroupID{testGroup}, w.ids))
+		p.begun = true
+		p.r.Begin()
+	}
 	for {
 		out, more := p.r.Ready()
 		if !more {

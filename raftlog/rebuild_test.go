@@ -23,6 +23,7 @@ func rebuildOf(t *testing.T, voters []uint64, promise raftlog.Promise, known boo
 		t.Fatal(err)
 	}
 	s := &rebuildScript{Rebuild: r, t: t}
+	r.Begin()
 	out := s.step()
 	if len(out.Offers) != len(voters)-1 || out.Stores() {
 		t.Fatalf("it begins with %+v", out)
@@ -90,6 +91,43 @@ func logEntries(first uint64, terms ...uint64) (es []*pb.Entry) {
 		es = append(es, &pb.Entry{Index: new(first + uint64(i)), Term: new(term), Data: []byte("data")})
 	}
 	return es
+}
+
+// Nothing is taken before the caller has set the directory aside, which it does when all
+// groups have an offer; and an offer does not stay for ever.
+func TestRebuildAsksFirst(t *testing.T) {
+	r, err := raftlog.NewRebuild(raftlog.RebuildConfig{Group: testGroup, Member: 3, Voters: five[:3], Known: true, Seed: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &rebuildScript{Rebuild: r, t: t}
+	for range 3 {
+		s.round = s.step().Offers[0].Round
+		if s.Found() {
+			t.Fatal("an offer of the round before still counts")
+		}
+		s.offers(1, oldOffer(5))
+		if !s.Found() || !s.quiet() || s.Status().From != 0 || !strings.Contains(s.Status().Waiting, "member 1 offers what it needs") {
+			t.Fatalf("found %t, it goes on: %+v", s.Found(), s.Status())
+		}
+		for range raftlog.DefaultAskTicks {
+			s.Tick()
+		}
+	}
+	s.round = s.step().Offers[0].Round
+	s.Begin() // in between, the offer was lost
+	s.offers(1, oldOffer(5))
+	if out := s.step(); out.Stage == nil || len(out.Chunks) == 0 || s.Found() {
+		t.Fatalf("it does not take what is offered: %+v", out)
+	}
+	r, _ = raftlog.NewRebuild(raftlog.RebuildConfig{Group: testGroup, Member: 3, Voters: five[:3], Known: true, Seed: 7})
+	s = &rebuildScript{Rebuild: r, t: t}
+	s.round = s.step().Offers[0].Round
+	s.offers(1, oldOffer(5))
+	s.Begin()
+	if out := s.step(); out.Stage == nil || len(out.Chunks) == 0 {
+		t.Fatalf("it does not take what was offered: %+v", out)
+	}
 }
 
 // A member that has forgotten its votes waits for all others; one that knows does not.

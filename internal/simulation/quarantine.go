@@ -20,6 +20,7 @@ type recovery struct {
 	m     *member
 	why   string
 	cases []*recovering
+	begun bool // the directory is set aside
 	ended bool // all groups are rebuilt
 }
 
@@ -89,15 +90,11 @@ func (m *member) quarantine() {
 	m.log("is in quarantine: %s", re.why)
 	m.w.counts.add("quarantines", 1)
 	m.connect()
-	re.storage(re.begin)
+	re.storage(re.ask)
 }
 
-func (re *recovery) begin() {
+func (re *recovery) ask() {
 	m := re.m
-	if err := m.store.BeginRebuild(m.identity(), groups(), m.initial()); err != nil {
-		m.storageFailed("beginning a rebuild", err)
-		return
-	}
 	for _, s := range streams {
 		g := groupOf(s)
 		promise, known := m.store.Promise(g)
@@ -113,6 +110,29 @@ func (re *recovery) begin() {
 	}
 	re.tick()
 	re.treatAll()
+}
+
+// begin sets aside what the directory holds once all of it is offered.
+func (re *recovery) begin() {
+	for _, c := range re.cases {
+		if re.begun || !c.Found() {
+			return
+		}
+	}
+	re.begun = true
+	m := re.m
+	m.log("sets its directory aside")
+	m.w.counts.add("directories set aside", 1)
+	re.storage(func() {
+		if err := m.store.BeginRebuild(m.identity(), groups(), m.initial()); err != nil {
+			m.storageFailed("beginning a rebuild", err)
+			return
+		}
+		for _, c := range re.cases {
+			c.Begin()
+		}
+		re.treatAll()
+	})
 }
 
 func (re *recovery) tick() {
@@ -159,6 +179,7 @@ func (re *recovery) treat(c *recovering) {
 			re.storage(func() { c.store(&out) })
 		}
 	}
+	re.begin()
 	for _, c := range re.cases {
 		if !c.Done() {
 			return
