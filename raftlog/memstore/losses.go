@@ -168,11 +168,7 @@ func (s *Store) Copy() *Store {
 		}
 	}
 	c.floors, c.damaged, c.short = maps.Clone(s.floors), maps.Clone(s.damaged), maps.Clone(s.short)
-<<<<<<< Updated upstream
-	c.lag, c.condemned, c.votes, c.floorLost = s.lag, s.condemned, s.votes, s.floorLost
-=======
-	c.lag, c.torn, c.condemned, c.floorLost = s.lag, s.torn, s.condemned, s.floorLost
->>>>>>> Stashed changes
+	c.lag, c.torn, c.condemned, c.votes, c.floorLost = s.lag, s.torn, s.condemned, s.votes, s.floorLost
 	return c
 }
 
@@ -185,9 +181,5 @@ func (s *Store) PutBack(old *Store) {
 	s.empty()
 	s.identity, s.now, s.durable, s.files = c.identity, c.now, c.durable, c.files
 	s.floors, s.damaged, s.short = c.floors, c.damaged, c.short
-<<<<<<< Updated upstream
-	s.condemned, s.votes, s.floorLost = c.condemned, c.votes, c.floorLost
-=======
-	s.condemned, s.floorLost, s.torn = c.condemned, c.floorLost, c.torn
->>>>>>> Stashed changes
+	s.condemned, s.votes, s.floorLost, s.torn = c.condemned, c.votes, c.floorLost, c.torn
 }

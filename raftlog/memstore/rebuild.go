@@ -46,11 +46,7 @@ func (s *Store) Promise(g raftlog.GroupID) (raftlog.Promise, bool) {
 	if !ok || s.floorLost {
 		return raftlog.Promise{}, false
 	}
-<<<<<<< Updated upstream
-	return p, s.condemned == "" || s.votes == raftlog.VotesKnown
-=======
-	return p, !s.torn
->>>>>>> Stashed changes
+	return p, !s.torn && (s.condemned == "" || s.votes == raftlog.VotesKnown)
 }
 
 // BeginRebuild implements raftlog.Storage.
