@@ -47,7 +47,8 @@ type Decision struct {
 func Schema(s *projections.Schema, env Env, cmd proto.Message) (Decision, error) {
 	c := call{stream: metadatav1.Stream_STREAM_SCHEMA, head: s.Head, env: env, cmd: cmd}
 	return c.decide(s.Requests, func(r recorder) (recorder, proto.Message, error) {
-		d := &schemaDraft{recorder: r, Draft: s.Model.Draft()}
+		_, batch := cmd.(*metadatav1.ApplyBatchRequest)
+		d := &schemaDraft{recorder: r, Model: s.Model, batch: batch}
 		unchanged, err := d.carryOut(cmd)
 		return d.recorder, unchanged, err
 	})

@@ -47,15 +47,29 @@ func (r *recorder) checkChangeSize() error {
 	return nil
 }
 
-// schemaDraft is the schema as it is with the events recorded so far. Folding
-// them while deciding is what lets the commands of a batch see each other; it
-// also means that nothing gets into the log that does not fold.
+// schemaDraft is the schema that a command sees: the model, in a batch with the
+// events recorded so far. Folding those is what lets the commands of a batch see
+// each other. The events of a single command are seen by nobody here; whoever
+// proposes the change folds it first, so that nothing gets into the log that does
+// not fold.
 type schemaDraft struct {
 	recorder
-	*schema.Draft
+	*schema.Model
+	batch bool
+	draft *schema.Draft // of a batch, from its first event on
 }
 
-func (d *schemaDraft) emit(m *metadatav1.Event) { d.Apply(d.record(m), d.revision) }
+func (d *schemaDraft) emit(m *metadatav1.Event) {
+	e := d.record(m)
+	if !d.batch {
+		return
+	}
+	if d.draft == nil {
+		d.draft = d.Draft()
+		d.Model = d.draft.View()
+	}
+	d.draft.Apply(e, d.revision)
+}
 
 // topologyDraft is the same for nodes and shards.
 type topologyDraft struct {

@@ -93,6 +93,36 @@ func neverChange[D Domain[D]](t *testing.T, s *State[D], changes []*events.Chang
 	}
 }
 
+// A draft is the fold in place: what it froze is what folding makes, and stays it.
+func TestDraftsAreFolds(t *testing.T) {
+	both(t, 100, draftsAreFolds, draftsAreFolds)
+}
+
+func draftsAreFolds[D Domain[D]](t *testing.T, s *State[D], changes []*events.Change) {
+	d := s.Draft()
+	var frozen []*State[D]
+	var hashes [][32]byte
+	want := s
+	for i, c := range changes {
+		d.Fold(c)
+		want = want.Fold(c)
+		if d.State().Head != want.Head {
+			t.Fatalf("the draft is at %+v, the fold at %+v", d.State().Head, want.Head)
+		}
+		if i%3 == 0 { // some changes have no freeze between them
+			frozen, hashes = append(frozen, d.Freeze()), append(hashes, want.Hash())
+		}
+	}
+	if d.State().Hash() != want.Hash() {
+		t.Fatal("a live draft shows another state than folding makes")
+	}
+	for i, f := range frozen {
+		if f.Hash() != hashes[i] {
+			t.Fatalf("what was frozen at revision %d is not what folding made", f.Head.Revision)
+		}
+	}
+}
+
 func records[D Domain[D]](t testing.TB, s *State[D]) (all [][]byte) {
 	t.Helper()
 	err := s.Export(func(record []byte) error {

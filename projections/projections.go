@@ -34,6 +34,8 @@ type Domain[D any] interface {
 	// Fold returns the model after some changes, given in order. It does not
 	// change its receiver.
 	Fold(changes ...*events.Change) D
+	// Begin returns a private copy to apply events to.
+	Begin() ModelDraft[D]
 	// Export yields the model's checkpoint records; each is valid until yield
 	// returns.
 	Export(yield func(record []byte) error) error
@@ -93,25 +95,19 @@ func newState[D Domain[D]](s metadatav1.Stream, c events.ClusterID, epoch uint64
 // the change does not follow: another stream, a gap or repetition in the
 // revisions, a time before the last change's, or an event that does not fit.
 func (s *State[D]) Fold(c *events.Change) *State[D] {
-	next := *s
-	next.advance(c)
-	next.Requests.add(c)
-	next.Requests.freeze()
-	next.Model = s.Model.Fold(c)
-	return &next
+	d := s.Draft()
+	d.Fold(c)
+	return d.Freeze()
 }
 
 // FoldAll returns the state after several changes, given in order: the same as
 // Fold one by one, but the maps are copied once.
 func (s *State[D]) FoldAll(changes []*events.Change) *State[D] {
-	next := *s
+	d := s.Draft()
 	for _, c := range changes {
-		next.advance(c)
-		next.Requests.add(c)
+		d.Fold(c)
 	}
-	next.Requests.freeze()
-	next.Model = s.Model.Fold(changes...)
-	return &next
+	return d.Freeze()
 }
 
 // advance moves the head over a change.

@@ -31,6 +31,9 @@ func (m *TopologyModel) Draft() *TopologyDraft {
 	return &TopologyDraft{TopologyModel{&nodes.Model, &lives.Model}, nodes, lives}
 }
 
+// Begin is Draft for those who do not know the domain.
+func (m *TopologyModel) Begin() ModelDraft[*TopologyModel] { return m.Draft() }
+
 // TopologyDraft is a private copy of a model, for deciding several commands on
 // top of each other. Read it through TopologyModel, which shows what was applied
 // so far. It belongs to one goroutine.
@@ -46,6 +49,9 @@ func (d *TopologyDraft) Apply(e events.Event, revision uint64) {
 	d.topology.Apply(e, revision)
 	d.liveness.Apply(e, revision)
 }
+
+// View returns the model as it is.
+func (d *TopologyDraft) View() *TopologyModel { return &d.TopologyModel }
 
 // Freeze returns what the draft holds as a model of its own. The draft can be
 // used on.

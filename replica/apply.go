@@ -94,42 +94,46 @@ func (r *Replica[D]) fenced(e *raftlog.Entry, why string) {
 	r.log.Error("log entry skipped by the fence", "index", e.Index, "term", e.Term, "reason", why)
 }
 
-// applyOwn makes the pending model the applied one: the entry is the oldest proposal
+// applyOwn makes the pending state the applied one: the entry is the oldest proposal
 // of this leader, so it was folded when it was decided.
 func (r *Replica[D]) applyOwn(e *raftlog.Entry) ([]*events.Change, error) {
 	l := r.lead
-	p := l.proposed[0]
-	if p.previous != r.state.Head.Digest {
+	b := l.proposed[0]
+	if b.previous != r.state.Head.Digest {
 		r.fenced(e, "the leader's own proposal was decided on another state")
 		r.resetLead()
 		return nil, nil
 	}
 	l.proposed = l.proposed[1:]
-	changes := make([]*events.Change, len(p.decisions))
-	for i := range p.decisions {
-		d := &p.decisions[i]
-		if invariants.Enabled {
-			foldAgain(r.state, d.change, d.state)
-		}
-		if err := r.keepHistory(e, d.change, d.state.Head.Digest); err != nil {
+	if invariants.Enabled {
+		foldAgain(r.state, b.decisions, b.after)
+	}
+	changes := make([]*events.Change, len(b.decisions))
+	for i := range b.decisions {
+		d := &b.decisions[i]
+		if err := r.keepHistory(e, d.change, d.digest); err != nil {
 			return nil, err
 		}
-		r.state = d.state
 		changes[i] = d.change
-		l.changes--
-		l.bytes -= len(d.change.Raw())
 		r.answer(d.waiter.done, Answer{Reply: d.reply, Revision: d.change.Revision()})
 	}
+	r.state = b.after
+	l.changes -= len(b.decisions)
+	l.bytes -= b.bytes
 	return changes, nil
 }
 
 // foldAgain checks that folding is the same wherever it happens.
-func foldAgain[D projections.Domain[D]](before *projections.State[D], c *events.Change, pending *projections.State[D]) {
-	decoded, err := events.DecodeChange(c.Raw())
-	invariants.Assert(err == nil, "change %d cannot be decoded: %v", c.Revision(), err)
-	again := before.Fold(decoded)
-	invariants.Assert(again.Head.Digest == pending.Head.Digest, "change %d: applied digest %s, pending digest %s", c.Revision(), again.Head.Digest, pending.Head.Digest)
-	invariants.Assert(again.Hash() == pending.Hash(), "change %d: applied and pending model differ", c.Revision())
+func foldAgain[D projections.Domain[D]](before *projections.State[D], ds []decision, pending *projections.State[D]) {
+	again := before
+	for i := range ds {
+		c := ds[i].change
+		decoded, err := events.DecodeChange(c.Raw())
+		invariants.Assert(err == nil, "change %d cannot be decoded: %v", c.Revision(), err)
+		again = again.Fold(decoded)
+		invariants.Assert(again.Head.Digest == ds[i].digest, "change %d: applied digest %s, pending digest %s", c.Revision(), again.Head.Digest, ds[i].digest)
+	}
+	invariants.Assert(again.Hash() == pending.Hash(), "revision %d: applied and pending model differ", again.Head.Revision)
 }
 
 // keepHistory queues a change's history record. Written twice, after a restart, it is

@@ -14,19 +14,20 @@ import (
 
 // lead is what a member has only while it leads, in one term.
 //
-// The pending model is the applied one plus, in order, the changes of proposed and
+// The pending state is the applied one plus, in order, the changes of proposed and
 // those of gathered. It exists once the term's own empty entry is applied: then
-// everything that earlier terms left in the log is in the applied model.
+// everything that earlier terms left in the log is in the applied state. It changes
+// in place, and is frozen where a batch ends.
 type lead[D projections.Domain[D]] struct {
-	term  uint64
-	ready bool
-	state *projections.State[D] // pending; valid when ready
+	term    uint64
+	ready   bool
+	pending *projections.Draft[D] // valid when ready
 
-	early    []Request     // arrived before ready
-	gathered []decision[D] // not yet proposed
-	proposed []proposal[D] // in the log, oldest first
-	changes  int           // decisions in gathered and proposed
-	bytes    int           // of their changes
+	early    []Request  // arrived before ready
+	gathered []batch[D] // not yet proposed
+	proposed []batch[D] // in the log, oldest first
+	changes  int        // in gathered and proposed
+	bytes    int        // of those changes
 
 	// Group commit without a timer: while a proposal is on its way into the own log,
 	// decisions gather; its completion proposes them all.
@@ -34,19 +35,23 @@ type lead[D projections.Domain[D]] struct {
 	gate    *raftlog.Write // the Write that the last proposal is in
 }
 
-// decision is a change in the pending model.
-type decision[D projections.Domain[D]] struct {
-	change *events.Change
-	state  *projections.State[D] // after it
-	waiter waiter
-	reply  proto.Message
+// batch is what goes into one entry of the log. Only the last one that is gathered
+// is open: it takes further decisions.
+type batch[D projections.Domain[D]] struct {
+	decisions []decision
+	bytes     int                   // of their changes
+	after     *projections.State[D] // the pending state after them; nil while the batch is open
+
+	data     []byte // as proposed
+	previous events.Digest
 }
 
-// proposal is a batch in the log, in flight.
-type proposal[D projections.Domain[D]] struct {
-	data      []byte
-	previous  events.Digest
-	decisions []decision[D]
+// decision is a change in the pending state.
+type decision struct {
+	change *events.Change
+	digest events.Digest // of the stream after it
+	waiter waiter
+	reply  proto.Message
 }
 
 // waiter is who gets told.
@@ -96,21 +101,18 @@ func (r *Replica[D]) answer(done func(Answer), a Answer) {
 	r.answers = append(r.answers, func() { done(a) })
 }
 
-// decide carries out a command on the pending model. A change is folded into it at
+// decide carries out a command on the pending state. A change is folded into it at
 // once; anything else is an answer that waits for what it saw.
 func (r *Replica[D]) decide(q Request) {
 	l := r.lead
-	decided, next, err := r.tryDecide(q)
-	if next != nil {
-		d := decision[D]{change: decided.Change, state: next, reply: decided.Reply,
-			waiter: waiter{requestID: q.requestID(), done: q.Done}}
-		l.state = next
-		l.gathered = append(l.gathered, d)
-		l.changes++
-		l.bytes += len(d.change.Raw())
+	decided, err := r.tryDecide(q)
+	head := l.pending.State().Head
+	if decided.Change != nil {
+		l.gather(decision{change: decided.Change, digest: head.Digest, reply: decided.Reply,
+			waiter: waiter{requestID: q.requestID(), done: q.Done}})
 		return
 	}
-	seen := l.state.Head.Revision
+	seen := head.Revision
 	late := reader{since: r.ticks, patient: true, term: l.term, need: seen}
 	if err == nil && decided.Deduplicated && seen > r.state.Head.Revision {
 		late.unknown = q.requestID() // its first attempt may be among what is in flight
@@ -128,24 +130,80 @@ func (r *Replica[D]) decide(q Request) {
 	r.reads.waiting = append(r.reads.waiting, late)
 }
 
-// tryDecide returns the decision and, if it is to be proposed, the model after it. A
-// panic on the way is a bug, but nothing has happened yet: models are immutable and
-// the log has not seen the change. So it is answered instead of taking down one
-// leader after the other as the client retries.
-func (r *Replica[D]) tryDecide(q Request) (d commands.Decision, next *projections.State[D], err error) {
+// tryDecide returns the decision; a change is in the pending state then. A panic on
+// the way is a bug, but nothing has happened yet: the log has not seen the change, and
+// what it left of the pending state is made anew. So it is answered instead of taking
+// down one leader after the other as the client retries.
+func (r *Replica[D]) tryDecide(q Request) (d commands.Decision, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			r.stats.Panicked++
 			r.log.Error("deciding a command panicked", "command", proto.MessageName(q.Command), "panic", p, "stack", string(debug.Stack()))
-			d, next = commands.Decision{}, nil
+			r.rewind()
+			d = commands.Decision{}
 			err = r.internal("deciding %s failed: please report this bug: %v", proto.MessageName(q.Command), p)
 		}
 	}()
-	d, err = r.cfg.Decide(r.lead.state, q.Env, q.Command)
-	if err != nil || d.Change == nil {
-		return d, nil, err
+	d, err = r.cfg.Decide(r.lead.pending.State(), q.Env, q.Command)
+	if err == nil && d.Change != nil {
+		r.lead.makeRoom(len(d.Change.Raw()))
+		r.lead.pending.Fold(d.Change)
 	}
-	return d, r.lead.state.Fold(d.Change), nil
+	return d, err
+}
+
+// makeRoom ends the open batch if a change of that size does not fit into it.
+func (l *lead[D]) makeRoom(size int) {
+	if b := l.open(); b != nil && (b.bytes+size > MaxBatchBytes || len(b.decisions) == MaxBatchChanges) {
+		b.after = l.pending.Freeze()
+	}
+}
+
+// open returns the batch that takes further decisions; nil if there is none.
+func (l *lead[D]) open() *batch[D] {
+	if n := len(l.gathered); n > 0 && l.gathered[n-1].after == nil {
+		return &l.gathered[n-1]
+	}
+	return nil
+}
+
+// gather adds a decision that was folded last.
+func (l *lead[D]) gather(d decision) {
+	b := l.open()
+	if b == nil {
+		l.gathered = append(l.gathered, batch[D]{})
+		b = l.open()
+	}
+	size := len(d.change.Raw())
+	b.decisions = append(b.decisions, d)
+	b.bytes += size
+	l.changes++
+	l.bytes += size
+}
+
+// rewind makes the pending state anew from where it was frozen last.
+func (r *Replica[D]) rewind() {
+	l := r.lead
+	l.pending = r.frozen(l.proposed, l.gathered).Draft()
+	if b := l.open(); b != nil {
+		for i := range b.decisions {
+			l.pending.Fold(b.decisions[i].change)
+		}
+	}
+}
+
+// frozen returns the state after the last of these batches that has one; the applied
+// one if none has.
+func (r *Replica[D]) frozen(runs ...[]batch[D]) *projections.State[D] {
+	state := r.state
+	for _, batches := range runs {
+		for i := range batches {
+			if batches[i].after != nil {
+				state = batches[i].after
+			}
+		}
+	}
+	return state
 }
 
 // takeOver makes a leader decide once its own term's empty entry is applied.
@@ -154,7 +212,7 @@ func (r *Replica[D]) takeOver() {
 	if l == nil || l.ready || r.appliedTerm != l.term {
 		return
 	}
-	l.ready, l.state = true, r.state
+	l.ready, l.pending = true, r.state.Draft()
 	r.out.Leading = &Leading{Term: l.term, Now: true}
 	early := l.early
 	l.early = nil
@@ -197,27 +255,28 @@ func (r *Replica[D]) drop(why func(*waiter) error) {
 	for _, q := range l.early {
 		r.answer(q.Done, Answer{Err: why(&waiter{requestID: q.requestID()})})
 	}
-	for _, p := range l.proposed {
-		r.forget(p.decisions, why)
-	}
+	r.forget(l.proposed, why)
 	r.forget(l.gathered, why)
 	l.early, l.proposed, l.gathered = nil, nil, nil
 	l.changes, l.bytes = 0, 0
 }
 
-func (r *Replica[D]) forget(ds []decision[D], why func(*waiter) error) {
-	for i := range ds {
-		r.answer(ds[i].waiter.done, Answer{Err: why(&ds[i].waiter)})
+func (r *Replica[D]) forget(batches []batch[D], why func(*waiter) error) {
+	for i := range batches {
+		for j := range batches[i].decisions {
+			w := &batches[i].decisions[j].waiter
+			r.answer(w.done, Answer{Err: why(w)})
+		}
 	}
 }
 
-// resetLead starts the pending model anew from the applied one: what was in flight
+// resetLead starts the pending state anew from the applied one: what was in flight
 // can no longer take effect, because the fence stops it.
 func (r *Replica[D]) resetLead() {
 	why := func() error { return r.noLeader("the state it was decided on was overtaken") }
 	r.drop(func(*waiter) error { return why() })
 	r.failReads(func(q *reader) bool { return q.term != 0 && q.decided() }, func(*reader) error { return why() })
-	r.lead.state = r.state
+	r.lead.pending = r.state.Draft()
 }
 
 // propose puts what has gathered into the log, as few entries as possible, unless
@@ -227,76 +286,60 @@ func (r *Replica[D]) propose() bool {
 	if l == nil || l.ungated || l.gate != nil || len(l.gathered) == 0 {
 		return false
 	}
+	if b := l.open(); b != nil {
+		b.after = l.pending.Freeze()
+	}
 	for len(l.gathered) > 0 {
-		n := nextBatch(l.gathered)
-		if err := r.proposeBatch(l.gathered[:n:n]); err != nil {
+		if err := r.proposeBatch(l.gathered[0]); err != nil {
 			r.forgetGathered(err)
 			return true
 		}
-		l.gathered = l.gathered[n:]
+		l.gathered = l.gathered[1:]
 		l.ungated = true
 	}
 	l.gathered = nil
 	return true
 }
 
-// nextBatch returns how many decisions go into one entry.
-func nextBatch[D projections.Domain[D]](ds []decision[D]) int {
-	bytes := 0
-	for i, d := range ds {
-		bytes += len(d.change.Raw())
-		if i > 0 && (bytes > MaxBatchBytes || i == MaxBatchChanges) {
-			return i
-		}
-	}
-	return len(ds)
-}
-
-func (r *Replica[D]) proposeBatch(ds []decision[D]) error {
-	l, head := r.lead, r.state.Head
-	if n := len(l.proposed); n > 0 {
-		last := l.proposed[n-1].decisions
-		head = last[len(last)-1].state.Head
-	}
-	batch := events.Batch{
+func (r *Replica[D]) proposeBatch(b batch[D]) error {
+	l, head := r.lead, r.frozen(r.lead.proposed).Head
+	entry := events.Batch{
 		Stream: head.Stream, Cluster: head.Cluster, RecoveryEpoch: head.RecoveryEpoch,
-		Term: l.term, Previous: head.Digest, Changes: make([]*events.Change, len(ds)),
+		Term: l.term, Previous: head.Digest, Changes: make([]*events.Change, len(b.decisions)),
 	}
-	for i := range ds {
-		batch.Changes[i] = ds[i].change
+	for i := range b.decisions {
+		entry.Changes[i] = b.decisions[i].change
 	}
-	data := batch.Encode()
-	if err := r.group.Propose(data); err != nil {
+	b.data, b.previous = entry.Encode(), head.Digest
+	if err := r.group.Propose(b.data); err != nil {
 		return err
 	}
-	for i := range ds {
-		ds[i].waiter.proposed = true
+	for i := range b.decisions {
+		b.decisions[i].waiter.proposed = true
 	}
-	l.proposed = append(l.proposed, proposal[D]{data: data, previous: head.Digest, decisions: ds})
+	l.proposed = append(l.proposed, b)
 	r.stats.Entries++
-	r.stats.Changes += uint64(len(ds))
+	r.stats.Changes += uint64(len(b.decisions))
 	return nil
 }
 
-// forgetGathered rolls the pending model back to what is in the log, after raft
+// forgetGathered rolls the pending state back to what is in the log, after raft
 // dropped a proposal: neither it nor anything decided after it may go in.
 func (r *Replica[D]) forgetGathered(cause error) {
 	l := r.lead
-	r.log.Warn("proposal dropped", "changes", len(l.gathered), "error", cause)
-	r.stats.Dropped += uint64(len(l.gathered))
 	why := func() error { return r.noLeader("the log took no proposal (" + cause.Error() + ")") }
 	r.forget(l.gathered, func(*waiter) error { return why() })
-	for _, d := range l.gathered {
-		l.changes--
-		l.bytes -= len(d.change.Raw())
+	dropped := 0
+	for i := range l.gathered {
+		dropped += len(l.gathered[i].decisions)
+		l.bytes -= l.gathered[i].bytes
 	}
+	l.changes -= dropped
+	r.log.Warn("proposal dropped", "changes", dropped, "error", cause)
+	r.stats.Dropped += uint64(dropped)
 	l.gathered = nil
-	l.state = r.state
-	if n := len(l.proposed); n > 0 {
-		last := l.proposed[n-1].decisions
-		l.state = last[len(last)-1].state
-	}
-	kept := l.state.Head.Revision
+	r.rewind()
+	kept := l.pending.State().Head.Revision
 	r.failReads(func(q *reader) bool { return q.term != 0 && q.need > kept }, func(*reader) error { return why() })
 }
 

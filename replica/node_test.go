@@ -119,27 +119,27 @@ func (n *node) check() {
 		return
 	}
 	want, changes, bytes := r.state, 0, 0
-	for _, ds := range append(proposedOf(l), l.gathered) {
-		for _, d := range ds {
+	for _, b := range slices.Concat(l.proposed, l.gathered) {
+		for _, d := range b.decisions {
 			want = want.Fold(d.change)
 			changes++
 			bytes += len(d.change.Raw())
+			if d.digest != want.Head.Digest {
+				t.Fatalf("member %d: change %d is remembered with another digest", n.id, d.change.Revision())
+			}
+		}
+		if b.after != nil && b.after.Head.Digest != want.Head.Digest {
+			t.Fatalf("member %d: a batch ends at revision %d, its changes at %d", n.id, b.after.Head.Revision, want.Head.Revision)
 		}
 	}
-	if l.state.Head.Digest != want.Head.Digest || changes != l.changes || bytes != l.bytes {
+	pending := l.pending.State()
+	if pending.Head.Digest != want.Head.Digest || changes != l.changes || bytes != l.bytes {
 		t.Fatalf("member %d: pending is at revision %d with %d changes and %d bytes; applied and proposed make %d, %d and %d",
-			n.id, l.state.Head.Revision, l.changes, l.bytes, want.Head.Revision, changes, bytes)
+			n.id, pending.Head.Revision, l.changes, l.bytes, want.Head.Revision, changes, bytes)
 	}
-	if n.c.rng.IntN(20) == 0 && want.Requests.Bytes() < 1<<20 && l.state.Hash() != want.Hash() {
+	if n.c.rng.IntN(20) == 0 && want.Requests.Bytes() < 1<<20 && pending.Hash() != want.Hash() {
 		t.Fatalf("member %d: the pending model is not the fold of what is in flight", n.id)
 	}
-}
-
-func proposedOf(l *lead[model]) (all [][]decision[model]) {
-	for _, p := range l.proposed {
-		all = append(all, p.decisions)
-	}
-	return all
 }
 
 // store completes the first k writes, in one call of the disk.

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/commands"
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -179,6 +180,38 @@ func TestPanicInDecideIsAnswered(t *testing.T) {
 	after.wantOK(t)
 	if n.rep.Status().Panicked != 1 {
 		t.Fatal("it was not counted")
+	}
+}
+
+// A change that does not fold leaves nothing behind in the pending state: what was
+// decided before it is proposed as if it had never been.
+func TestAChangeThatDoesNotFoldIsForgotten(t *testing.T) {
+	var decided *events.Change
+	c, n := alone(t, func(c *Config[model]) {
+		c.Decide = func(s *state, env commands.Env, cmd proto.Message) (commands.Decision, error) {
+			d, err := commands.Schema(s, env, cmd)
+			if env.RequestID == "twice" { // the second event of this change fails, after the first one was folded
+				e := d.Change.Events()[0]
+				d.Change = events.Seal(events.Header{Revision: d.Change.Revision(), Time: d.Change.Time(), RequestID: "twice"}, []events.Event{e, e})
+			}
+			decided = d.Change
+			return d, err
+		}
+	})
+	first := n.submit(createTable("first", "r0")) // proposed at once
+	second := n.submit(createTable("second", "r1"))
+	o := &outcome{}
+	n.rep.Submit(Request{Command: createTable("third", ""), Env: commands.Env{Now: c.now, RequestID: "twice"},
+		Done: func(a Answer) { o.done, o.answer = true, a }})
+	revision := decided.Revision()
+	again := n.submit(createTable("third", "r2"))
+	if decided.Revision() != revision {
+		t.Fatalf("the change after it is number %d, not %d", decided.Revision(), revision)
+	}
+	c.settle()
+	o.wantReason(t, metadatav1.ErrorReason_ERROR_REASON_INTERNAL)
+	for _, o := range []*outcome{first, second, again} {
+		o.wantOK(t)
 	}
 }
 

@@ -13,6 +13,9 @@ import (
 // belongs to one goroutine.
 type Draft struct{ Model }
 
+// View returns the model as it is.
+func (d *Draft) View() *Model { return &d.Model }
+
 // Freeze returns what the draft holds as a model of its own. The draft can be
 // used on.
 func (d *Draft) Freeze() *Model {

@@ -20,6 +20,7 @@ import (
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/cow"
 	"github.com/heliosdb/metadata/internal/idset"
+	"github.com/heliosdb/metadata/projections/internal/fold"
 )
 
 // The namespace that always exists, and that an empty name means.
@@ -103,6 +104,9 @@ func (m *Model) Draft() *Draft {
 	m.freeze() // m may be the view of a live draft
 	return &Draft{*m}
 }
+
+// Begin is Draft for those who do not know the domain.
+func (m *Model) Begin() fold.Draft[*Model] { return m.Draft() }
 
 func (m *Model) freeze() {
 	m.namespaces.Freeze()

@@ -45,7 +45,7 @@ var mutants = []mutant{
 		name: "ignore-the-fence", about: "a leader decides before its own term's empty entry is applied, and the fence does not stop what it decided",
 		edits: []edit{
 			{"replica/apply.go", "	if why := r.fence(b, e.Term); why != \"\" {", "	if why := r.fence(b, e.Term); why == \"-\" {"},
-			{"replica/apply.go", "	if p.previous != r.state.Head.Digest {", "	if false {"},
+			{"replica/apply.go", "	if b.previous != r.state.Head.Digest {", "	if false {"},
 			{"replica/lead.go", "l.ready || r.appliedTerm != l.term {", "l.ready {"},
 		},
 	},
@@ -55,11 +55,11 @@ var mutants = []mutant{
 	},
 	{
 		name: "keep-what-was-dropped", about: "a leader keeps its pending model after raft dropped a proposal",
-		edits: []edit{{"replica/lead.go", "	l.gathered = nil\n	l.state = r.state\n", "	l.gathered = nil\n	if true {\n		return\n	}\n"}},
+		edits: []edit{{"replica/lead.go", "	l.gathered = nil\n	r.rewind()\n", "	l.gathered = nil\n	if true {\n		return\n	}\n"}},
 	},
 	{
 		name: "answer-before-commit", about: "a change is answered when it is proposed",
-		edits: []edit{{"replica/lead.go", "		ds[i].waiter.proposed = true\n", "		ds[i].waiter.proposed = true\n		r.answer(ds[i].waiter.done, Answer{Reply: ds[i].reply, Revision: ds[i].change.Revision()})\n		ds[i].waiter.done = func(Answer) {}\n"}},
+		edits: []edit{{"replica/lead.go", "		b.decisions[i].waiter.proposed = true\n", "		b.decisions[i].waiter.proposed = true\n		r.answer(b.decisions[i].waiter.done, Answer{Reply: b.decisions[i].reply, Revision: b.decisions[i].change.Revision()})\n		b.decisions[i].waiter.done = func(Answer) {}\n"}},
 	},
 	{
 		name: "reject-before-commit", about: "a rejection does not wait for the pending revision that it was decided on",
@@ -83,7 +83,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "publish-before-commit", about: "readers see the pending model",
-		edits: []edit{{"replica/lead.go", "		l.state = next\n", "		l.state = next\n		r.view.Store(next)\n"}},
+		edits: []edit{{"replica/lead.go", "		r.lead.pending.Fold(d.Change)\n", "		r.lead.pending.Fold(d.Change)\n		r.view.Store(r.lead.pending.Freeze())\n"}},
 	},
 	{
 		name: "apply-twice", about: "after a restart the entry of the checkpoint is applied again",

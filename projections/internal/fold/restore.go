@@ -5,8 +5,21 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/heliosdb/metadata/events"
 	"google.golang.org/protobuf/encoding/protowire"
 )
+
+// Draft is a model under change. It belongs to one goroutine.
+type Draft[D any] interface {
+	// Apply folds one event of the change with this revision. It panics with an
+	// [*Error] if the event does not fit; the draft is of no use after that.
+	Apply(e events.Event, revision uint64)
+	// View returns the model as it is. It changes with Apply.
+	View() D
+	// Freeze returns what the draft holds as a model of its own. The draft can be
+	// used on.
+	Freeze() D
+}
 
 // Restorer builds a model from the records that its Export yielded. It belongs
 // to one goroutine.
