@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -410,7 +411,29 @@ func TestAnOldCopyOfADirectoryIsRebuilt(t *testing.T) {
 	c.holds(acknowledged)
 }
 
-// Alone there is nobody to be rebuilt from: it refuses and says what is damaged.
+// filesOf returns the bytes of each file below a directory, by path.
+func filesOf(t *testing.T, disk *vfs.MemFS, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	names, err := disk.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		path := disk.PathJoin(dir, name)
+		if info, err := disk.Stat(path); err != nil {
+			t.Fatal(err)
+		} else if info.IsDir() {
+			maps.Copy(files, filesOf(t, disk, path))
+		} else {
+			files[path] = string(readFile(t, disk, path))
+		}
+	}
+	return files
+}
+
+// Alone there is nobody to be rebuilt from: it refuses, says what is damaged, and leaves
+// everything as it found it: what is still in there may be all that there is.
 func TestAloneDamageIsRefused(t *testing.T) {
 	c := newCluster(t, 1, nil)
 	c.start(1)
@@ -421,12 +444,16 @@ func TestAloneDamageIsRefused(t *testing.T) {
 	if n := c.spoil(1, "data/db", ".log", func(b []byte) []byte { return b[:len(b)/2] }); n == 0 {
 		t.Fatal("nothing to cut")
 	}
+	before := filesOf(t, c.disks[1], "data")
 	for range 2 { // trying again does not make it start
 		_, err := c.open(1)
 		_, short := errors.AsType[*raftlog.ShortError](err)
 		_, damaged := errors.AsType[*raftlog.DamageError](err)
 		if !short && !damaged {
 			t.Fatalf("got %v", err)
+		}
+		if !maps.Equal(before, filesOf(t, c.disks[1], "data")) {
+			t.Fatalf("refused with %v, but files have changed", err)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func (e *TooLargeError) Error() string {
 
 // advice is for whoever reads that a directory cannot be used.
 const advice = "a member of several is rebuilt from the others: start it while a majority of them is up, and never give it an older copy of its directory; " +
-	"a lone member can only go on from a backup of its whole directory, without what was acknowledged since"
+	"a lone member can only go on from a backup of its whole directory, without what was acknowledged since, or, without all its data, with an empty directory"
 
 // DamageError means that stored bytes are not what was written.
 type DamageError struct {
@@ -64,6 +64,7 @@ func (e *DamageError) why() string {
 type ShortError struct {
 	Path  string
 	Group GroupID
+	Name  string // what people call the group; "": by its number
 	What  string // "last index", "term" or "vote"
 	Have  uint64
 	Floor uint64
@@ -72,8 +73,12 @@ type ShortError struct {
 func (e *ShortError) Error() string { return "raftlog: " + e.why() + ": " + advice }
 
 func (e *ShortError) why() string {
-	return fmt.Sprintf("%s, group %d: %s is %d but the floor file says that %d was durable: acknowledged entries or votes are missing",
-		e.Path, e.Group, e.What, e.Have, e.Floor)
+	name := e.Name
+	if name == "" {
+		name = fmt.Sprintf("group %d", e.Group)
+	}
+	return fmt.Sprintf("%s, %s: %s is %d but the floor file says that %d was durable: acknowledged entries or votes are missing",
+		e.Path, name, e.What, e.Have, e.Floor)
 }
 
 // Why says what is wrong with a directory, for Storage.Condemn: the text of a

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/check"
 	"github.com/heliosdb/metadata/member"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/pebblestore"
@@ -100,7 +101,7 @@ func (f *serveFlags) logger(to io.Writer) (*slog.Logger, error) {
 // process on it is told so, not that a port is taken.
 func (p *process) open() (err error) {
 	f := p.flags
-	p.store, err = pebblestore.Open(f.data, pebblestore.Options{Logger: p.log, Quarantine: len(p.peers) > 1})
+	p.store, err = pebblestore.Open(f.data, pebblestore.Options{Logger: p.log, Name: check.StreamOf, Quarantine: len(p.peers) > 1})
 	if inUse, ok := errors.AsType[*raftlog.InUseError](err); ok {
 		return fmt.Errorf("data directory %s is in use by another process: stop it, or give this member another directory with --data", inUse.Path)
 	}
@@ -129,7 +130,7 @@ func (p *process) build() (err error) {
 		ID: f.nodeID, ClusterName: f.clusterName, Peers: p.peers, Store: p.store, RaftListener: p.raft,
 		Advertise: f.advertised(p.api.Addr()), TLS: p.raftTLS, Tick: f.tick,
 		Leases:              f.leases(),
-		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries, Version: buildVersion(), Build: buildID(), Observer: metrics, Logger: p.log,
+		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries, Version: buildVersion(), Observer: metrics, Logger: p.log,
 	})
 	if err != nil {
 		return err

@@ -237,6 +237,9 @@ func readAt(f vfs.File, b []byte, at int64) error {
 }
 
 func (r *reader) damage(detail string, err error) error {
+	if other := surroundings(r.path, err); other != nil {
+		return other
+	}
 	return &raftlog.DamageError{Path: r.path, Detail: detail, Err: err}
 }
 
@@ -316,15 +319,18 @@ func (s *Store) usableCheckpoints(g raftlog.GroupID, st *groupState) ([]raftlog.
 		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
 			return nil, err // damage would have it set aside
 		}
+		if other := surroundings(s.checkpointPath(g, d.Index), err); other != nil {
+			return nil, other
+		}
 		if err != nil {
-			s.opts.Logger.Error("checkpoint cannot be used", "group", g, "index", d.Index, "error", err)
+			s.opts.Logger.Error("checkpoint cannot be used", "of", s.opts.Name(g), "index", d.Index, "error", brief(errors.New(raftlog.Why(err))))
 			errs = append(errs, err)
 			continue
 		}
 		out = append(out, d)
 	}
 	if len(out) == 0 {
-		return nil, &raftlog.DamageError{Path: s.cpDir, Detail: fmt.Sprintf("no checkpoint of group %d can be used", g), Err: errors.Join(errs...)}
+		return nil, &raftlog.DamageError{Path: s.cpDir, Detail: fmt.Sprintf("no checkpoint of %s can be used", s.opts.Name(g)), Err: errors.Join(errs...)}
 	}
 	return out, nil
 }

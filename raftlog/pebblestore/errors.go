@@ -3,10 +3,12 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 
+	cockroach "github.com/cockroachdb/errors"
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/heliosdb/metadata/raftlog"
@@ -18,7 +20,7 @@ const maxCause = 200
 // surroundings returns an error of the operating system as one that says nothing about the
 // contents of the directory, or nil. A missing file is not one: it was there. Only what
 // this returns nil for can be damage.
-func (s *Store) surroundings(err error) error {
+func surroundings(path string, err error) error {
 	number, ok := errors.AsType[syscall.Errno](err)
 	if !ok || number == syscall.ENOENT {
 		return nil
@@ -38,7 +40,7 @@ func (s *Store) surroundings(err error) error {
 	case syscall.ENOMEM:
 		what, advice = "cannot be opened", "give the process more memory, and start again"
 	}
-	return &surroundingsError{text: fmt.Sprintf("pebblestore: %s %s: %s: %s", s.dir, what, brief(err), advice), number: number}
+	return &surroundingsError{text: fmt.Sprintf("pebblestore: %s %s: %s: %s", path, what, brief(err), advice), number: number}
 }
 
 // surroundingsError has no damage in its chain, whoever took the error for some before.
@@ -52,7 +54,7 @@ func (e *surroundingsError) Unwrap() error { return e.number }
 
 // readError passes on what was found by reading, unless the operating system is to blame.
 func (s *Store) readError(err error) error {
-	if other := s.surroundings(err); other != nil {
+	if other := surroundings(s.dir, err); other != nil {
 		return other
 	}
 	return err
@@ -73,34 +75,64 @@ func corrupt(err error) bool {
 // that cannot be read, files that belong to somebody else, a newer Pebble's store. Damage
 // is only what is known as such.
 func (s *Store) openError(err error) error {
-	if other := s.surroundings(err); other != nil {
+	if other := surroundings(s.dir, err); other != nil {
 		return other
 	}
 	if strings.Contains(err.Error(), "unknown format major version") { // it has no type
 		return fmt.Errorf("pebblestore: %s was written by a newer build: upgrade this member: %w", s.dbDir, corruption{err})
 	}
-	detail := "it cannot be opened"
+	detail := "it cannot be read"
 	switch {
 	case errors.Is(err, pebble.ErrDBDoesNotExist):
 		detail = "its database is gone"
 	case oserror.IsNotExist(err):
-		detail = "a file is missing"
+		detail = "it is missing"
 	case !corrupt(err):
 		return fmt.Errorf("pebblestore: %s cannot be opened: %w", s.dbDir, corruption{err})
 	}
-	return &raftlog.DamageError{Path: s.dbDir, Detail: detail, Err: corruption{err}}
+	return &raftlog.DamageError{Path: s.blamed(err), Detail: detail, Err: corruption{err}}
 }
+
+var (
+	walNumber   = regexp.MustCompile(`replaying wal (\d+)`)
+	manifest    = regexp.MustCompile(`MANIFEST-\d+`)
+	tableNumber = regexp.MustCompile(`\b(?:file|table|L\d:) (\d{6,})\b`)
+	ofOptions   = regexp.MustCompile(`invalid key=value|(?:comparer|merger) name from file|unknown option`)
+)
+
+// blamed returns the path of the file that an error of Pebble is about; that of the database
+// if it does not tell.
+func (s *Store) blamed(err error) string {
+	text, name := err.Error(), ""
+	details := strings.Join(cockroach.GetAllDetails(err), " ")
+	switch {
+	case walNumber.MatchString(details):
+		name = number(walNumber.FindStringSubmatch(details)[1]) + ".log"
+	case manifest.MatchString(text) && !strings.Contains(text, "(MANIFEST)"):
+		name = manifest.FindString(text)
+	case tableNumber.MatchString(text):
+		name = tableNumber.FindStringSubmatch(text)[1] + ".sst"
+	case ofOptions.MatchString(text):
+		name = "OPTIONS"
+	default:
+		return s.dbDir
+	}
+	return s.fs.PathJoin(s.dbDir, name)
+}
+
+// number is as it stands in the name of a file.
+func number(digits string) string { return fmt.Sprintf("%06s", digits) }
 
 // wrap gives Pebble's errors their type.
 func (s *Store) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	if other := s.surroundings(err); other != nil {
+	if other := surroundings(s.dir, err); other != nil {
 		return other
 	}
 	if pebble.IsCorruptionError(err) {
-		return &raftlog.DamageError{Path: s.dbDir, Detail: "the store is corrupt", Err: corruption{err}}
+		return &raftlog.DamageError{Path: s.blamed(err), Detail: "it cannot be read", Err: corruption{err}}
 	}
 	return fmt.Errorf("pebblestore: %s: %w", s.dbDir, err)
 }

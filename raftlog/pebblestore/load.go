@@ -40,7 +40,7 @@ func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
 			return false, err
 		}
 		if err != nil {
-			return false, s.damage("checkpoint record %d of group %d: %v", index, g, err)
+			return false, s.damage("checkpoint record %d of %s: %v", index, s.opts.Name(g), err)
 		}
 		st.checkpoints = append(st.checkpoints, d)
 		return true, nil
@@ -69,10 +69,10 @@ func (s *Store) getWords(g raftlog.GroupID, kind byte, vs ...*uint64) error {
 		return err
 	}
 	if !ok {
-		return s.damage("record %c of group %d is missing", kind, g)
+		return s.damage("record %c of %s is missing", kind, s.opts.Name(g))
 	}
 	if err := parseWords(content, vs...); err != nil {
-		return s.damage("record %c of group %d: %v", kind, g, err)
+		return s.damage("record %c of %s: %v", kind, s.opts.Name(g), err)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func (s *Store) scan(g raftlog.GroupID, kind byte, from uint64, f func(index uin
 		}
 		content, err := unseal(it.Key(), value)
 		if err != nil {
-			return s.damage("group %d: %v", g, err)
+			return s.damage("%s: %v", s.opts.Name(g), err)
 		}
 		more, err := f(indexOf(it.Key()), content)
 		if err != nil || !more {
@@ -134,11 +134,11 @@ func (s *Store) loadLog(g raftlog.GroupID, st *groupState) (_ *raftlog.Loaded, e
 	l := &raftlog.Loaded{Group: g, HardState: st.hard, Start: st.start}
 	err = s.scan(g, kindEntry, 0, func(index uint64, content []byte) (bool, error) {
 		if want := l.LastIndex() + 1; index != want {
-			return false, s.damage("group %d has entry %d where %d is due", g, index, want)
+			return false, s.damage("%s has entry %d where %d is due", s.opts.Name(g), index, want)
 		}
 		e, err := parseEntry(index, content)
 		if err != nil {
-			return false, s.damage("group %d: %v", g, err)
+			return false, s.damage("%s: %v", s.opts.Name(g), err)
 		}
 		l.Entries = append(l.Entries, e)
 		return true, nil
@@ -151,7 +151,7 @@ func (s *Store) loadLog(g raftlog.GroupID, st *groupState) (_ *raftlog.Loaded, e
 	}
 	l.HardState.Commit = max(l.HardState.Commit, l.Newest().Index)
 	if l.HardState.Commit > l.LastIndex() {
-		return nil, s.damage("group %d: entry %d is committed but the log ends at %d", g, l.HardState.Commit, l.LastIndex())
+		return nil, s.damage("%s: entry %d is committed but the log ends at %d", s.opts.Name(g), l.HardState.Commit, l.LastIndex())
 	}
 	return l, nil
 }
@@ -160,7 +160,7 @@ func (s *Store) loadLog(g raftlog.GroupID, st *groupState) (_ *raftlog.Loaded, e
 func (s *Store) compareFloor(g raftlog.GroupID, st *groupState) error {
 	p := st.durable
 	short := func(what string, have, floor uint64) error {
-		return &raftlog.ShortError{Path: s.dir, Group: g, What: what, Have: have, Floor: floor}
+		return &raftlog.ShortError{Path: s.dir, Group: g, Name: s.opts.Name(g), What: what, Have: have, Floor: floor}
 	}
 	switch {
 	case st.last < p.Last:

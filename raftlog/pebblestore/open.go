@@ -36,6 +36,8 @@ const (
 type Options struct {
 	FS     vfs.FS
 	Logger *slog.Logger
+	// Name says what people call a group, "the schema stream"; by default "group 1".
+	Name func(raftlog.GroupID) string
 	// ReserveBytes is at which room on the disk Space says that none is free; 0 is
 	// DefaultReserveBytes.
 	ReserveBytes uint64
@@ -110,6 +112,9 @@ func (o Options) withDefaults() Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Name == nil {
+		o.Name = func(g raftlog.GroupID) string { return fmt.Sprintf("group %d", g) }
+	}
 	if o.Fatal == nil {
 		o.Fatal = func(err error) {
 			o.Logger.Error("storage cannot go on", "error", err)
@@ -141,7 +146,7 @@ func (s *Store) open() error {
 	if !damaged && !short || !s.opts.Quarantine {
 		return err
 	}
-	s.opts.Logger.Error("the directory is damaged and goes into quarantine", "directory", s.dir, "error", err)
+	s.opts.Logger.Error("the directory is damaged and goes into quarantine", "directory", s.dir, "error", raftlog.Why(err))
 	_ = s.releaseDB() // it is damaged
 	s.openReserve()
 	s.groups = map[raftlog.GroupID]*groupState{}
@@ -238,7 +243,7 @@ func (s *Store) openDB(lived bool) error {
 		Logger:   pebbleLogger{l: s.opts.Logger, fatal: s.opts.Fatal},
 		// By default Pebble ends the process on damage; here the read that finds it fails.
 		EventListener: &pebble.EventListener{DataCorruption: func(i pebble.DataCorruptionInfo) {
-			s.opts.Logger.Error("damage found", "directory", s.dbDir, "path", i.Path, "error", i.Details)
+			s.opts.Logger.Error("damage found", "path", i.Path, "error", brief(i.Details))
 		}},
 	}
 	db, err := pebble.Open(s.dbDir, opts)

@@ -190,7 +190,7 @@ func TestQuarantine(t *testing.T) {
 		{"floor is damaged", "neither of its slots is good", false, false, func(fs *vfs.MemFS) { flip(fs, "/data/FLOOR", 20, 8<<10+20) }},
 		{"database is gone", "its database is gone", true, false, func(fs *vfs.MemFS) { storagetest.Must(t, fs.RemoveAll("/data/db")) }},
 		{"log is damaged", "is damaged", true, false, func(fs *vfs.MemFS) { flipInFile(t, fs, "db", ".log", 0.5) }},
-		{"manifest is gone", "a file is missing", true, false, func(fs *vfs.MemFS) { storagetest.Must(t, fs.Remove(findManifest(t, fs))) }},
+		{"manifest is gone", "it is missing", true, false, func(fs *vfs.MemFS) { storagetest.Must(t, fs.Remove(findManifest(t, fs))) }},
 		{"log is damaged and half the floor", "is damaged", true, false, func(fs *vfs.MemFS) {
 			flip(fs, "/data/FLOOR", 20) // the votes are in the other half too
 			flipInFile(t, fs, "db", ".log", 0.5)

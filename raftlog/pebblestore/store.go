@@ -289,7 +289,7 @@ func (s *Store) termAt(g raftlog.GroupID, index uint64, ws []*raftlog.Write) (ui
 		return 0, err
 	}
 	if !ok {
-		return 0, s.damage("entry %d of group %d is missing", index, g)
+		return 0, s.damage("entry %d of %s is missing", index, s.opts.Name(g))
 	}
 	e, err := parseEntry(index, content)
 	if err != nil {

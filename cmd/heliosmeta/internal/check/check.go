@@ -15,6 +15,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/pebblestore"
 )
@@ -53,7 +54,7 @@ type Part struct {
 // *raftlog.InUseError, a *raftlog.FormatError or one of the file system. Damage is no error.
 func Run(dir string) (*Report, error) {
 	c := &checker{report: Report{Directory: dir, Verdict: Sound}}
-	s, err := pebblestore.OpenReadOnly(dir, pebblestore.Options{Logger: slog.New(slog.DiscardHandler)})
+	s, err := pebblestore.OpenReadOnly(dir, pebblestore.Options{Logger: slog.New(slog.DiscardHandler), Name: StreamOf})
 	if _, damaged := errors.AsType[*raftlog.DamageError](err); damaged {
 		c.add("database", "", "", err)
 		return &c.report, nil
@@ -63,6 +64,11 @@ func Run(dir string) (*Report, error) {
 	}
 	err = c.run(s)
 	return &c.report, errors.Join(err, s.Close())
+}
+
+// StreamOf says to which stream a group's files belong, as people call it.
+func StreamOf(g raftlog.GroupID) string {
+	return "the " + events.StreamName(metadatav1.Stream(g)) + " stream"
 }
 
 type checker struct{ report Report }

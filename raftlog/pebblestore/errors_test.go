@@ -1,0 +1,176 @@
+package pebblestore_test
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/pebblestore"
+	"github.com/heliosdb/metadata/raftlog/storagetest"
+)
+
+// nthRead fails the reading operation of that number, once.
+type nthRead struct {
+	mu    sync.Mutex
+	left  int
+	fails error
+}
+
+func (n *nthRead) String() string { return "nth read" }
+
+func (n *nthRead) MaybeError(op errorfs.Op) error {
+	switch op.Kind {
+	case errorfs.OpOpen, errorfs.OpFileRead, errorfs.OpFileReadAt, errorfs.OpFileStat:
+	default:
+		return nil
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.left--; n.left != 0 {
+		return nil
+	}
+	return &fs.PathError{Op: "read", Path: op.Path, Err: n.fails}
+}
+
+// TestUnreadableIsNotDamaged fails each read of a start in turn: what the operating system
+// refuses says nothing about the contents, so nothing is condemned and the next start is
+// as if nothing had been.
+func TestUnreadableIsNotDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	s, want := live(t, path)
+	storagetest.Must(t, s.Close())
+	refused := 0
+	numbers := []syscall.Errno{syscall.EIO, syscall.EMFILE, syscall.EACCES, syscall.ENOMEM, syscall.EROFS, syscall.EDQUOT}
+	for n := 1; ; n++ {
+		number := numbers[n%len(numbers)]
+		fault := &nthRead{left: n, fails: number}
+		s, err := pebblestore.Open(path, pebblestore.Options{
+			FS: errorfs.Wrap(lazyFS{vfs.Default}, fault), FloorTicks: make(chan time.Time), ReserveBytes: 1, Quarantine: true,
+			Fatal: func(err error) { panic(err) },
+		})
+		if err == nil {
+			if why := s.Condemned(); why != "" {
+				t.Fatalf("%v in read %d: condemned because %s", number, n, why)
+			}
+			storagetest.Must(t, s.Close())
+			if fault.left > 0 {
+				break
+			}
+			continue
+		}
+		refused++
+		if isDamageOrShort(err) || !errors.Is(err, number) {
+			t.Fatalf("%v in read %d: %v", number, n, err)
+		}
+	}
+	if refused < 20 {
+		t.Fatalf("only %d reads of a start were refused", refused)
+	}
+	for _, a := range want { // as long as there are only two
+		for index := range a.chunks {
+			if index < a.loaded.Checkpoints[0].Index {
+				delete(a.chunks, index)
+			}
+		}
+	}
+	storagetest.Must(t, read(t, path, "nothing", want))
+}
+
+func TestUnreadableSaysWhatToDo(t *testing.T) {
+	for number, says := range map[syscall.Errno]string{
+		syscall.EIO: "cannot be read: .*the disk fails", syscall.EACCES: "may not be used", syscall.EMFILE: "raise the limit of open files",
+		syscall.ENOSPC: "make room", syscall.EDQUOT: "raise the quota", syscall.EROFS: "mount its file system for writing", syscall.ENOMEM: "more memory",
+	} {
+		d := newDisk(t)
+		storagetest.Fresh(t, d)
+		d.close()
+		opts := d.options()
+		opts.FS = errorfs.Wrap(d.fs, &nthRead{left: 5, fails: number})
+		_, err := pebblestore.Open(dir, opts)
+		if err == nil || !matches(says, err.Error()) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%v: %v", number, err)
+		}
+	}
+}
+
+// TestRefusalIsForPeople checks what is said of a damaged file of each kind, and that the log
+// has it on one short line.
+func TestRefusalIsForPeople(t *testing.T) {
+	path, whole := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "whole")
+	s, _ := live(t, path)
+	copyDir(t, path, whole)
+	storagetest.Must(t, s.Close())
+	newest := func(pattern string) string {
+		files, err := filepath.Glob(filepath.Join(whole, pattern))
+		storagetest.Must(t, err)
+		if len(files) == 0 {
+			t.Fatalf("no %s", pattern)
+		}
+		rel, err := filepath.Rel(whole, files[len(files)-1])
+		storagetest.Must(t, err)
+		return rel
+	}
+	flip := func(part float64) func([]byte) []byte {
+		return func(b []byte) []byte { b[int(part*float64(len(b)-1))] ^= 0x20; return b }
+	}
+	gone := func([]byte) []byte { return nil }
+	for _, test := range []struct {
+		file string
+		harm func([]byte) []byte
+		says string
+	}{
+		{newest("db/*.log"), flip(0), "FILE is damaged: it cannot be read: .*invalid chunk"},
+		{newest("db/*.log"), func(b []byte) []byte { return b[:len(b)/2] }, "the first stream: last index is [0-9]+ but the floor file says"},
+		{newest("db/*.sst"), flip(0), "FILE is damaged: .*checksum mismatch"},
+		{newest("db/*.sst"), func(b []byte) []byte { return b[:100] }, "FILE is damaged: .*size mismatch"},
+		{newest("db/*.sst"), gone, "FILE is damaged: it is missing"},
+		{newest("db/MANIFEST-*"), flip(0), "FILE is damaged: .*malformed"},
+		{newest("db/MANIFEST-*"), gone, "FILE is damaged: it is missing"},
+		{newest("db/OPTIONS-*"), flip(0), "db/OPTIONS is damaged"},
+		{"FLOOR", gone, "FILE is damaged: it is missing"},
+	} {
+		copyDir(t, whole, path)
+		file := filepath.Join(path, test.file)
+		b, err := os.ReadFile(file)
+		storagetest.Must(t, err)
+		storagetest.Must(t, os.Remove(file))
+		if b = test.harm(b); b != nil {
+			storagetest.Must(t, os.WriteFile(file, b, 0o644))
+		}
+		var log bytes.Buffer
+		_, err = pebblestore.Open(path, pebblestore.Options{
+			FS: lazyFS{vfs.Default}, FloorTicks: make(chan time.Time), ReserveBytes: 1, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			Name: func(g raftlog.GroupID) string {
+				return map[raftlog.GroupID]string{storagetest.A: "the first stream"}[g]
+			},
+		})
+		if err == nil || !matches(strings.ReplaceAll(test.says, "FILE", file), err.Error()) ||
+			!matches("rebuilt from the others.*lone member.*backup.*empty directory", err.Error()) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v", test.file, err)
+		}
+		for line := range strings.Lines(log.String()) {
+			if len(line) > 400 {
+				t.Errorf("%s: a line of the log has %d bytes: %s", test.file, len(line), line)
+			}
+		}
+		if strings.Contains(test.says, "checksum") && !strings.Contains(log.String(), file) {
+			t.Errorf("%s: the log does not name it: %s", test.file, &log)
+		}
+	}
+}
+
+func matches(pattern, text string) bool {
+	return regexp.MustCompile(pattern).MatchString(text)
+}
