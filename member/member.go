@@ -83,7 +83,7 @@ type streamer interface {
 	peerGone(id uint64, rank int)
 	serveChunk(ctx context.Context, from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error)
 	serveOffer(ctx context.Context, from uint64, q *metadatav1.RebuildOfferRequest) ([]byte, error)
-	serveEntries(ctx context.Context, q *metadatav1.RebuildEntriesRequest) ([]byte, error)
+	serveEntries(ctx context.Context, from uint64, q *metadatav1.RebuildEntriesRequest) ([]byte, error)
 	givenUp(to, index uint64)
 	tick(diskLow bool)
 	run(ctx context.Context)

@@ -43,7 +43,7 @@ func (s *stream[D]) serveOffer(ctx context.Context, from uint64, q *metadatav1.R
 	}
 	var offer raftlog.Offer
 	asked := s.onStream(ctx, func() {
-		offer, err = s.replica.Offer(term)
+		offer, err = s.replica.Offer(from, term)
 		if p := s.pinned[from]; err == nil && (p == nil || p.index != offer.Checkpoint.Index) {
 			s.startTransfer(from, offer.Checkpoint.Index)
 		}
@@ -63,7 +63,7 @@ func (s *stream[D]) serveOffer(ctx context.Context, from uint64, q *metadatav1.R
 }
 
 // serveEntries gives a member in quarantine a piece of the log.
-func (s *stream[D]) serveEntries(ctx context.Context, q *metadatav1.RebuildEntriesRequest) ([]byte, error) {
+func (s *stream[D]) serveEntries(ctx context.Context, from uint64, q *metadatav1.RebuildEntriesRequest) ([]byte, error) {
 	var answer metadatav1.RebuildEntriesAnswer
 	var err error
 	request := raftlog.EntriesRequest{
@@ -71,7 +71,7 @@ func (s *stream[D]) serveEntries(ctx context.Context, q *metadatav1.RebuildEntri
 		After: raftlog.LogStart{Index: q.GetAfterIndex(), Term: q.GetAfterTerm()}, MaxBytes: int(q.GetMaxBytes()),
 	}
 	asked := s.onStream(ctx, func() {
-		entries, failed := s.replica.EntriesAfter(request)
+		entries, failed := s.replica.EntriesAfter(from, request)
 		err = failed
 		for _, e := range entries {
 			b, failed := proto.Marshal(e)
@@ -100,6 +100,7 @@ func (s *stream[D]) givenUp(to, index uint64) {
 			return
 		}
 		s.endTransfer(to)
+		s.replica.EndOffer(to)
 		s.replica.ReportSnapshot(to, false)
 		s.replica.ReportUnreachable(to)
 	})

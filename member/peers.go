@@ -78,7 +78,7 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 		})
 	case methodEntries:
 		return serveStream(r, payload, func(s streamer, q *metadatav1.RebuildEntriesRequest) ([]byte, error) {
-			return s.serveEntries(ctx, q)
+			return s.serveEntries(ctx, from, q)
 		})
 	case methodGivenUp:
 		return serveStream(r, payload, func(s streamer, q *metadatav1.CheckpointGivenUp) ([]byte, error) {
@@ -174,7 +174,9 @@ func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 // linkBroke says that what was sent to a member before may be lost.
 func (s *stream[D]) linkBroke(id uint64) {
 	s.inputs.push(func() {
-		s.transferFailed(id)
+		if !s.replica.Offered(id) { // a member in quarantine asks for the rest again
+			s.transferFailed(id)
+		}
 		s.replica.ReportUnreachable(id)
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
 )
 
 // smallCheckpoints make checkpoints frequent, so that a rebuild needs one.
@@ -507,4 +508,52 @@ func TestGivingUpIsBounded(t *testing.T) {
 	if n := len(s.inputs.take(nil)); n > maxInbox {
 		t.Fatalf("%d inputs wait, over maxInbox of %d", n, maxInbox)
 	}
+}
+
+// A pull that is slower than the leader's checkpoints ends all the same: what was offered is
+// kept for it.
+func TestARebuildSlowerThanCheckpoints(t *testing.T) {
+	gated := &gatedStore{asked: make(chan struct{}, 1), gate: make(chan struct{})}
+	staged := make(chan raftlog.Descriptor, 16)
+	c := newCluster(t, 3, func(c *Config) {
+		shortLogs(c)
+		if c.ID == 3 {
+			gated.Storage = c.Store
+			c.Store = &stagingStore{gated, staged}
+		}
+	})
+	open := sync.OnceFunc(func() { close(gated.gate) })
+	t.Cleanup(open)
+	c.start(1, 2, 3)
+	for i := range 45 {
+		c.mustCreate(1, fmt.Sprintf("t%d", i))
+	}
+	c.kill(3)
+	c.disks[3] = vfs.NewCrashableMem()
+	c.start(3)
+	<-gated.asked
+	leader := c.up[1].running.Load().schema.leader()
+	for newest, i := uint64(0), 0; i < replica.MaxPinnedCuts-1; i++ {
+		for j := range 25 {
+			c.mustCreate(1, fmt.Sprintf("u%d_%d", i, j))
+		}
+		newest = c.checkpoint(leader, newest)
+	}
+	open()
+	c.sound()
+	c.converged()
+	if n := len(staged); n != 1 {
+		t.Fatalf("%d checkpoints were pulled, the first one was to do", n)
+	}
+}
+
+// stagingStore notes which checkpoints are staged.
+type stagingStore struct {
+	raftlog.Storage
+	staged chan raftlog.Descriptor
+}
+
+func (s *stagingStore) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	s.staged <- d
+	return s.Storage.StageCheckpoint(g, d)
 }

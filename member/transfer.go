@@ -228,6 +228,7 @@ func (s *stream[D]) serveChunk(ctx context.Context, from uint64, q *metadatav1.C
 	pinned := make(chan *pin, 1)
 	s.inputs.push(func() {
 		s.sender.Served(from, q.GetIndex())
+		s.replica.Offered(from)
 		pinned <- s.pinned[from]
 	})
 	select {

@@ -21,7 +21,15 @@ type checkpoints struct {
 	chosen  uint64             // revision of the last one that was due
 	grown   uint64             // bytes of changes since then
 	writing bool
-	pinned  int // cuts in a row that kept the log for a member being caught up
+	kept    map[uint64]*keep // by member
+}
+
+// keep says that the log stays as it is for a member that is being caught up: it receives a
+// checkpoint of which raft knows, or is rebuilt out of a quarantine from an offer.
+type keep struct {
+	cuts    int  // put off for it in a row, MaxPinnedCuts at most
+	offered bool // for a rebuild
+	idle    int  // ticks since it was heard of last, while offered
 }
 
 func (c *checkpoints) begin(d raftlog.Descriptor) {
@@ -75,19 +83,51 @@ func (r *Replica[D]) CheckpointWritten(d raftlog.Descriptor, err error) {
 }
 
 // cutFor returns up to where the log may be cut. Entries before the checkpoint keep
-// short gaps of other members cheap, and while a member receives a checkpoint the
-// log stays as it is, or it would need another one right after.
+// short gaps of other members cheap, and while a member is being caught up the
+// log stays as it is, or it would need another checkpoint right after.
 func (r *Replica[D]) cutFor(d raftlog.Descriptor) uint64 {
-	upTo := d.Index - min(d.Index, r.cfg.TrailingEntries)
-	c := &r.checkpts
-	for _, p := range r.group.Status().Progress {
-		if p.State == progressSnapshot && c.pinned < MaxPinnedCuts {
-			c.pinned++
-			return 0
+	c, progress := &r.checkpts, r.group.Status().Progress
+	for id, p := range progress {
+		if p.State == progressSnapshot {
+			c.keep(id)
 		}
 	}
-	c.pinned = 0
-	return upTo
+	wait := false
+	for id, k := range c.kept {
+		if !k.offered && progress[id].State != progressSnapshot {
+			delete(c.kept, id)
+		} else if k.cuts < MaxPinnedCuts {
+			k.cuts++
+			wait = true
+		}
+	}
+	if wait {
+		return 0
+	}
+	for _, k := range c.kept {
+		k.cuts = 0 // who still needs the log begins anew with a newer checkpoint
+	}
+	return d.Index - min(d.Index, r.cfg.TrailingEntries)
+}
+
+// keep has the log stay for a member.
+func (c *checkpoints) keep(id uint64) *keep {
+	if c.kept == nil {
+		c.kept = make(map[uint64]*keep)
+	}
+	if c.kept[id] == nil {
+		c.kept[id] = &keep{}
+	}
+	return c.kept[id]
+}
+
+// tick forgets offers of which nobody has heard for a long time.
+func (c *checkpoints) tick() {
+	for id, k := range c.kept {
+		if k.idle++; k.offered && k.idle >= OfferIdleTicks {
+			delete(c.kept, id)
+		}
+	}
 }
 
 // progressSnapshot is raftlog.Progress.State of a member that needs a checkpoint.

@@ -315,7 +315,7 @@ func TestLogIsKeptForAMemberThatReceivesACheckpoint(t *testing.T) {
 		c.tickOnce()
 		d := raftlog.Descriptor{Index: n.rep.Status().Applied}
 		if n.rep.Status().Progress[3].State == progressSnapshot {
-			n.rep.checkpts.pinned = 0
+			clear(n.rep.checkpts.kept)
 			if upTo := n.rep.cutFor(d); upTo != 0 {
 				t.Fatalf("the log is cut up to %d of %d", upTo, d.Index)
 			}
@@ -340,6 +340,64 @@ func TestLogIsKeptForAMemberThatReceivesACheckpoint(t *testing.T) {
 		tick()
 		if st := n.rep.Status().Progress[3]; st.State != progressSnapshot {
 			t.Fatalf("the test needs a member that receives a checkpoint: %+v", st)
+		}
+	}
+}
+
+// What a member in quarantine was offered stays while it takes it, for a bounded number of
+// checkpoints.
+func TestLogIsKeptForAMemberThatWasOfferedIt(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 11)
+	c := newCluster(t, 11, 3, shortLog)
+	n := c.elect(1)
+	c.node(3).crash(0)
+	c.fill(n, "a", 20)
+	rounds := 0
+	offer := func() raftlog.EntriesRequest {
+		o, err := n.rep.Offer(3, n.rep.Status().Term)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raftlog.EntriesRequest{Group: testGroup, Term: o.Term, UpTo: o.Last, MaxBytes: 1 << 20,
+			After: raftlog.LogStart{Index: o.Checkpoint.Index, Term: o.Checkpoint.Term}}
+	}
+	checkpoint := func() {
+		rounds++
+		before := n.rep.Status().Newest.Index
+		for i := 0; n.rep.Status().Newest.Index == before; i++ {
+			c.fill(n, fmt.Sprintf("b%d_%d_", rounds, i), 1)
+		}
+	}
+	q := offer()
+	for range MaxPinnedCuts {
+		checkpoint()
+		if es, err := n.rep.EntriesAfter(3, q); err != nil || len(es) == 0 {
+			t.Fatalf("after %d checkpoints, what was offered: %d entries, %v", rounds, len(es), err)
+		}
+	}
+	checkpoint()
+	checkpoint()
+	if _, err := n.rep.EntriesAfter(3, q); !errors.Is(err, raftlog.ErrLogCut) {
+		t.Fatalf("after %d checkpoints the log is still kept: %v", rounds, err)
+	}
+	for what, end := range map[string]func(){
+		"the end of its rebuild": func() { n.rep.EndOffer(3) },
+		"its silence": func() {
+			for range OfferIdleTicks {
+				n.rep.checkpts.tick()
+			}
+		},
+	} {
+		q = offer()
+		checkpoint()
+		if _, err := n.rep.EntriesAfter(3, q); err != nil {
+			t.Fatalf("a second offer is not kept: %v", err)
+		}
+		end()
+		checkpoint()
+		checkpoint()
+		if _, err := n.rep.EntriesAfter(3, q); !errors.Is(err, raftlog.ErrLogCut) {
+			t.Fatalf("after %s the log is still kept: %v", what, err)
 		}
 	}
 }

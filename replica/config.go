@@ -25,8 +25,11 @@ const (
 	// MaxRecordBytes bounds one record of a checkpoint.
 	MaxRecordBytes = 8 << 20
 	// MaxPinnedCuts is how many times in a row the log is kept longer for a member
-	// that is receiving a checkpoint.
+	// that is receiving a checkpoint, or is rebuilt from an offer.
 	MaxPinnedCuts = 4
+	// OfferIdleTicks is how long a member that was offered a rebuild may ask for nothing
+	// before the log is kept for it no more.
+	OfferIdleTicks = raftlog.DefaultSenderIdleTicks
 
 	DefaultMaxPending          = 8192
 	DefaultMaxPendingBytes     = 16 << 20

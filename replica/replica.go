@@ -79,6 +79,7 @@ func (r *Replica[D]) Tick() {
 	}
 	r.ticks++
 	r.group.Tick()
+	r.checkpts.tick()
 	r.expireReads()
 	r.tickDrain()
 }

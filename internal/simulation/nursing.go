@@ -64,7 +64,7 @@ func (c *recovering) askEntries(q raftlog.EntriesRequest) {
 			answer(nil, errRefused)
 			return
 		}
-		peer.run.of(c.stream).serveEntries(q, answer)
+		peer.run.of(c.stream).serveEntries(m.id, q, answer)
 	}, func(reply any, err error) {
 		if err == nil {
 			err = c.Entries(q, reply.([]*raftpb.Entry))
@@ -102,7 +102,7 @@ func (s *stream[D]) serveOffer(from, round uint64, answer func(any, error)) {
 
 // offering completes the answer of a confirmed leader.
 func (s *stream[D]) offering(from, term uint64, a raftlog.OfferAnswer) raftlog.OfferAnswer {
-	offer, err := s.replica.Offer(term)
+	offer, err := s.replica.Offer(from, term)
 	if err != nil {
 		return a
 	}
@@ -114,9 +114,9 @@ func (s *stream[D]) offering(from, term uint64, a raftlog.OfferAnswer) raftlog.O
 }
 
 // serveEntries gives a member in quarantine a piece of the log.
-func (s *stream[D]) serveEntries(q raftlog.EntriesRequest, answer func(any, error)) {
+func (s *stream[D]) serveEntries(from uint64, q raftlog.EntriesRequest, answer func(any, error)) {
 	s.push(func() {
-		entries, err := s.replica.EntriesAfter(q)
+		entries, err := s.replica.EntriesAfter(from, q)
 		copied := make([]*raftpb.Entry, len(entries))
 		for i, e := range entries {
 			copied[i] = proto.CloneOf(e)
@@ -129,6 +129,7 @@ func (s *stream[D]) serveEntries(q raftlog.EntriesRequest, answer func(any, erro
 func (s *stream[D]) givenUp(to uint64) {
 	s.push(func() {
 		s.endTransfer(to)
+		s.replica.EndOffer(to)
 		s.replica.ReportSnapshot(to, false)
 		s.replica.ReportUnreachable(to)
 	})

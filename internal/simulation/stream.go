@@ -62,7 +62,7 @@ type driver interface {
 	serveChunk(from uint64, q chunkRequest) ([]byte, error)
 	trim(below uint64)
 	serveOffer(from, round uint64, answer func(any, error))
-	serveEntries(q raftlog.EntriesRequest, answer func(any, error))
+	serveEntries(from uint64, q raftlog.EntriesRequest, answer func(any, error))
 	givenUp(to uint64)
 }
 
@@ -273,7 +273,9 @@ func (s *stream[D]) send(messages []*raftpb.Message) {
 // linkBroke says that what was sent to a member before may be lost.
 func (s *stream[D]) linkBroke(id uint64) {
 	s.push(func() {
-		s.transferFailed(id)
+		if !s.replica.Offered(id) {
+			s.transferFailed(id)
+		}
 		s.replica.ReportUnreachable(id)
 	})
 }

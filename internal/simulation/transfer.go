@@ -48,6 +48,7 @@ func (s *stream[D]) transferFailed(to uint64) {
 // serveChunk answers a member that pulls one of our checkpoints.
 func (s *stream[D]) serveChunk(from uint64, q chunkRequest) ([]byte, error) {
 	s.sender.Served(from, q.index)
+	s.replica.Offered(from)
 	if r := s.pinned[from]; r != nil && r.Descriptor().Index == q.index {
 		return r.ReadChunk(q.chunk)
 	}
