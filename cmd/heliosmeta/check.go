@@ -18,7 +18,8 @@ func (s *session) checkCommand() *cobra.Command {
 		Long: `Verify a stopped member's files from end to end: checksums, the log against what was
 promised, the history's digest chain, the checkpoints and the models in them.
 
-It changes nothing. The exit code is 0 if the directory is sound, 1 if it is damaged,
+It changes nothing. A warning is about what cannot be told from damage: a log that ends in
+the middle of a write, as it does after a crash. The exit code is 0 if the directory is sound, 1 if it is damaged,
 3 if nothing is stored there, 4 if the member is in quarantine, 5 if it is running.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return s.check(data) },
@@ -62,8 +63,11 @@ func checkRows(r *output.Rows, report *check.Report) {
 	r.Row("PART", "STREAM", "FOUND", "HOLDS")
 	for _, p := range report.Parts {
 		found := "sound"
-		if p.Problem != "" {
+		switch {
+		case p.Problem != "":
 			found = "DAMAGED"
+		case p.Warning != "":
+			found = "warning"
 		}
 		r.Row(p.Name, p.Stream, found, p.Holds)
 	}
@@ -71,5 +75,11 @@ func checkRows(r *output.Rows, report *check.Report) {
 		if p.Problem != "" {
 			r.Text("%s %s: %s", p.Name, p.Stream, p.Problem)
 		}
+		if p.Warning != "" {
+			r.Text("%s: %s", p.Name, p.Warning)
+		}
+	}
+	if report.NotCovered != "" {
+		r.Text("not covered: %s", report.NotCovered)
 	}
 }

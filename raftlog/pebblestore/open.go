@@ -235,9 +235,9 @@ func (s *Store) takeLock() (err error) {
 	return &raftlog.InUseError{Path: s.dir, Err: err}
 }
 
-func (s *Store) openDB(lived bool) error {
-	s.cache = pebble.NewCache(cacheBytes)
-	opts := &pebble.Options{
+// pebbleOptions is how the database is opened.
+func (s *Store) pebbleOptions(lived bool) *pebble.Options {
+	return &pebble.Options{
 		FS: s.fs, Cache: s.cache, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableBytes, ErrorIfNotExists: lived,
 		ReadOnly: s.readOnly,
 		Logger:   pebbleLogger{l: s.opts.Logger, fatal: s.opts.Fatal},
@@ -246,7 +246,11 @@ func (s *Store) openDB(lived bool) error {
 			s.opts.Logger.Error("damage found", "path", i.Path, "error", brief(i.Details))
 		}},
 	}
-	db, err := pebble.Open(s.dbDir, opts)
+}
+
+func (s *Store) openDB(lived bool) error {
+	s.cache = pebble.NewCache(cacheBytes)
+	db, err := pebble.Open(s.dbDir, s.pebbleOptions(lived))
 	if err != nil {
 		return s.openError(err)
 	}

@@ -130,20 +130,25 @@ func (fs readOnlyFS) Lock(name string) (io.Closer, error) {
 
 // Part is one part of a directory, and what Inspect found there.
 type Part struct {
-	Name  string // "floor", "tables", "records" or "files"
-	Holds string // for people
-	Err   error  // nil: sound
+	Name    string // "floor", "reserve", "manifest", "options", "write-ahead log", "tables", "records" or "files"
+	Holds   string // for people
+	Warning string // what cannot be told from damage, or is none worth a refusal
+	Err     error  // nil: sound
 }
 
 // Inspect verifies what Load and the reads of history and checkpoints do not: the floor
-// file, every block of every table, every record's checksum and kind, and what lies in the
-// directory of the checkpoints. It wants a Store of OpenReadOnly.
+// file, what Pebble's own files say and leave unsaid, every block of every table, every
+// record's checksum and kind, and what lies in the directory of the checkpoints. It wants
+// a Store of OpenReadOnly.
 func (s *Store) Inspect() []Part {
-	parts := []Part{s.inspectFloor()}
+	parts := []Part{s.inspectFloor(), s.inspectReserve()}
+	if s.mark != nil {
+		parts = append(parts, Part{Name: "mark", Holds: s.mark.why})
+	}
 	if s.db == nil {
 		return parts
 	}
-	return append(parts, s.inspectTables(), s.inspectRecords(), s.inspectFiles())
+	return append(parts, s.inspectManifest(), s.inspectOptions(), s.inspectLogs(), s.inspectTables(), s.inspectRecords(), s.inspectFiles())
 }
 
 func (s *Store) inspectFloor() Part {

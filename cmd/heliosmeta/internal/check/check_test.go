@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,9 @@ func TestSound(t *testing.T) {
 	}
 	found := map[string]string{}
 	for _, p := range r.Parts {
+		if p.Warning != "" {
+			t.Errorf("%s: %s", p.Name, p.Warning)
+		}
 		if p.Stream != "topology" {
 			found[p.Name] = p.Holds
 		}
@@ -162,7 +166,7 @@ func TestSound(t *testing.T) {
 	for part, want := range map[string]string{
 		"floor": "promises for 2 groups", "log": "entries 32 to 61, term 2, committed 61", "history": "revisions 1 to 60, " + digest,
 		"checkpoint 21": "revision 20, ", "checkpoint 41": "revision 40, ", "model": "revision 60, " + digest,
-		"files": "2 checkpoints, 0 left over", "tables": "", "records": "",
+		"files": "2 checkpoints, 0 left over", "tables": "", "records": "", "reserve": "nothing: ", "manifest": "MANIFEST-", "options": "OPTIONS-", "write-ahead log": "2 files, ",
 	} {
 		if have, ok := found[part]; !ok || !strings.HasPrefix(have, want) {
 			t.Errorf("%s holds %q, want %q", part, have, want)
@@ -182,8 +186,60 @@ func TestUncleanStop(t *testing.T) {
 	m.change(all + 1)
 	must(t, os.CopyFS(left, os.DirFS(dir)))
 	must(t, m.store.Close())
-	if r := run(t, left); r.Verdict != check.Sound {
+	r := run(t, left)
+	if r.Verdict != check.Sound || !strings.Contains(part(r, "write-ahead log").Warning, "has no end mark: the process did not stop cleanly") {
 		t.Fatalf("report: %+v", r)
+	}
+}
+
+func part(r *check.Report, name string) (found check.Part) {
+	for _, p := range r.Parts {
+		if p.Name == name {
+			found = p
+		}
+	}
+	return found
+}
+
+// TestWarnings spoils what a start passes over, and expects that it is said and that
+// the directory is no less sound for it.
+func TestWarnings(t *testing.T) {
+	whole := t.TempDir()
+	m := &member{t: t}
+	m.live(whole)
+	for _, test := range []struct {
+		name, pattern, part, says string
+		spoil                     func([]byte) []byte
+	}{
+		{"a torn write", "db/*.log", "write-ahead log", `^[0-9]+ bytes at the end of [0-9]+.log belong to no record: a write that was under way at a crash, or damage$`,
+			func(b []byte) []byte { return append(b[:len(b)-11], 1, 2, 3, 4, 200, 0, 9, 4, 0, 0, 0, 9, 9) }},
+		{"no end mark", "db/*.log", "write-ahead log", "no end mark", func(b []byte) []byte { return b[:len(b)-11] }},
+		{"zeros", "db/*.log", "write-ahead log", "no end mark", func(b []byte) []byte { return append(b[:len(b)-11], make([]byte, 100)...) }},
+		{"more in the manifest", "db/MANIFEST-*", "manifest", "^5 bytes at the end of MANIFEST-[0-9]+ belong to no record", func(b []byte) []byte { return append(b, 1, 2, 3, 4, 5) }},
+		{"an option", "db/OPTIONS-*", "options", "^OPTIONS-[0-9]+ is not what this build writes", func(b []byte) []byte {
+			return bytes.Replace(b, []byte("mem_table_size=1"), []byte("mem_table_size=3"), 1)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			must(t, os.CopyFS(dir, os.DirFS(whole)))
+			files, err := filepath.Glob(filepath.Join(dir, test.pattern))
+			must(t, err)
+			if len(files) == 0 {
+				t.Fatalf("no %s", test.pattern)
+			}
+			file := files[len(files)-1]
+			b, err := os.ReadFile(file)
+			must(t, err)
+			must(t, os.WriteFile(file, test.spoil(b), 0o600))
+			r := run(t, dir)
+			if r.Verdict != check.Sound || !regexp.MustCompile(test.says).MatchString(part(r, test.part).Warning) {
+				t.Fatalf("%s, %+v", r.Verdict, r.Parts)
+			}
+			if !strings.Contains(r.Summary(), "(warnings: 1)") || r.NotCovered == "" {
+				t.Fatalf("summary: %s; not covered: %s", r.Summary(), r.NotCovered)
+			}
+		})
 	}
 }
 
