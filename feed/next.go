@@ -93,7 +93,8 @@ func (s *Subscription) makeBookmark() Frame {
 		setRevision(p, l.Stream(), revisionOf(s.base, l.Stream()))
 	}
 	for _, c := range s.cursors {
-		setRevision(p, c.log.Stream(), c.after.Load())
+		c.told = c.after.Load()
+		setRevision(p, c.log.Stream(), c.told)
 	}
 	return frameOf(&metadatav1.SubscribeResponse{Frame: &metadatav1.SubscribeResponse_Bookmark{
 		Bookmark: &metadatav1.Bookmark{Position: p},
@@ -150,6 +151,12 @@ func (s *Subscription) changes(c *cursor, now time.Time) (frame Frame, more bool
 	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) {
 		return s.lost(c, v, err)
 	}
+	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) && after > c.told {
+		// Another member may have what is missing, and lack what was filtered out until here.
+		if _, claimed := s.claimed(); !claimed {
+			return s.makeBookmark(), false, nil
+		}
+	}
 	if err != nil || len(entries) == 0 {
 		return Frame{}, false, err
 	}
@@ -190,7 +197,7 @@ func (s *Subscription) gather(c *cursor, entries []*entry) Frame {
 			if len(matching) > 0 && (bytes > MaxFrameBytes || len(matching) == MaxFrameChanges) {
 				break
 			}
-			matching = append(matching, m)
+			matching, c.told = append(matching, m), e.change.Revision()
 			if !m.GetPartial() {
 				whole, only = append(whole, e.change), e
 			}

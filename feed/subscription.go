@@ -31,6 +31,7 @@ type Subscription struct {
 type cursor struct {
 	log      *Log
 	after    atomic.Uint64   // everything up to here was sent or filtered out; read by Feed.Watching
+	told     uint64          // everything up to here the subscriber knows to be behind it
 	claimed  time.Time       // unless zero: the subscriber says it has after, but the Log has not; until when to wait for it
 	behind   bool            // a snapshot has to be sent before changes
 	snapshot Snapshot        // the one being sent
@@ -97,6 +98,7 @@ func (s *Subscription) start(req *metadatav1.SubscribeRequest, now time.Time) er
 		}
 		for _, c := range s.cursors {
 			after := revisionOf(start.After, c.log.Stream())
+			c.told = after
 			c.after.Store(after)
 			if after > c.log.Head() {
 				c.claimed = now.Add(FutureGrace)

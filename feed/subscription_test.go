@@ -243,6 +243,24 @@ func TestPositionsAhead(t *testing.T) {
 	m.expectError(strict, metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION)
 }
 
+// A member that lacks what comes next says how far it has looked: another one may lack what
+// lies before, and a subscriber whose filter passes none of it would ask both for ever.
+func TestAGapIsReachedByWhatIsFilteredOut(t *testing.T) {
+	m := newMember(t, 2)
+	for range 10 {
+		m.commit(table("public", "t"))
+	}
+	m.history[schema].lacks = 8
+	request := after(1, 0)
+	request.Filter = &metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_NAMESPACE}}
+	s := m.subscribe(request)
+	got, err := m.framesOrError(s)
+	if show(got) != "mark:7/0" || !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
+		t.Fatalf("got %q and %v, want a bookmark before the gap", show(got), err)
+	}
+	m.expectError(s, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) // and nothing more
+}
+
 func TestGapsOfThisMember(t *testing.T) {
 	m := newMember(t, 2)
 	for range 10 {
