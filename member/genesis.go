@@ -116,16 +116,29 @@ func (m *Member) claim(s raftlog.State) error {
 
 // waitingFor says which members hold up the first start.
 func (m *Member) waitingFor(claims map[uint64]raftlog.PeerClaim) string {
-	var missing []string
+	var missing, quarantined []string
 	for _, p := range m.identity.Peers {
-		if _, ok := claims[p.ID]; !ok && p.ID != m.identity.Member {
-			missing = append(missing, fmt.Sprintf("%d (%s)", p.ID, p.Addr))
+		claim, ok := claims[p.ID]
+		switch name := fmt.Sprintf("%d (%s)", p.ID, p.Addr); {
+		case p.ID == m.identity.Member:
+		case !ok:
+			missing = append(missing, name)
+		case claim.State == raftlog.StateQuarantined:
+			quarantined = append(quarantined, name)
 		}
 	}
-	if len(missing) == 0 {
+	var parts []string
+	if len(missing) > 0 {
+		parts = append(parts, "waiting for member "+strings.Join(missing, ", "))
+	}
+	if len(quarantined) > 0 {
+		parts = append(parts, fmt.Sprintf("member %s is in quarantine, so it is not known whether the cluster has lived: this member goes on when one that has lived "+
+			"answers; if the cluster is new, look at that member's directory, stop it and empty it", strings.Join(quarantined, ", ")))
+	}
+	if len(parts) == 0 {
 		return "first start: the other members are about to write genesis"
 	}
-	return "first start: waiting for member " + strings.Join(missing, ", ")
+	return "first start: " + strings.Join(parts, "; ")
 }
 
 // initial returns the ids of the initial members in order.

@@ -48,10 +48,11 @@ type Member struct {
 	cancel     context.CancelCauseFunc
 	background sync.WaitGroup // jobs that outlive the streams
 	waitReason atomic.Pointer[string]
-	illness    atomic.Pointer[illness] // set while in quarantine
-	doubting   atomic.Bool             // it looks into a message which says that it lacks entries
-	running    atomic.Pointer[running] // nil until genesis is settled, and in quarantine
-	changed    *signal                 // fires when illness or running change
+	illness    atomic.Pointer[illness]        // set while in quarantine
+	condemned  atomic.Pointer[condemnedError] // not yet written
+	doubting   atomic.Bool                    // it looks into a message which says that it lacks entries
+	running    atomic.Pointer[running]        // nil until genesis is settled, and in quarantine
+	changed    *signal                        // fires when illness or running change
 	stopping   atomic.Bool
 	diskLow    atomic.Bool // the storage's reserve has been reached
 }
@@ -198,7 +199,7 @@ func (m *Member) Run(ctx context.Context) error {
 	if errors.Is(err, errStopped) {
 		err = nil
 	}
-	return errors.Join(err, m.transport.Close(), m.store.Close())
+	return errors.Join(err, m.transport.Close(), m.writeCondemnation(), m.store.Close())
 }
 
 // live runs the streams until the member ends, again after each quarantine.
@@ -219,10 +220,10 @@ func (m *Member) live(ctx context.Context) error {
 		if !ok {
 			return err
 		}
-		if err := m.store.Condemn(condemned.why, condemned.votes); err != nil {
-			return fmt.Errorf("putting the directory into quarantine: %w", err)
+		m.condemned.CompareAndSwap(nil, condemned)
+		if err := m.writeCondemnation(); err != nil {
+			return err
 		}
-		m.state = raftlog.StateQuarantined
 	}
 }
 

@@ -84,7 +84,7 @@ func (m *Member) damaged(err error) error {
 func wiped(claims map[uint64]raftlog.PeerClaim) string {
 	var lived []string
 	for _, id := range slices.Sorted(maps.Keys(claims)) {
-		if s := claims[id].State; s == raftlog.StateLived || s == raftlog.StateQuarantined {
+		if claims[id].State == raftlog.StateLived {
 			lived = append(lived, fmt.Sprint(id))
 		}
 	}
@@ -103,10 +103,29 @@ func (m *Member) condemnAs(r *running, c *condemnedError) {
 		m.fail(fmt.Errorf("member: %s", c.why))
 		return
 	}
-	if r.ctx.Err() == nil {
-		m.log.Error("this member goes into quarantine", "reason", c.why)
-		r.cancel(c)
+	r.cancel(c)
+	cause := context.Cause(r.ctx)
+	if _, before := errors.AsType[*condemnedError](cause); before && cause != error(c) {
+		return
 	}
+	// These streams may have ended already, because the member stops: what was found out is
+	// written before its end all the same.
+	m.log.Error("this member goes into quarantine", "reason", c.why)
+	m.condemned.CompareAndSwap(nil, c)
+}
+
+// writeCondemnation makes durable what the streams were condemned for. Nothing writes to
+// the storage any more.
+func (m *Member) writeCondemnation() error {
+	c := m.condemned.Swap(nil)
+	if c == nil {
+		return nil
+	}
+	m.state = raftlog.StateQuarantined
+	if err := m.store.Condemn(c.why, c.votes); err != nil {
+		return fmt.Errorf("putting the directory into quarantine: %w", err)
+	}
+	return nil
 }
 
 // rebuild brings a condemned directory back from the other members, see
@@ -145,13 +164,15 @@ func (m *Member) rebuild(ctx context.Context) error {
 // recovery drives the Rebuild of each group. One goroutine owns it; calls to other
 // members are made by others.
 type recovery struct {
-	m       *Member
-	why     string
-	cases   []*recoveringGroup
-	begun   bool // the directory is set aside
-	inputs  *queue[func()]
-	calls   sync.WaitGroup
-	lastLog time.Time
+	m     *Member
+	why   string
+	cases []*recoveringGroup
+	begun bool // the directory is set aside
+	// unreadable is what only a newer build can be rebuilt from.
+	unreadable error
+	inputs     *queue[func()]
+	calls      sync.WaitGroup
+	lastLog    time.Time
 }
 
 type recoveringGroup struct {
@@ -227,6 +248,9 @@ func (re *recovery) run(ctx context.Context) error {
 			batch = re.inputs.take(batch)
 			for _, input := range batch {
 				input()
+			}
+			if re.unreadable != nil {
+				return re.unreadable
 			}
 		}
 	}

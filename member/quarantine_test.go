@@ -19,6 +19,7 @@ import (
 	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/transport"
 	"github.com/heliosdb/metadata/replica"
 )
 
@@ -310,9 +311,18 @@ func TestNothingIsSetAsideWithoutAnOffer(t *testing.T) {
 	}
 }
 
-// The leader that a member is rebuilt from dies in the middle: another one takes over.
+// The leader that a member is rebuilt from dies in the middle of the transfer: another one
+// takes over.
 func TestTheLeaderDiesDuringARebuild(t *testing.T) {
-	c := newCluster(t, 5, smallCheckpoints)
+	gated := &gatedStore{asked: make(chan struct{}, 1), gate: make(chan struct{})}
+	c := newCluster(t, 5, func(c *Config) {
+		smallCheckpoints(c)
+		if c.ID == 5 {
+			gated.Storage, c.Store = c.Store, gated
+		}
+	})
+	open := sync.OnceFunc(func() { close(gated.gate) })
+	t.Cleanup(open)
 	c.start(1, 2, 3, 4, 5)
 	var acknowledged []string
 	for i := range 60 {
@@ -324,11 +334,15 @@ func TestTheLeaderDiesDuringARebuild(t *testing.T) {
 	c.disks[5] = vfs.NewCrashableMem()
 	leader := c.leader(schemaStream)
 	c.start(5)
-	c.eventually("it is in quarantine", func() bool { return c.up[5].illness.Load() != nil })
+	<-gated.asked // a transfer is under way, and does not get further
 	c.kill(leader)
+	open()
 	survivor := leader%4 + 1
 	acknowledged = append(acknowledged, "meanwhile")
 	c.mustCreate(survivor, "meanwhile")
+	if ill := c.up[5].illness.Load(); ill == nil {
+		t.Fatal("it was rebuilt by a leader that had died")
+	}
 	c.start(leader) // it does not know any more for whom it voted: all others have to answer
 	c.sound()
 	c.holds(acknowledged)
@@ -556,4 +570,92 @@ type stagingStore struct {
 func (s *stagingStore) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
 	s.staged <- d
 	return s.Storage.StageCheckpoint(g, d)
+}
+
+// What was found out while the member was about to stop is written before it has stopped.
+func TestACondemnationSurvivesAStop(t *testing.T) {
+	for name, condemn := range map[string]func(c *cluster, m *Member, r *running){
+		"before the stop": func(c *cluster, m *Member, r *running) {
+			m.condemn(r, "found out")
+			c.stop(3)
+		},
+		"after the streams' end": func(c *cluster, m *Member, r *running) {
+			m.background.Go(func() {
+				<-r.ctx.Done()
+				m.condemn(r, "found out")
+				m.condemn(r, "found out twice")
+			})
+			c.stop(3)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, 3, nil)
+			c.start(1, 2, 3)
+			c.mustCreate(1, "t")
+			c.converged()
+			c.kill(1) // nobody can offer anything
+			c.kill(2)
+			m := c.up[3].Member
+			condemn(c, m, m.running.Load())
+			if text := string(readFile(t, c.disks[3], "data/QUARANTINE")); !strings.Contains(text, "why: found out\n") || !strings.Contains(text, "votes: known\n") {
+				t.Fatalf("the directory says %q", text)
+			}
+			c.start(1, 2, 3)
+			c.sound()
+			if !c.rebuilt(3) {
+				t.Fatal("it was not rebuilt")
+			}
+			c.holds([]string{"t"})
+		})
+	}
+}
+
+// Junk in one directory, before the first start of a cluster: its member is in quarantine,
+// the others wait, say for whom, and begin when it is blank too.
+func TestJunkInOneDirectoryCondemnsNoNewCluster(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	if err := c.disks[3].MkdirAll("data/checkpoints", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, c.disks[3], "data/checkpoints/1-2.checkpoint", []byte("junk"))
+	c.start(1, 2, 3)
+	c.eventually("member 3 is in quarantine", func() bool { return c.up[3].illness.Load() != nil })
+	for _, id := range []uint64{1, 2} {
+		c.eventually("the others say for whom they wait", func() bool {
+			why := *c.up[id].waitReason.Load()
+			return strings.Contains(why, "is in quarantine, so it is not known whether the cluster has lived") && strings.Contains(why, "member 3 ")
+		})
+	}
+	time.Sleep(3 * genesisRetry)
+	for _, id := range []uint64{1, 2} {
+		if c.up[id].illness.Load() != nil || c.up[id].running.Load() != nil {
+			t.Fatalf("member %d condemned itself, or began, for a member in quarantine", id)
+		}
+	}
+	c.kill(3)
+	c.disks[3] = vfs.NewCrashableMem()
+	c.start(3)
+	c.sound()
+	c.mustCreate(3, "t")
+	c.holds([]string{"t"})
+}
+
+// Only the leader's own word that it gives no entries ends an attempt.
+func TestWhatCountsAsRefused(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{&transport.RemoteError{Code: transport.CodeInternal, Reason: raftlog.ErrLogCut.Error()}, true},
+		{fmt.Errorf("call: %w", &transport.RemoteError{Code: codeFailure}), true},
+		{&transport.RemoteError{Code: transport.CodeBusy}, false},
+		{&transport.RemoteError{Code: transport.CodeDeadline}, false},
+		{&transport.RemoteError{Code: transport.CodeCancelled}, false},
+		{context.DeadlineExceeded, false},
+		{&transport.UnknownPeerError{Peer: 3}, false},
+	} {
+		if got := refused(test.err); got != test.want {
+			t.Errorf("%v: %v", test.err, got)
+		}
+	}
 }

@@ -2,6 +2,8 @@ package member
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -9,6 +11,7 @@ import (
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/transport"
 )
 
 // What a member in quarantine asks the others, beside its recovery.
@@ -39,6 +42,9 @@ func (re *recovery) askOffer(ctx context.Context, c *recoveringGroup, q raftlog.
 			return err
 		}
 		a, err := offerOf(&answer)
+		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
+			re.unreadable = fmt.Errorf("member %d offers a checkpoint that this build cannot read, so this member cannot be rebuilt: %w", q.To, err)
+		}
 		if err == nil {
 			err = c.Offered(q.To, a)
 		}
@@ -63,11 +69,14 @@ func (re *recovery) askEntries(ctx context.Context, c *recoveringGroup, q raftlo
 		Stream: c.stream, Term: q.Term, AfterIndex: q.After.Index, AfterTerm: q.After.Term, UpTo: q.UpTo, MaxBytes: uint32(q.MaxBytes),
 	}
 	re.ask(ctx, q.To, methodEntries, request, chunkTimeout, func(payload []byte, err error) error {
-		var answer metadatav1.RebuildEntriesAnswer
-		if err == nil {
-			err = proto.Unmarshal(payload, &answer)
-		}
 		if err != nil {
+			if refused(err) {
+				c.EntriesFailed(q, err)
+			}
+			return err // what was lost on the way is asked for again
+		}
+		var answer metadatav1.RebuildEntriesAnswer
+		if err := proto.Unmarshal(payload, &answer); err != nil {
 			c.EntriesFailed(q, err)
 			return err
 		}
@@ -81,6 +90,13 @@ func (re *recovery) askEntries(ctx context.Context, c *recoveringGroup, q raftlo
 		}
 		return c.Entries(q, entries)
 	})
+}
+
+// refused reports that the other member itself has answered that it does not give what it
+// was asked for. Time that passed, a broken connection and too many calls at once say nothing.
+func refused(err error) bool {
+	answer, ok := errors.AsType[*transport.RemoteError](err)
+	return ok && (answer.Code == transport.CodeInternal || answer.Code >= transport.FirstHandlerCode)
 }
 
 // offerOf reads an answer from the wire.

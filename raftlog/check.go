@@ -269,7 +269,10 @@ func (c *checker) snapshot() error {
 		return nil
 	}
 	d, err := DescriptorOf(c.m.GetSnapshot())
+	_, newer := errors.AsType[*FormatError](err)
 	switch {
+	case newer:
+		return err // nothing is wrong with it: this build is too old for it
 	case err != nil:
 		return c.bad(BadSnapshot, "%v", err)
 	case d.Group != c.env.Group:

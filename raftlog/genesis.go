@@ -131,9 +131,13 @@ func sortedPeers(peers []Peer) []Peer {
 // by then every peer has written the same genesis. One peer that has lived proves
 // as much, whatever became of the others since. One that has lived starts.
 //
-// A blank member beside one that has lived, or has even been put in quarantine, has
-// lost its directory: it may have voted and acknowledged entries that it no longer
-// knows. It never bootstraps, it goes into quarantine.
+// A blank member beside one that has lived has lost its directory: it may have voted and
+// acknowledged entries that it no longer knows. It never bootstraps, it goes into
+// quarantine.
+//
+// A peer in quarantine proves nothing: there may have been anything in its directory before
+// the cluster's first start. Beside it a blank member waits, and neither bootstraps nor condemns
+// itself: to be rebuilt takes members that have lived, and the first of them decides.
 func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint64) (Action, error) {
 	switch me {
 	case StateLived:
@@ -141,7 +145,7 @@ func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint
 	case StateQuarantined:
 		return Quarantine, nil
 	}
-	missing, blank, begun := false, false, false
+	missing, blank, begun, quarantined := false, false, false, false
 	for _, id := range slices.Sorted(slices.Values(initial)) {
 		if id == mine.Member {
 			continue
@@ -157,8 +161,10 @@ func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint
 			}
 		case claim.State == StateBlank:
 			blank = true
-		case claim.State == StateLived, claim.State == StateQuarantined:
+		case claim.State == StateLived:
 			begun = true
+		case claim.State == StateQuarantined:
+			quarantined = true
 		}
 	}
 	switch {
@@ -166,7 +172,7 @@ func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint
 		return Quarantine, nil
 	case begun:
 		return Start, nil
-	case missing:
+	case missing, quarantined && me == StateBlank:
 		return Wait, nil
 	case me == StateBlank:
 		return WriteGenesis, nil

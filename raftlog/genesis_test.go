@@ -18,7 +18,7 @@ func genesisIdentity(member uint64) raftlog.Identity {
 }
 
 func TestGenesis(t *testing.T) {
-	const blank, genesis, lived, ill = raftlog.StateBlank, raftlog.StateGenesis, raftlog.StateLived, raftlog.StateQuarantined
+	const blank, genesis, lived, condemned = raftlog.StateBlank, raftlog.StateGenesis, raftlog.StateLived, raftlog.StateQuarantined
 	id := raftlog.ClusterID("c", genesisPeers)
 	for _, test := range []struct {
 		name  string
@@ -38,9 +38,14 @@ func TestGenesis(t *testing.T) {
 		{"genesis, one missing", genesis, map[uint64]raftlog.State{3: genesis}, raftlog.Wait},
 		{"genesis, one missing, one lived", genesis, map[uint64]raftlog.State{3: lived}, raftlog.Start},
 		{"genesis, one replaced since, one lived", genesis, map[uint64]raftlog.State{2: blank, 3: lived}, raftlog.Start},
-		{"one in quarantine", blank, map[uint64]raftlog.State{2: blank, 3: ill}, raftlog.Quarantine},
-		{"genesis, one in quarantine", genesis, map[uint64]raftlog.State{2: blank, 3: ill}, raftlog.Start},
-		{"in quarantine, all others blank", ill, map[uint64]raftlog.State{2: blank, 3: blank}, raftlog.Quarantine},
+		{"one in quarantine", blank, map[uint64]raftlog.State{2: blank, 3: condemned}, raftlog.Wait},
+		{"one in quarantine, one missing", blank, map[uint64]raftlog.State{3: condemned}, raftlog.Wait},
+		{"one in quarantine, one at genesis", blank, map[uint64]raftlog.State{2: genesis, 3: condemned}, raftlog.Wait},
+		{"one in quarantine, one lived", blank, map[uint64]raftlog.State{2: lived, 3: condemned}, raftlog.Quarantine},
+		{"all others in quarantine", blank, map[uint64]raftlog.State{2: condemned, 3: condemned}, raftlog.Wait},
+		{"genesis, one in quarantine, one blank", genesis, map[uint64]raftlog.State{2: blank, 3: condemned}, raftlog.Wait},
+		{"genesis, one in quarantine", genesis, map[uint64]raftlog.State{2: genesis, 3: condemned}, raftlog.Start},
+		{"in quarantine, all others blank", condemned, map[uint64]raftlog.State{2: blank, 3: blank}, raftlog.Quarantine},
 		{"lived alone", lived, nil, raftlog.Start},
 		{"lived beside a blank one", lived, map[uint64]raftlog.State{2: blank}, raftlog.Start},
 	} {

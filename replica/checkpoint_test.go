@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
@@ -428,4 +429,35 @@ func TestOfferOfGenesis(t *testing.T) {
 		}
 	}
 	t.Fatalf("member 3 did not answer that it holds more than genesis: %v, fetches %v", c.net, member.fetch)
+}
+
+// A checkpoint that only a newer build can read stops the member, which says so; it is not
+// refused for ever.
+func TestACheckpointOfANewerFormatStopsTheMember(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 12)
+	c := newCluster(t, 12, 3, nil)
+	n := c.elect(1)
+	c.fill(n, "a", 3)
+	d := raftlog.GenesisDescriptor(testGroup, []uint64{1, 2, 3})
+	d.Index, d.Term = 100, n.rep.Status().Term
+	snapshot, err := d.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := raftlog.DescriptorFormat + 1
+	binary.BigEndian.PutUint32(snapshot.Data[4:], newer)
+	var d2 raftlog.Descriptor
+	var format *raftlog.FormatError
+	if err := d2.UnmarshalBinary(snapshot.Data); !errors.As(err, &format) || format.Have != newer {
+		t.Fatalf("the test needs a descriptor of format %d: %v", newer, err)
+	}
+	offer := &pb.Message{Type: pb.MsgSnap.Enum(), From: new(uint64(1)), To: new(uint64(3)), Term: new(n.rep.Status().Term), Snapshot: snapshot}
+	c.fatal[3] = nil
+	if err := c.node(3).rep.Step(1, offer); err != nil {
+		t.Fatalf("refused as a bad message: %v", err)
+	}
+	c.node(3).pump()
+	if err := c.fatal[3]; !errors.As(err, &format) || !strings.Contains(err.Error(), "upgrade this member") {
+		t.Fatalf("the member goes on: %v", err)
+	}
 }

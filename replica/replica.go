@@ -2,6 +2,7 @@ package replica
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 
@@ -94,6 +95,10 @@ func (r *Replica[D]) Step(from uint64, m *pb.Message) error {
 	err := r.group.Step(from, m)
 	if errors.Is(err, raftlog.ErrNotStaged) {
 		return r.offered(from, m)
+	}
+	if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
+		r.fail(fmt.Errorf("replica: stream %s: member %d offers a checkpoint that this build cannot read: %w", r.name, from, err))
+		return nil
 	}
 	return err
 }
