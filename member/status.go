@@ -78,11 +78,17 @@ func (m *Member) peerStatus(ctx context.Context, p raftlog.Peer) *metadatav1.Mem
 
 // ownStatus describes this member.
 func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
-	free, used, _ := m.store.Space()
+	free, used, spaceErr := m.store.Space()
 	status := &metadatav1.MemberStatus{
 		MemberId: m.identity.Member, Reachable: true, ApiAddress: m.config.Advertise, Version: m.config.Version,
 		Uptime: durationpb.New(time.Since(m.made)), StoreBytes: used, FreeBytes: free,
 		SupportedFeatureLevel: events.FeatureLevel, MemoryBytes: memoryInUse(),
+	}
+	if spaceErr != nil {
+		status.SpaceProblem = spaceErr.Error()
+	}
+	if s, ok := m.store.(setsAside); ok {
+		status.SetAsideBytes, _ = s.SetAside() // it is only a hint where room can be made
 	}
 	lease, _ := m.Leases()
 	status.LeaseDuration = durationpb.New(lease)
@@ -96,7 +102,7 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 			Reason: ill.why, SourceMemberId: ill.source, Percent: uint32(ill.percent), WaitingFor: ill.waiting, Stuck: ill.stuck,
 		}
 	}
-	status.Divergences = m.hashes.Found()
+	status.Divergences = m.hashes.found()
 	if r == nil {
 		return status
 	}
@@ -105,6 +111,29 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 		status.Streams = append(status.Streams, s.statusNow())
 	}
 	return status
+}
+
+// setsAside is a storage that knows what its last rebuild has set aside.
+type setsAside interface {
+	SetAside() (bytes uint64, err error)
+}
+
+// spaceAlarm says what is wrong with the disk of a member that answers; "" if nothing is.
+func spaceAlarm(other *metadatav1.MemberStatus) (severity metadatav1.Severity, message, advice string) {
+	id := other.GetMemberId()
+	switch {
+	case other.GetSpaceProblem() != "":
+		return metadatav1.Severity_SEVERITY_WARNING,
+			fmt.Sprintf("the room on the disk of member %d could not be measured: %s", id, other.GetSpaceProblem()),
+			"see whether its data directory can be read; it does not notice in time when its disk gets full"
+	case other.GetFreeBytes() > 0:
+		return 0, "", ""
+	}
+	advice = "free some space on its disk: it refuses writes until then"
+	if aside := other.GetSetAsideBytes(); aside > 0 {
+		advice += fmt.Sprintf("; the directory \"damaged\" in its data directory holds %d MiB that its last rebuild has set aside and that can be deleted", (aside+1<<20-1)>>20)
+	}
+	return metadatav1.Severity_SEVERITY_CRITICAL, fmt.Sprintf("the disk of member %d is full up to its reserve", id), advice
 }
 
 // memoryInUse returns the bytes that the Go runtime holds of the system's memory.
@@ -198,8 +227,8 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 			message, advice := quarantineAlarm(id, q)
 			add(critical, id, advice, "%s", message)
 		}
-		if other.GetFreeBytes() == 0 {
-			add(critical, id, "free some space on its disk: it refuses writes until then", "the disk of member %d is full up to its reserve", id)
+		if severity, message, advice := spaceAlarm(other); message != "" {
+			add(severity, id, advice, "%s", message)
 		}
 		for _, s := range other.GetStreams() {
 			if s.GetLag() > lagAlarm {
@@ -278,7 +307,7 @@ func (m *Member) Stats() vitals.Stats {
 	free, used, _ := m.store.Space()
 	stats := vitals.Stats{
 		MemberID: m.identity.Member, StoreBytes: used, FreeBytes: free,
-		Quarantined: m.illness.Load() != nil, Divergences: m.hashes.Total(),
+		Quarantined: m.illness.Load() != nil, Divergences: m.hashes.total(),
 	}
 	r := m.running.Load()
 	if r == nil {

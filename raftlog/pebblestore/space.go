@@ -121,9 +121,28 @@ func (s *Store) room() (uint64, error) {
 // needRoom refuses what is not worth the reserve.
 func (s *Store) needRoom() error {
 	if free, err := s.room(); err == nil && free == 0 {
-		return fmt.Errorf("pebblestore: %s: %w", s.dir, raftlog.ErrFull)
+		return fmt.Errorf("pebblestore: %s: %w%s", s.dir, raftlog.ErrFull, s.sayAside())
 	}
 	return nil
+}
+
+// sayAside names what could be deleted.
+func (s *Store) sayAside() string {
+	bytes, err := s.SetAside()
+	if err != nil || bytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s holds %d MiB that the last rebuild has set aside: they can be deleted)", s.fs.PathJoin(s.dir, damagedName), (bytes+1<<20-1)>>20)
+}
+
+// SetAside returns the bytes of what the last rebuild has set aside.
+func (s *Store) SetAside() (uint64, error) {
+	damaged := s.fs.PathJoin(s.dir, damagedName)
+	used, err := s.bytesOf(s.fs.PathJoin(damaged, s.fs.PathBase(s.dbDir)), s.fs.PathJoin(damaged, s.fs.PathBase(s.cpDir)))
+	if err != nil {
+		return 0, fmt.Errorf("pebblestore: %w", err)
+	}
+	return used, nil
 }
 
 // full gives errors of a full disk their type.
@@ -147,9 +166,18 @@ func (s *Store) Space() (free, used uint64, err error) {
 
 // usedBytes adds up the files of the directory.
 func (s *Store) usedBytes() (uint64, error) {
+	aside, err := s.SetAside()
+	if err != nil {
+		return 0, err
+	}
+	used, err := s.bytesOf(s.dir, s.dbDir, s.cpDir)
+	return used + aside, err
+}
+
+// bytesOf adds up the files in these directories, but for the ballast.
+func (s *Store) bytesOf(dirs ...string) (uint64, error) {
 	var used uint64
-	damaged := s.fs.PathJoin(s.dir, damagedName)
-	for _, dir := range []string{s.dir, s.dbDir, s.cpDir, s.fs.PathJoin(damaged, s.fs.PathBase(s.dbDir)), s.fs.PathJoin(damaged, s.fs.PathBase(s.cpDir))} {
+	for _, dir := range dirs {
 		names, err := s.fs.List(dir)
 		if oserror.IsNotExist(err) {
 			continue

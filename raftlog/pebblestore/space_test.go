@@ -2,6 +2,7 @@ package pebblestore_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,10 +22,11 @@ type smallFS struct {
 	free     int64
 	reserved map[string]int64
 	failSync error
+	full     error
 }
 
 func newSmallFS(free int64) *smallFS {
-	return &smallFS{FS: vfs.NewMem(), free: free, reserved: map[string]int64{}}
+	return &smallFS{FS: vfs.NewMem(), free: free, reserved: map[string]int64{}, full: syscall.ENOSPC}
 }
 
 // set makes others leave that much.
@@ -38,7 +40,7 @@ func (fs *smallFS) room() error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if fs.free <= 0 {
-		return syscall.ENOSPC
+		return fs.full
 	}
 	return nil
 }
@@ -98,7 +100,7 @@ func (f smallFile) Preallocate(_, n int64) error {
 		return nil
 	}
 	if f.fs.free < n {
-		return syscall.ENOSPC
+		return f.fs.full
 	}
 	f.fs.free -= n - f.fs.reserved[f.name]
 	f.fs.reserved[f.name] = n
@@ -138,10 +140,18 @@ func TestSpace(t *testing.T) {
 }
 
 // TestFullDisk fills a disk to its last byte: what a group stores lives on the reserve,
-// checkpoints are refused, reads go on, and all is well once there is room.
+// checkpoints are refused, reads go on, and all is well once there is room. A quota that is
+// used up is the same.
 func TestFullDisk(t *testing.T) {
+	for _, full := range []error{syscall.ENOSPC, &os.PathError{Op: "write", Path: "a file", Err: syscall.EDQUOT}} {
+		t.Run(full.Error(), func(t *testing.T) { fillDisk(t, full) })
+	}
+}
+
+func fillDisk(t *testing.T, full error) {
 	const reserve, plenty = 32 << 20, 100 << 20
 	fs := newSmallFS(plenty)
+	fs.full = full
 	s, err := pebblestore.Open(dir, pebblestore.Options{FS: fs, ReserveBytes: reserve, Fatal: func(err error) { panic(err) }})
 	storagetest.Must(t, err)
 	storagetest.Must(t, s.Bootstrap(storagetest.Identity(), []raftlog.GroupID{storagetest.A}, storagetest.Voters))
@@ -194,6 +204,36 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("load: %+v, %v", l, err)
 	}
 	storagetest.Must(t, s.Close())
+}
+
+// TestSetAsideIsNamed fills a disk on which a rebuild has set something aside.
+func TestSetAsideIsNamed(t *testing.T) {
+	fs := newSmallFS(100 << 20)
+	s, err := pebblestore.Open(dir, pebblestore.Options{FS: fs, ReserveBytes: 32 << 20, Fatal: func(err error) { panic(err) }})
+	storagetest.Must(t, err)
+	defer s.Close()
+	storagetest.Must(t, s.Bootstrap(storagetest.Identity(), []raftlog.GroupID{storagetest.A}, storagetest.Voters))
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 1)}))
+	full := func() string {
+		fs.set(0)
+		defer fs.set(100 << 20)
+		_, err := s.CreateCheckpoint(storagetest.A, storagetest.Descriptor(storagetest.A, 2, 1))
+		if !errors.Is(err, raftlog.ErrFull) {
+			t.Fatalf("checkpoint on a full disk: %v", err)
+		}
+		return err.Error()
+	}
+	if bytes, err := s.SetAside(); err != nil || bytes != 0 || strings.Contains(full(), "damaged") {
+		t.Fatalf("nothing was set aside, but %d bytes (%v): %s", bytes, err, full())
+	}
+	storagetest.Must(t, fs.MkdirAll("/data/damaged/db", 0o755))
+	writeFile(t, fs, "/data/damaged/db/000001.sst", make([]byte, 3<<20))
+	if bytes, err := s.SetAside(); err != nil || bytes != 3<<20 {
+		t.Fatalf("%d bytes are set aside, %v", bytes, err)
+	}
+	if said := full(); !strings.Contains(said, "/data/damaged holds 3 MiB that the last rebuild has set aside") {
+		t.Fatal(said)
+	}
 }
 
 // TestFullSyncIsNotRetried checks that a sync that finds no room is a failed sync.

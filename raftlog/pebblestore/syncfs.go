@@ -1,14 +1,17 @@
 package pebblestore
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // syncFS calls fatal on every failed sync of whatever file or directory. Pebble
 // retries some of them, and a second sync that succeeds says nothing about the data
-// of the first one.
+// of the first one. A quota that is used up is a full disk to whoever stands above.
 type syncFS struct {
 	vfs.FS
 	fatal func(error)
@@ -16,7 +19,7 @@ type syncFS struct {
 
 func (fs syncFS) wrap(name string, f vfs.File, err error) (vfs.File, error) {
 	if err != nil {
-		return nil, err
+		return nil, quota(err)
 	}
 	return syncFile{File: f, name: name, fatal: fs.fatal}, nil
 }
@@ -41,12 +44,39 @@ func (fs syncFS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory)
 	return fs.wrap(newname, f, err)
 }
 
+func (fs syncFS) Link(oldname, newname string) error { return quota(fs.FS.Link(oldname, newname)) }
+func (fs syncFS) Rename(oldname, newname string) error {
+	return quota(fs.FS.Rename(oldname, newname))
+}
+
+func (fs syncFS) MkdirAll(name string, mode os.FileMode) error {
+	return quota(fs.FS.MkdirAll(name, mode))
+}
+
+// quota makes ENOSPC of EDQUOT: Pebble and what lives on the ballast know only that.
+func quota(err error) error {
+	if errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w, as by the quota: %v", syscall.ENOSPC, err)
+	}
+	return err
+}
+
 func (fs syncFS) Unwrap() vfs.FS { return fs.FS }
 
 type syncFile struct {
 	vfs.File
 	name  string
 	fatal func(error)
+}
+
+func (f syncFile) Write(b []byte) (int, error) {
+	n, err := f.File.Write(b)
+	return n, quota(err)
+}
+
+func (f syncFile) WriteAt(b []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(b, at)
+	return n, quota(err)
 }
 
 func (f syncFile) check(err error) error {

@@ -305,6 +305,11 @@ type MemberStatus struct {
 	// How long a lease lasts that it grants while it leads the topology stream. It
 	// has to be the same on all members.
 	LeaseDuration *durationpb.Duration `protobuf:"bytes,15,opt,name=lease_duration,json=leaseDuration,proto3" json:"lease_duration,omitempty"`
+	// Bytes of what its last rebuild has set aside in the directory "damaged". They can
+	// be deleted by hand.
+	SetAsideBytes uint64 `protobuf:"varint,16,opt,name=set_aside_bytes,json=setAsideBytes,proto3" json:"set_aside_bytes,omitempty"`
+	// Why store_bytes and free_bytes could not be measured; they are 0 then.
+	SpaceProblem  string `protobuf:"bytes,17,opt,name=space_problem,json=spaceProblem,proto3" json:"space_problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -442,6 +447,20 @@ func (x *MemberStatus) GetLeaseDuration() *durationpb.Duration {
 		return x.LeaseDuration
 	}
 	return nil
+}
+
+func (x *MemberStatus) GetSetAsideBytes() uint64 {
+	if x != nil {
+		return x.SetAsideBytes
+	}
+	return 0
+}
+
+func (x *MemberStatus) GetSpaceProblem() string {
+	if x != nil {
+		return x.SpaceProblem
+	}
+	return ""
 }
 
 // Quarantine says why a member takes part in nothing, and how far it is.
@@ -879,7 +898,7 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\tmember_id\x18\x04 \x01(\x04R\bmemberId\x12<\n" +
 	"\amembers\x18\x05 \x03(\v2\".heliosdb.metadata.v1.MemberStatusR\amembers\x123\n" +
 	"\x06alarms\x18\x06 \x03(\v2\x1b.heliosdb.metadata.v1.AlarmR\x06alarms\x12:\n" +
-	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\"\x9d\x05\n" +
+	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\"\xea\x05\n" +
 	"\fMemberStatus\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12!\n" +
@@ -901,7 +920,9 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"quarantine\x18\r \x01(\v2 .heliosdb.metadata.v1.QuarantineR\n" +
 	"quarantine\x12B\n" +
 	"\vdivergences\x18\x0e \x03(\v2 .heliosdb.metadata.v1.DivergenceR\vdivergences\x12@\n" +
-	"\x0elease_duration\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\rleaseDuration\"\x9f\x01\n" +
+	"\x0elease_duration\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\rleaseDuration\x12&\n" +
+	"\x0fset_aside_bytes\x18\x10 \x01(\x04R\rsetAsideBytes\x12#\n" +
+	"\rspace_problem\x18\x11 \x01(\tR\fspaceProblem\"\x9f\x01\n" +
 	"\n" +
 	"Quarantine\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12(\n" +
