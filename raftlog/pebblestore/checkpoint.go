@@ -177,6 +177,9 @@ type chunkAt struct {
 // openFile reads header, trailer and the place of each chunk, not the chunks.
 func openFile(fs vfs.FS, path string) (_ *reader, err error) {
 	f, err := fs.Open(path)
+	if other := surroundings(path, err); other != nil {
+		return nil, other
+	}
 	if err != nil {
 		return nil, err
 	}

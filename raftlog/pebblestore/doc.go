@@ -23,7 +23,8 @@
 // disk does so only when the reserve is used up too: Space says 0 long before, and
 // checkpoint files are refused from then on.
 //
-// It refuses a directory in use, of another format, damaged, or shorter than its
+// Open reads all that a start needs before it changes a byte, so a refused directory stays as it
+// was found. It refuses a directory in use, of another format, damaged, or shorter than its
 // floor. It never repairs: a directory is condemned and rebuilt from other members, or
 // an operator decides.
 package pebblestore

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -86,6 +87,57 @@ func TestUnreadableIsNotDamaged(t *testing.T) {
 		}
 	}
 	storagetest.Must(t, read(t, path, "nothing", want))
+}
+
+// brokenReads fails all reads while it is armed.
+type brokenReads struct{ armed atomic.Bool }
+
+func (b *brokenReads) String() string { return "broken reads" }
+
+func (b *brokenReads) MaybeError(op errorfs.Op) error {
+	switch op.Kind {
+	case errorfs.OpOpen, errorfs.OpFileRead, errorfs.OpFileReadAt:
+		if b.armed.Load() {
+			return &fs.PathError{Op: "read", Path: op.Path, Err: syscall.EIO}
+		}
+	}
+	return nil
+}
+
+// TestReadsFailAtRunTime takes the disk away from a store that is open, to be read: who reads
+// hears of it, nothing is called damaged, and writes and what is read later go on.
+func TestReadsFailAtRunTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	s, want := live(t, path)
+	storagetest.Must(t, s.Close())
+	broken := &brokenReads{}
+	s, err := pebblestore.Open(path, pebblestore.Options{
+		FS: errorfs.Wrap(lazyFS{vfs.Default}, broken), FloorTicks: make(chan time.Time), ReserveBytes: 1, Fatal: func(err error) { panic(err) },
+	})
+	storagetest.Must(t, err)
+	newest := want[storagetest.A].loaded.Newest().Index
+	r, err := s.OpenCheckpoint(storagetest.A, newest)
+	storagetest.Must(t, err)
+	broken.armed.Store(true)
+	_, openErr := s.OpenCheckpoint(storagetest.A, newest)
+	_, chunkErr := r.ReadChunk(0)
+	_, historyErr := s.ReadHistory(storagetest.A, 1, 1<<30)
+	for what, err := range map[string]error{"opening a checkpoint": openErr, "a chunk": chunkErr, "history": historyErr} {
+		if !errors.Is(err, syscall.EIO) || isDamageOrShort(err) || !strings.Contains(err.Error(), "cannot be read") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	last := want[storagetest.A].loaded.LastIndex()
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, last+1, 1)}))
+	broken.armed.Store(false)
+	storagetest.Must(t, r.Close())
+	if records, err := s.ReadHistory(storagetest.A, 1, 1<<30); err != nil || len(records) != len(want[storagetest.A].records) {
+		t.Errorf("%d records of history after it, %v", len(records), err)
+	}
+	if why := s.Condemned(); why != "" {
+		t.Errorf("condemned because %s", why)
+	}
+	storagetest.Must(t, s.Close())
 }
 
 func TestUnreadableSaysWhatToDo(t *testing.T) {
