@@ -113,6 +113,7 @@ func (m *Member) callForLogs(r *running) {
 		return
 	}
 	m.rebuilt = false
+	r.jobs.Go(func() { m.warnOfHistory(r.ctx) })
 	for _, s := range r.all() {
 		for _, id := range m.initial() {
 			if id != m.identity.Member {

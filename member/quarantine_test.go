@@ -659,3 +659,47 @@ func TestWhatCountsAsRefused(t *testing.T) {
 		}
 	}
 }
+
+// While fewer than a majority have the history from its beginning, an alarm names who has.
+func TestAlarmWhenFewHaveTheWholeHistory(t *testing.T) {
+	c := newCluster(t, 3, smallCheckpoints)
+	c.start(1, 2, 3)
+	for i := range 30 {
+		c.mustCreate(1, fmt.Sprintf("t%d", i))
+	}
+	c.converged()
+	alarm := func() string {
+		status, err := c.up[1].Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range status.GetAlarms() {
+			if strings.Contains(a.GetMessage(), "history of the schema stream") {
+				return a.GetMessage()
+			}
+		}
+		return ""
+	}
+	for _, step := range []struct {
+		lost uint64
+		want string // of the alarm afterwards
+	}{{3, ""}, {2, "of 3 members only member 1 still has"}, {1, "no member that answers has"}} {
+		c.eventually("a checkpoint that brings back a member", func() bool {
+			for _, m := range c.up {
+				if m.running.Load().schema.status.Load().Newest.Seq < 20 {
+					return false
+				}
+			}
+			return true
+		})
+		c.kill(step.lost)
+		c.disks[step.lost] = vfs.NewCrashableMem()
+		c.start(step.lost)
+		c.sound()
+		c.converged()
+		c.eventually(fmt.Sprintf("the alarm after member %d was rebuilt", step.lost), func() bool {
+			said := alarm()
+			return (said == "") == (step.want == "") && strings.Contains(said, step.want)
+		})
+	}
+}

@@ -154,7 +154,7 @@ func (s *stream[D]) statusNow() *metadatav1.StreamStatus {
 		Revision: head.Revision, Digest: head.Digest.String(),
 		FirstIndex: st.First, LastIndex: st.Last, CommittedIndex: st.Commit, AppliedIndex: st.Applied,
 		FeatureLevel: head.FeatureLevel, CheckpointRevision: st.Newest.Seq, CheckpointBytes: st.Newest.Bytes,
-		FencedEntries: st.Fenced, OldestRevision: s.feed.Oldest(),
+		FencedEntries: st.Fenced, OldestRevision: s.oldestKept(),
 	}
 	if !head.Time.IsZero() {
 		status.LastChangeTime = timestamppb.New(head.Time)
@@ -168,7 +168,7 @@ func (s *stream[D]) vitalsNow() vitals.Stream {
 	subscribers, lag := s.life.feed.Watching(s.id)
 	return vitals.Stream{
 		Stream: s.id, Role: roleOf(soft.Role), Term: soft.Term, Leader: soft.Leader, FeatureLevel: head.FeatureLevel,
-		Revision: head.Revision, OldestRevision: s.feed.Oldest(),
+		Revision: head.Revision, OldestRevision: s.oldestKept(),
 		FirstIndex: st.First, LastIndex: st.Last, CommittedIndex: st.Commit, AppliedIndex: st.Applied,
 		LogBytes: st.LogBytes, ProposedEntries: st.Entries, ProposedChanges: st.Changes,
 		QueueDepth: st.Pending + st.Waiting, FencedEntries: st.Fenced, LeaderChanges: s.elections.Load(),
@@ -244,6 +244,7 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 			"the members grant different leases (%s): after a change of leader, a node may be taken offline while it still holds its lease", said)
 	}
 	alarms = append(alarms, divergenceAlarms(members)...)
+	alarms = append(alarms, historyAlarms(members)...)
 	slices.SortStableFunc(alarms, func(a, b *metadatav1.Alarm) int { return -cmp.Compare(a.GetSeverity(), b.GetSeverity()) })
 	return alarms
 }
