@@ -211,12 +211,14 @@ func TestCacheSurvivesARestart(t *testing.T) {
 	must(c.CreateTable(ctx, createTable("t")))(t)
 	cache := readyCache(t, c)
 	cluster.kill(1)
-	time.Sleep(100 * time.Millisecond)
+	// What was sent before may still arrive, so nothing is said of when it begins to age.
+	for deadline := time.Now().Add(10 * time.Second); cache.Staleness() < 300*time.Millisecond; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody answers, but the cache says it is %v old", cache.Staleness())
+		}
+	}
 	if _, ok := cache.Table("", "t"); !ok {
 		t.Fatal("the cache forgot a table while the service was away")
-	}
-	if s := cache.Staleness(); s < 100*time.Millisecond {
-		t.Fatalf("nobody answers, but the cache says it is %v old", s)
 	}
 	cluster.start(1)
 	created := must(c.CreateTable(ctx, createTable("u")))(t)
@@ -226,7 +228,7 @@ func TestCacheSurvivesARestart(t *testing.T) {
 	if _, ok := cache.Table("", "u"); !ok {
 		t.Fatal("the cache does not show what it waited for")
 	}
-	for deadline := time.Now().Add(5 * time.Second); cache.Staleness() > 90*time.Millisecond; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); cache.Staleness() > 90*time.Millisecond; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the cache stays stale: %v", cache.Staleness())
 		}

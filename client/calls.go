@@ -148,7 +148,8 @@ func (c *Client) ApplyBatch(
 func (c *Client) Heartbeat(
 	ctx context.Context, req *metadatav1.HeartbeatRequest,
 ) (*metadatav1.HeartbeatResponse, error) {
-	t := c.tries(topologyStream, c.patience.beat)
+	t := c.tries(topologyStream)
+	t.attempt, t.longest = c.patience.beat, c.patience.beat
 	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*metadatav1.HeartbeatResponse, error) {
 		return e.unary.Heartbeat(ctx, req)
 	})
@@ -172,7 +173,7 @@ func (c *Client) Subscribe(
 func (c *Client) Status(
 	ctx context.Context, req *metadatav1.StatusRequest,
 ) (*metadatav1.StatusResponse, error) {
-	t := c.tries(0, c.patience.attempt)
+	t := c.tries(0)
 	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*metadatav1.StatusResponse, error) {
 		return e.cluster.Status(ctx, req)
 	})

@@ -58,9 +58,11 @@ type Client struct {
 	metrics   metrics
 	patience  patience
 
-	life       context.Context // ends with Close
-	end        context.CancelFunc
-	background sync.WaitGroup // look-ups and caches
+	life context.Context // ends with Close
+	end  context.CancelFunc
+
+	mu         sync.Mutex     // held to add to background, and to end life
+	background sync.WaitGroup // look-ups, caches and sessions
 }
 
 // endpoint is one member as the client reaches it.
@@ -69,6 +71,7 @@ type endpoint struct {
 	unary   metadatav1connect.MetadataServiceClient
 	stream  metadatav1connect.MetadataServiceClient
 	cluster metadatav1connect.ClusterServiceClient
+	health  health
 }
 
 // New returns a client. It does not connect: the first call does.
@@ -104,11 +107,24 @@ func New(opts Options) (*Client, error) {
 // Close ends the client's caches and drops idle connections. Calls and Watches in
 // flight end as they would without it.
 func (c *Client) Close() {
+	c.mu.Lock()
 	c.end()
+	c.mu.Unlock()
 	c.background.Wait()
 	for _, t := range c.transport {
 		t.CloseIdleConnections()
 	}
+}
+
+// inBackground starts a job that Close waits for; false if the client is closed.
+func (c *Client) inBackground(job func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.life.Err() != nil {
+		return false
+	}
+	c.background.Go(job)
+	return true
 }
 
 func (c *Client) newEndpoint(base *url.URL) *endpoint {

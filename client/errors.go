@@ -56,7 +56,9 @@ func IsStaleEpoch(err error) bool {
 }
 
 // OutcomeUnknown reports whether a write may or may not have taken effect, and
-// the request id with which to ask again.
+// the request id with which to ask again. That goes for a write too whose first attempt
+// nobody answered and whose next one was refused: the first may still be on its way.
+// What the other functions say is then about the refusal.
 func OutcomeUnknown(err error) (requestID string, unknown bool) {
 	d, ok := detail[*metadatav1.OutcomeUnknown](err)
 	if ok {
@@ -68,14 +70,15 @@ func OutcomeUnknown(err error) (requestID string, unknown bool) {
 	return "", false
 }
 
-// unknownOutcomeError is a write given up on without an answer.
+// unknownOutcomeError is a write with an attempt that was never answered. The cause is
+// what ended the last one.
 type unknownOutcomeError struct {
 	requestID string
 	cause     error
 }
 
 func (e *unknownOutcomeError) Error() string {
-	return "client: no answer in time; whether the write took effect is unknown: retry with request id " +
+	return "client: an attempt was not answered; whether the write took effect is unknown: retry with request id " +
 		e.requestID + ": " + e.cause.Error()
 }
 

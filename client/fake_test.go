@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type fakes struct {
 	t       *testing.T
 	answers []answer
 	addrs   []string
+	before  func(server int, r *http.Request) // of each answer; nil: nothing
 
 	mu    sync.Mutex
 	calls []seen
@@ -81,6 +83,9 @@ func (f *fakes) serve(server int, w http.ResponseWriter, r *http.Request) {
 	n := min(len(f.calls), len(f.answers)-1)
 	f.calls = append(f.calls, seen{server, method, request, time.Now()})
 	f.mu.Unlock()
+	if f.before != nil {
+		f.before(server, r)
+	}
 	f.answers[n](w, r)
 }
 
@@ -104,6 +109,11 @@ func (f *fakes) all() []seen {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return append([]seen(nil), f.calls...)
+}
+
+// writes are the calls but for what the client asks by itself.
+func (f *fakes) writes() []seen {
+	return slices.DeleteFunc(f.all(), func(s seen) bool { return s.method == "Status" })
 }
 
 // done answers with an empty message.

@@ -29,11 +29,11 @@ type leaders struct {
 // is known, else the one that answered last.
 func (c *Client) first(s metadatav1.Stream) int {
 	if s != 0 {
-		if leader, ok := c.leader(s); ok {
+		if leader, ok := c.leader(s); ok && !c.endpoints[leader].health.isSilent() {
 			return leader
 		}
 	}
-	return int(c.preferred.Load())
+	return c.answering(int(c.preferred.Load()))
 }
 
 // leader returns the endpoint that leads a stream, if known. It starts a look-up
@@ -47,9 +47,8 @@ func (c *Client) leader(s metadatav1.Stream) (int, bool) {
 	defer l.mu.Unlock()
 	index, ok := l.index[s]
 	age := time.Since(l.asked)
-	if !l.looking && (age > leaderRefresh || !ok && age > leaderRetry) && c.life.Err() == nil {
-		l.looking = true
-		c.background.Go(c.lookUpLeaders)
+	if !l.looking && (age > leaderRefresh || !ok && age > leaderRetry) {
+		l.looking = c.inBackground(c.lookUpLeaders)
 	}
 	return index, ok
 }
@@ -64,35 +63,32 @@ func (l *leaders) suspect(s metadatav1.Stream, index int) {
 	}
 }
 
-// lookUpLeaders asks the members, one after the other, who leads, until it knows
-// an endpoint for each leader.
+// lookUpLeaders asks who leads: first one member, whose word counts if it hears most
+// of the others, and the leaders themselves; else all of them at once.
 func (c *Client) lookUpLeaders() {
 	ctx, cancel := context.WithTimeout(c.life, leaderTimeout)
 	defer cancel()
-	leading := make(map[metadatav1.Stream]uint64) // member ids
-	endpoints := make(map[uint64]int)             // by member id
-	found := make(map[metadatav1.Stream]int)
-	for i := range c.endpoints {
-		at := (int(c.preferred.Load()) + i) % len(c.endpoints)
-		status, err := c.statusOf(ctx, c.endpoints[at])
-		if err != nil {
-			continue
-		}
-		endpoints[status.GetMemberId()] = at
-		c.noteLeaders(status, leading, endpoints)
-		for s, id := range leading {
-			if index, ok := endpoints[id]; ok {
-				found[s] = index
-			}
-		}
-		if len(found) == len(follow.Streams) {
-			break
-		}
+	l := &lookUp{client: c, members: make(map[uint64]int), claims: make(map[metadatav1.Stream]claim)}
+	first := c.answering(int(c.preferred.Load()))
+	status, err := c.statusOf(ctx, c.endpoints[first])
+	if err == nil {
+		l.note(first, status)
 	}
-	l := &c.leaders
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.index, l.asked, l.looking = found, time.Now(), false
+	if err != nil || !l.settled(status) {
+		var all sync.WaitGroup
+		for at, e := range c.endpoints {
+			if at == first {
+				continue
+			}
+			all.Go(func() {
+				if status, err := c.statusOf(ctx, e); err == nil {
+					l.note(at, status)
+				}
+			})
+		}
+		all.Wait()
+	}
+	l.publish(false)
 }
 
 // statusOf asks one endpoint, which has to answer soon.
@@ -102,21 +98,72 @@ func (c *Client) statusOf(ctx context.Context, e *endpoint) (*metadatav1.StatusR
 	return e.cluster.Status(ctx, &metadatav1.StatusRequest{})
 }
 
-// noteLeaders takes from an answer who leads, and which endpoints are known by
-// the addresses that the members advertise. Endpoints under other names are
-// found by asking them.
-func (c *Client) noteLeaders(
-	status *metadatav1.StatusResponse, leading map[metadatav1.Stream]uint64, endpoints map[uint64]int,
-) {
+// lookUp gathers what members say about who leads.
+type lookUp struct {
+	client  *Client
+	mu      sync.Mutex
+	members map[uint64]int // endpoints by member id
+	claims  map[metadatav1.Stream]claim
+}
+
+// claim is who leads a stream, as far as is known: the leader of the highest term that
+// somebody has heard of.
+type claim struct {
+	term, leader uint64
+}
+
+// note takes from an answer who leads, and which endpoints are known by the addresses
+// that the members advertise. Endpoints under other names are found by asking them.
+func (l *lookUp) note(at int, status *metadatav1.StatusResponse) {
+	l.mu.Lock()
+	l.members[status.GetMemberId()] = at
 	for _, m := range status.GetMembers() {
-		i := slices.IndexFunc(c.endpoints, func(e *endpoint) bool { return e.address == m.GetApiAddress() })
+		i := slices.IndexFunc(l.client.endpoints, func(e *endpoint) bool { return e.address == m.GetApiAddress() })
 		if i >= 0 {
-			endpoints[m.GetMemberId()] = i
+			l.members[m.GetMemberId()] = i
 		}
 		for _, s := range m.GetStreams() {
-			if s.GetRole() == metadatav1.Role_ROLE_LEADER {
-				leading[s.GetStream()] = m.GetMemberId()
+			if s.GetLeader() != 0 && s.GetTerm() > l.claims[s.GetStream()].term {
+				l.claims[s.GetStream()] = claim{s.GetTerm(), s.GetLeader()}
 			}
 		}
 	}
+	l.mu.Unlock()
+	l.publish(true)
+}
+
+// publish tells the client what is known so far.
+func (l *lookUp) publish(more bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := make(map[metadatav1.Stream]int)
+	for s, c := range l.claims {
+		if i, ok := l.members[c.leader]; ok {
+			found[s] = i
+		}
+	}
+	known := &l.client.leaders
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	known.index, known.asked, known.looking = found, time.Now(), more
+}
+
+// settled reports whether one answer is enough: it comes from a member that hears most
+// of the others, knows each leader's endpoint and has heard from each that it leads.
+func (l *lookUp) settled(status *metadatav1.StatusResponse) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reachable, confirmed := 0, 0
+	for _, m := range status.GetMembers() {
+		if m.GetReachable() {
+			reachable++
+		}
+		for _, s := range m.GetStreams() {
+			_, known := l.members[m.GetMemberId()]
+			if known && s.GetRole() == metadatav1.Role_ROLE_LEADER && l.claims[s.GetStream()] == (claim{s.GetTerm(), m.GetMemberId()}) {
+				confirmed++
+			}
+		}
+	}
+	return 2*reachable > len(status.GetMembers()) && confirmed == len(follow.Streams)
 }

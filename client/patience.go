@@ -4,9 +4,13 @@ import "time"
 
 // patience is how long the client waits for one member before it asks another.
 type patience struct {
-	// attempt is for an answer to a call. A member may be paused, or behind a
-	// broken link. It is longer than a member waits for a leader.
+	// attempt is for an answer to a call, at first: about as long as the members
+	// take to replace a leader that is paused or cut off. The call goes on at another
+	// member then; a write keeps its request id, so the first attempt may go on too.
 	attempt time.Duration
+	// longest is for an answer in the end, when it turns out that all members are slow,
+	// and where there is no other member to ask.
+	longest time.Duration
 	// beat is for an answer to a heartbeat, which has to come well within a lease.
 	beat time.Duration
 	// silence is for the next frame of a subscription, at least: short intervals
@@ -18,5 +22,5 @@ type patience struct {
 }
 
 var defaultPatience = patience{
-	attempt: 4 * time.Second, beat: time.Second, silence: 3 * time.Second, resume: 8 * time.Second,
+	attempt: time.Second, longest: 4 * time.Second, beat: time.Second, silence: 3 * time.Second, resume: 8 * time.Second,
 }

@@ -28,7 +28,7 @@ type attempt[Res any] = func(ctx context.Context, e *endpoint, first bool) (*Res
 
 // read makes a call without effect: it may be repeated at will.
 func read[Req, Res any](ctx context.Context, c *Client, req *Req, call method[Req, Res]) (*Res, error) {
-	t := c.tries(0, c.patience.attempt)
+	t := c.tries(0)
 	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*Res, error) {
 		return call(e.unary, ctx, req)
 	})
@@ -48,7 +48,7 @@ func write[Req, Res any, P interface {
 		writeOptions(p).RequestId = uuid.Must(uuid.NewV7()).String()
 		known = c.known.revision(s)
 	}
-	t := c.tries(s, c.patience.attempt)
+	t := c.tries(s)
 	res, err := perform(ctx, t, func(ctx context.Context, e *endpoint, first bool) (*Res, error) {
 		if !first && known > 0 && p.GetWrite().GetKnownRevision() == 0 {
 			// From now on the id may have been used; say how old it is, so that a
@@ -75,15 +75,28 @@ func writeOptions(m proto.Message) *metadatav1.WriteOptions {
 type tries struct {
 	client    *Client
 	stream    metadatav1.Stream // whose leader is asked first; 0: any member
-	timeout   time.Duration     // for one attempt
 	index     int               // of the endpoint to ask
 	failed    int               // attempts so far
-	uncertain bool              // an attempt may have taken effect, and none told
+	uncertain bool              // an attempt may take or have taken effect, and none told
 	pause     *backoff.ExponentialBackOff
+
+	attempt, longest time.Duration // see patience
 }
 
-func (c *Client) tries(s metadatav1.Stream, timeout time.Duration) *tries {
-	return &tries{client: c, stream: s, timeout: timeout, index: c.first(s), pause: newBackoff()}
+func (c *Client) tries(s metadatav1.Stream) *tries {
+	return &tries{
+		client: c, stream: s, index: c.first(s), pause: newBackoff(),
+		attempt: c.patience.attempt, longest: c.patience.longest,
+	}
+}
+
+// timeout is for how long the next attempt waits: not long at first, because the next
+// member may be fine; longer after every other attempt, because all may be slow.
+func (t *tries) timeout() time.Duration {
+	if len(t.client.endpoints) == 1 {
+		return t.longest
+	}
+	return min(t.attempt<<min(t.failed/2, 16), t.longest)
 }
 
 // perform asks one member after the other until one answers, the context ends or
@@ -113,9 +126,16 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 
 // once makes one attempt.
 func once[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.timeout)
+	ctx, cancel := context.WithTimeout(ctx, t.timeout())
 	defer cancel()
-	res, err := call(ctx, t.client.endpoints[t.index], t.failed == 0)
+	e, began := t.client.endpoints[t.index], time.Now()
+	res, err := call(ctx, e, t.failed == 0)
+	switch {
+	case told(err):
+		e.health.answered()
+	case ctx.Err() != nil && time.Since(began) >= t.attempt:
+		t.client.noteWaited(e, began)
+	}
 	if errors.Is(err, proto.Error) && connect.CodeOf(err) == connect.CodeInternal {
 		err = connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("client: the request cannot be encoded: %w", err))
 	}
@@ -135,9 +155,9 @@ func (t *tries) succeeded(res any) {
 func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again bool) {
 	hint, again := retryable(err)
 	if !again {
-		// The service has looked for the request id before it refused, unless it
-		// stumbled.
-		t.uncertain = t.uncertain && Reason(err) == metadatav1.ErrorReason_ERROR_REASON_INTERNAL
+		// A refusal tells nothing of an attempt before it: that one may still be on its
+		// way, in a member that is paused or behind a link that is cut, and take effect
+		// later. Only success, which names the change, makes up for it.
 		return 0, false
 	}
 	t.uncertain = t.uncertain || mayHaveHappened(err)
@@ -148,7 +168,7 @@ func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again
 	c.log.Debug("retrying", "endpoint", c.endpoints[t.index].address, "attempt", t.failed+1, "error", err)
 	c.metrics.retries.Add(1)
 	c.leaders.suspect(t.stream, t.index)
-	t.index = (t.index + 1) % len(c.endpoints)
+	t.index = c.answering((t.index + 1) % len(c.endpoints))
 	t.failed++
 	if hint > 0 {
 		// Those who were given the same hint should not come back together.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -174,7 +176,7 @@ func TestUnknownOutcomesAreSaid(t *testing.T) {
 		"the member had no time to tell": {fails(connect.CodeDeadlineExceeded, metadatav1.ErrorReason_ERROR_REASON_DEADLINE)},
 	} {
 		f, c := startFakes(t, 1, answers...)
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err := c.CreateTable(ctx, &metadatav1.CreateTableRequest{})
 		id, unknown := OutcomeUnknown(err)
@@ -188,24 +190,93 @@ func TestUnknownOutcomesAreSaid(t *testing.T) {
 			t.Errorf("%s: the outcome of a dry run is unknown", name)
 		}
 	}
-	// A refusal after an attempt that broke is an answer to both.
+	// A refusal answers the attempt that it was given to, not the one before, which may
+	// still be on its way.
 	_, c := startFakes(t, 1, breaks, fails(connect.CodeAlreadyExists, metadatav1.ErrorReason_ERROR_REASON_ALREADY_EXISTS))
 	_, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{})
-	if _, unknown := OutcomeUnknown(err); unknown || !IsAlreadyExists(err) {
+	if _, unknown := OutcomeUnknown(err); !unknown || !IsAlreadyExists(err) {
 		t.Errorf("refused at last: %v", err)
+	}
+	_, c = startFakes(t, 1, breaks, done)
+	if _, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{}); err != nil {
+		t.Errorf("answered at last: %v", err)
 	}
 }
 
 func TestASilentMemberIsLeft(t *testing.T) {
 	f, c := startFakes(t, 2, hangs, done)
-	c.patience.attempt = 50 * time.Millisecond
+	c.patience.attempt = 500 * time.Millisecond
 	res, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{})
 	if err != nil || res == nil {
 		t.Fatal(err)
 	}
-	calls := f.all()
+	calls := f.writes()
 	if len(calls) != 2 || calls[0].server == calls[1].server || !proto.Equal(calls[0].request, calls[1].request) {
 		t.Fatalf("the attempts are %+v", calls)
+	}
+}
+
+// One call finds out that an endpoint is silent; the next ones do not ask it, until it
+// answers again.
+func TestASilentEndpointIsAvoidedUntilItAnswers(t *testing.T) {
+	var paused atomic.Bool
+	paused.Store(true)
+	resume := make(chan struct{})
+	f, c := startFakes(t, 2, done)
+	f.before = func(server int, r *http.Request) {
+		if server == 0 && paused.Load() {
+			select {
+			case <-resume:
+			case <-r.Context().Done():
+			}
+		}
+	}
+	c.patience.attempt = 500 * time.Millisecond
+	c.leaders.index = map[metadatav1.Stream]int{schemaStream: 0}
+	for range 5 {
+		if _, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		c.leaders.mu.Lock()
+		c.leaders.index[schemaStream] = 0 // members may still believe so
+		c.leaders.mu.Unlock()
+		c.preferred.Store(0)
+	}
+	var asked []int
+	for _, call := range f.writes() {
+		asked = append(asked, call.server)
+	}
+	if want := []int{0, 1, 1, 1, 1, 1}; !reflect.DeepEqual(asked, want) {
+		t.Fatalf("the attempts went to %v, want %v", asked, want)
+	}
+	paused.Store(false)
+	close(resume)
+	for deadline := time.Now().Add(20 * time.Second); c.endpoints[0].health.isSilent(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("an endpoint that answers stays silent")
+		}
+	}
+	if _, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if calls := f.writes(); calls[len(calls)-1].server != 0 {
+		t.Fatal("the endpoint answers again and is not asked")
+	}
+}
+
+func TestPatienceGrowsWhereAllAreSlow(t *testing.T) {
+	c := newClient(t, "h:1", "h:2", "h:3")
+	tr := c.tries(0)
+	var got []time.Duration
+	for tr.failed = range 7 {
+		got = append(got, tr.timeout())
+	}
+	const s = time.Second
+	if want := []time.Duration{s, s, 2 * s, 2 * s, 4 * s, 4 * s, 4 * s}; !reflect.DeepEqual(got, want) {
+		t.Fatalf("attempts wait %v, want %v", got, want)
+	}
+	if alone := newClient(t, "h:1").tries(0).timeout(); alone != 4*s {
+		t.Fatalf("with nobody else to ask, an attempt waits %v", alone)
 	}
 }
 

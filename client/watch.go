@@ -65,7 +65,7 @@ func (c *Client) follow(
 		}
 		c.log.Debug("subscription broke; resuming", "endpoint", c.endpoints[w.index].address, "error", err)
 		c.metrics.reconnects.Add(1)
-		w.index = (w.index + 1) % len(c.endpoints)
+		w.index = c.answering((w.index + 1) % len(c.endpoints))
 		sleep(ctx, max(wait, w.pause.NextBackOff()))
 		if frame := w.resumption.Announce(); frame != nil && !yield(frame, nil) {
 			return
