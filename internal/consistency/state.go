@@ -178,34 +178,51 @@ func (t *timeline) at(revision uint64) state {
 	if len(t.states) >= maxStates {
 		clear(t.states)
 	}
-	var s state
-	add := func(key string, revision uint64, m proto.Message) {
-		s.objects = append(s.objects, object{key, revision, m})
-	}
+	s := state{make([]object, 0, t.size)}
 	if t.stream == schemaStream {
 		m := t.schemas[revision]
 		for n := range m.Namespaces("") {
-			message := n.Message()
-			add(namespaceKey(n.Name()), message.GetCreatedRevision(), message)
+			s.objects = append(s.objects, t.decoded(n, func() object {
+				message := n.Message()
+				return object{namespaceKey(n.Name()), message.GetCreatedRevision(), message}
+			}))
 		}
 		for r := range m.TablesByID(0) {
-			message := r.Message()
-			add(tableKey(r.Namespace(), r.Name()), message.GetUpdatedRevision(), message)
+			s.objects = append(s.objects, t.decoded(r, func() object {
+				message := r.Message()
+				return object{tableKey(r.Namespace(), r.Name()), message.GetUpdatedRevision(), message}
+			}))
 		}
 	} else {
 		m := t.topologies[revision]
 		for n := range m.Nodes("") {
-			message := n.Message()
-			add(nodeKey(n.ID()), message.GetUpdatedRevision(), message)
+			s.objects = append(s.objects, t.decoded(n, func() object {
+				message := n.Message()
+				return object{nodeKey(n.ID()), message.GetUpdatedRevision(), message}
+			}))
 		}
 		for i := range m.Shards(nil) {
-			message := i.Message()
-			add(shardKey(i.ID()), message.GetUpdatedRevision(), message)
+			s.objects = append(s.objects, t.decoded(i, func() object {
+				message := i.Message()
+				return object{shardKey(i.ID()), message.GetUpdatedRevision(), message}
+			}))
 		}
 	}
+	t.size = len(s.objects)
 	slices.SortFunc(s.objects, func(a, b object) int { return strings.Compare(a.key, b.key) })
 	t.states[revision] = s
 	return s
+}
+
+// decoded returns an object of a model. Models of neighbouring revisions share all
+// objects but those that changed between them, so each is decoded once.
+func (t *timeline) decoded(of any, decode func() object) object {
+	o, ok := t.objects[of]
+	if !ok {
+		o = decode()
+		t.objects[of] = o
+	}
+	return o
 }
 
 // after returns the state after a change, or what does not fit: each event has to

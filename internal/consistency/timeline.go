@@ -25,7 +25,9 @@ type timeline struct {
 	earliest []time.Duration // at each revision: it was not committed before
 	latest   []time.Duration // it was committed by then at the latest
 
-	states map[uint64]state // some of those at each revision, see at
+	states  map[uint64]state // some of those at each revision, see at
+	objects map[any]object   // by the model's object, which many revisions share
+	size    int              // of the state that was made last
 }
 
 // newTimeline folds a stream's changes. Changes that cannot be folded are a
@@ -33,7 +35,7 @@ type timeline struct {
 func newTimeline(s metadatav1.Stream, truth Truth) (t *timeline, found []Violation) {
 	t = &timeline{
 		stream: s, changes: truth.Schema, byRequest: make(map[string]*events.Change),
-		committed: truth.Committed, states: make(map[uint64]state),
+		committed: truth.Committed, states: make(map[uint64]state), objects: make(map[any]object),
 	}
 	if s == topologyStream {
 		t.changes = truth.Topology
