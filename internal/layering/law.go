@@ -42,6 +42,7 @@ var Law = []Row{
 	{"internal/consistency", []string{"projections", "events", "proto"}},
 	{"internal/hostile", []string{everything}},
 	{"internal/simulation", []string{everything}},
+	{"internal/workload", []string{"client", "proto"}},
 }
 
 // Blind lists packages that may not reach another one by any path, leaves under internal included.

@@ -58,8 +58,8 @@ type Progress struct {
 	Errors    int64   // since the run began, warm-up included
 }
 
-// check refuses plans that cannot be run, and fills in defaults.
-func (p *Plan) check() error {
+// Check refuses plans that cannot be run, and fills in defaults.
+func (p *Plan) Check() error {
 	switch {
 	case p.Clients < 1 || p.Clients > MaxClients:
 		return fmt.Errorf("measure: %d clients; give 1 to %d", p.Clients, MaxClients)

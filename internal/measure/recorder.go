@@ -65,25 +65,14 @@ func (r *Recorder) Record(client int, part string, took time.Duration, times int
 	_ = h.RecordValues(value, times)
 }
 
-// Fail notes a failure of a kind.
-func (r *Recorder) Fail(kind string, err error) {
+// Fail notes a failure of a kind, times times.
+func (r *Recorder) Fail(kind string, err error, times int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.errors[kind]++
+	r.errors[kind] += times
 	if _, ok := r.samples[kind]; !ok {
 		r.samples[kind] = err.Error()
 	}
-}
-
-// Failures is how many failures there were.
-func (r *Recorder) Failures() int64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var n int64
-	for _, count := range r.errors {
-		n += count
-	}
-	return n
 }
 
 // merged returns all shards' histograms in one, and those of the parts.

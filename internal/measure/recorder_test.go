@@ -51,7 +51,7 @@ func TestExtremesStayInRange(t *testing.T) {
 func TestJSONShape(t *testing.T) {
 	r := NewRecorder()
 	r.Record(0, "read", time.Millisecond, 1)
-	r.Fail("down", errDown)
+	r.Fail("down", errDown, 1)
 	text, err := json.Marshal(Result{Summary: r.Summary(), Seconds: 2, OpsPerSec: 0.5})
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ type run struct {
 // was measured, or why it did not come to the end: then there is no result, so that half
 // a run is never taken for a whole one.
 func Run(ctx context.Context, plan Plan, op func(client int) Op) (Result, error) {
-	if err := plan.check(); err != nil {
+	if err := plan.Check(); err != nil {
 		return Result{}, err
 	}
 	r := &run{plan: plan, recorder: NewRecorder(), start: plan.clock.now()}
@@ -131,7 +131,7 @@ func (r *run) perform(ctx context.Context, client int, op Op, due time.Duration)
 	if err != nil {
 		r.failed.Add(1)
 		if due >= r.warm {
-			r.recorder.Fail(r.plan.Kind(err), err)
+			r.recorder.Fail(r.plan.Kind(err), err, 1)
 		}
 		return false
 	}
