@@ -103,7 +103,8 @@ var (
 // blamed returns the path of the file that an error of Pebble is about; that of the database
 // if it does not tell.
 func (s *Store) blamed(err error) string {
-	text, name := err.Error(), ""
+	var name string
+	text := err.Error()
 	details := strings.Join(cockroach.GetAllDetails(err), " ")
 	switch {
 	case walNumber.MatchString(details):

@@ -158,8 +158,8 @@ func (s *Store) readRecords(path string, number uint32) (logEnd, error) {
 	}
 	defer f.Close()
 	rr := newReader(record.NewReader, f, number)
-	for at := int64(0); ; end.records++ {
-		at = rr.Offset()
+	for ; ; end.records++ {
+		at := rr.Offset()
 		r, err := rr.Next()
 		if err == nil {
 			_, err = io.Copy(io.Discard, r)

@@ -56,7 +56,7 @@ func (fs syncFS) MkdirAll(name string, mode os.FileMode) error {
 // quota makes ENOSPC of EDQUOT: Pebble and what lives on the ballast know only that.
 func quota(err error) error {
 	if errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w, as by the quota: %v", syscall.ENOSPC, err)
+		return fmt.Errorf("%w, as by the quota: %s", syscall.ENOSPC, err.Error()) // Pebble follows one chain only
 	}
 	return err
 }
