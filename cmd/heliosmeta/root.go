@@ -80,7 +80,7 @@ func (s *session) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("run", s.serveCommand(), s.statusCommand(), s.watchCommand(), s.checkCommand())
+	add("run", s.serveCommand(), s.statusCommand(), s.watchCommand(), s.checkCommand(), s.benchCommand())
 	add("data", s.applyCommand(), s.namespaceCommand(), s.tableCommand(), s.topologyCommand(), s.shardCommand(), s.nodeCommand())
 	root.AddCommand(s.versionCommand())
 	s.mark(root)

@@ -82,6 +82,16 @@ func (p Printer) Value(v any, rows func(*Rows)) error {
 	return p.raw(text.Bytes())
 }
 
+// ValueLine prints what is no message: JSON on one line, YAML as it is.
+func (p Printer) ValueLine(v any, rows func(*Rows)) error {
+	if p.Format != JSON {
+		return p.Value(v, rows)
+	}
+	encoder := json.NewEncoder(p.To)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}
+
 // Line prints a message of a stream: JSON on one line, YAML as a document.
 func (p Printer) Line(m proto.Message) error {
 	text, err := protoJSON.Marshal(m)
