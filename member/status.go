@@ -102,7 +102,7 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 			Reason: ill.why, SourceMemberId: ill.source, Percent: uint32(ill.percent), WaitingFor: ill.waiting, Stuck: ill.stuck,
 		}
 	}
-	status.Divergences = m.hashes.found()
+	status.Divergences = m.hashes.Found()
 	if r == nil {
 		return status
 	}
@@ -308,7 +308,7 @@ func (m *Member) Stats() vitals.Stats {
 	free, used, _ := m.store.Space()
 	stats := vitals.Stats{
 		MemberID: m.identity.Member, StoreBytes: used, FreeBytes: free,
-		Quarantined: m.illness.Load() != nil, Divergences: m.hashes.total(),
+		Quarantined: m.illness.Load() != nil, Divergences: m.hashes.Total(),
 	}
 	r := m.running.Load()
 	if r == nil {
