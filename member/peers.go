@@ -25,6 +25,8 @@ const (
 	methodEntries uint8 = 7 // RebuildEntriesRequest -> RebuildEntriesAnswer
 	methodGivenUp uint8 = 8 // CheckpointGivenUp -> nothing
 	methodHashes  uint8 = 9 // nothing -> CheckpointHashes
+	// methodResigned is a stream (4 bytes, big-endian) and a term (8) -> nothing
+	methodResigned uint8 = 10
 )
 
 // codeFailure marks a RemoteError whose payload is a ForwardedError.
@@ -87,6 +89,8 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 		})
 	case methodHashes:
 		return proto.Marshal(p.m.hashes.Report())
+	case methodResigned:
+		return nil, serveResigned(r, from, payload)
 	case methodStatus:
 		return proto.Marshal(p.m.ownStatus(r))
 	case methodHistory:
@@ -134,6 +138,7 @@ func (p peers) PeerUp(id uint64, _ transport.Hello) {
 	if r := p.m.running.Load(); r != nil {
 		for _, s := range r.all() {
 			s.linkBroke(id)
+			s.peerBack()
 		}
 	}
 }
@@ -149,7 +154,7 @@ func (p peers) PeerDown(id uint64, refused bool) {
 	for _, s := range r.all() {
 		s.linkBroke(id)
 		if gone {
-			s.peerGone(id, p.m.rankWithout(id))
+			s.peerGone(id)
 		}
 	}
 }
@@ -158,6 +163,9 @@ func (p peers) PeerDown(id uint64, refused bool) {
 // takes loses messages, not our memory.
 func (s *stream[D]) step(from uint64, msg *raftpb.Message) {
 	s.inputs.offer(func() {
+		if !s.heardFrom(from, msg) {
+			return
+		}
 		if err := s.replica.Step(from, msg); err != nil {
 			s.doubted(err)
 			s.member.log.Warn("message refused", "stream", s.name, "from", from, "type", msg.GetType(), "error", err)

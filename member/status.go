@@ -43,7 +43,11 @@ func (m *Member) Status(ctx context.Context) (*metadatav1.StatusResponse, error)
 
 // memberStatuses asks all members at once.
 func (m *Member) memberStatuses(ctx context.Context) []*metadatav1.MemberStatus {
-	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	timeout := statusTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(deadline)/2) // who does not answer is a part of the answer
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	members := make([]*metadatav1.MemberStatus, len(m.config.Peers))
 	var wg sync.WaitGroup

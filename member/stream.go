@@ -33,6 +33,11 @@ type stream[D projections.Domain[D]] struct {
 	// far behind.
 	sender *raftlog.Sender
 	pinned map[uint64]*pin
+	// And who leads, or should.
+	hearing      hearing
+	campaigns    int    // times that this member will still stand for election
+	nextCampaign uint64 // number of the next time, if there is one
+	seenTerm     uint64 // the term when it last looked
 
 	soft    atomic.Pointer[raftlog.SoftState]
 	status  atomic.Pointer[replica.Status]
@@ -52,7 +57,7 @@ func newStream[D projections.Domain[D]](
 ) (*stream[D], error) {
 	s := &stream[D]{
 		member: m, life: life, id: id, name: events.StreamName(id), group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
-		sender: raftlog.NewSender(transferIdleTicks), pinned: make(map[uint64]*pin),
+		sender: raftlog.NewSender(transferIdleTicks), pinned: make(map[uint64]*pin), hearing: hearing{last: make(map[uint64]uint64)},
 		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
 	}
 	loaded, err := m.takeLoaded(s.group)
@@ -80,7 +85,8 @@ func newStream[D projections.Domain[D]](
 		return nil, err
 	}
 	s.noteStatus()
-	s.campaignAfter(m.firstCampaign(), campaignTries)
+	s.seenTerm = s.soft.Load().Term
+	s.campaignAfter(m.firstCampaign())
 	return s, nil
 }
 
@@ -165,6 +171,7 @@ func (s *stream[D]) tick(diskLow bool) {
 			s.replica.ReportSnapshot(id, false)
 		}
 		s.noteStatus()
+		s.listen()
 	})
 }
 
@@ -180,6 +187,7 @@ func (s *stream[D]) wrote(writes []*raftlog.Write) {
 func (s *stream[D]) noteSoft(soft raftlog.SoftState) {
 	s.soft.Store(&soft)
 	s.noteStatus()
+	s.heardAnew(soft)
 	if soft.Role == raftlog.Leader {
 		s.member.log.Info("this member leads", "stream", s.name, "term", soft.Term)
 	}

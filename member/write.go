@@ -104,7 +104,34 @@ func (m *Member) attempt(ctx context.Context, r *running, s streamer, q replica.
 	if leader == 0 || leader == m.identity.Member {
 		return m.writeHere(ctx, r, s, q)
 	}
-	return m.forward(ctx, leader, s.streamID(), q)
+	leading, cancel := whileLeading(ctx, s, leader)
+	defer cancel()
+	reply, err := m.forward(leading, leader, s.streamID(), q)
+	if leading.Err() != nil && ctx.Err() == nil && failure.As(err) != nil && failure.As(err).Kind() == failure.Canceled {
+		err = outcomeUnknown(q.Env.RequestID) // it was us who gave up
+	}
+	return reply, err
+}
+
+// whileLeading returns a context that also ends when a member is known not to lead a
+// stream any more because another one does.
+func whileLeading(ctx context.Context, s streamer, leader uint64) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		for {
+			moved := s.nextElection()
+			if now := s.leader(); now != leader && now != 0 {
+				cancel()
+				return
+			}
+			select {
+			case <-moved:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ctx, cancel
 }
 
 // withResult is the response of any writing rpc.
@@ -243,12 +270,10 @@ func (m *Member) waitFor(ctx context.Context, moved <-chan struct{}, atMost time
 	defer timer.Stop()
 	select {
 	case <-moved:
-		return true
 	case <-timer.C:
-		return true
 	case <-ctx.Done():
-		return false
 	}
+	return ctx.Err() == nil // also if both happened: a caller that has left may be at another member
 }
 
 // responseOf names the response of a request message.

@@ -1,0 +1,228 @@
+package member
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/heliosdb/metadata/projections/schema"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// timeless makes a cluster whose own clocks do not tick while a test lasts, so that what
+// happens does not happen because raft's time-outs have passed.
+func timeless(t *testing.T) (c *cluster, leader uint64, followers []uint64) {
+	t.Helper()
+	c = newCluster(t, 3, func(c *Config) { c.Tick = MaxTick })
+	c.start(1, 2, 3)
+	for id := range c.up {
+		c.eventually("it runs", func() bool { return c.up[id].running.Load() != nil })
+	}
+	c.eventually("all follow a leader", func() bool {
+		time.Sleep(20 * time.Millisecond)
+		followed := 0
+		for id := range c.up {
+			for _, s := range c.up[id].running.Load().all() {
+				s.peerBack() // without a leader it stands for election
+				if s.leader() == id {
+					s.tick(false) // a beat for those that have not met it yet
+				}
+				if s.leader() != 0 {
+					followed++
+				}
+			}
+		}
+		return followed == 2*len(c.up)
+	})
+	leader = c.leader(schemaStream)
+	c.mustCreate(leader, "first")
+	for id := range c.up {
+		if id != leader {
+			followers = append(followers, id)
+		}
+	}
+	return c, leader, followers
+}
+
+func (c *cluster) schema(id uint64) *stream[*schema.Model] { return c.up[id].running.Load().schema }
+
+// do carries something out on the goroutine of a stream.
+func do(s *stream[*schema.Model], f func()) {
+	done := make(chan struct{})
+	s.inputs.push(func() { f(); close(done) })
+	<-done
+}
+
+// replaced waits until another member leads than before, and writes through all.
+func (c *cluster) replaced(old uint64, by []uint64, term uint64) {
+	c.t.Helper()
+	c.eventually("another leader", func() bool {
+		for _, id := range by {
+			if s := c.schema(id).soft.Load(); s.Role == raftlog.Leader && s.Term > term {
+				return true
+			}
+		}
+		return false
+	})
+	for id := range c.up {
+		c.mustCreate(id, fmt.Sprintf("after_%d_%d", term, id))
+	}
+	if s := c.schema(old).soft.Load(); s.Role == raftlog.Leader {
+		c.t.Errorf("member %d still leads", old)
+	}
+}
+
+func TestASilentLeaderIsReplacedAtTheFirstTimeOut(t *testing.T) {
+	c, leader, followers := timeless(t)
+	term := c.schema(leader).soft.Load().Term
+	c.eventually("another leader", func() bool {
+		for _, id := range followers {
+			s := c.schema(id)
+			do(s, func() { // ticks of this alone: raft's clock stands still
+				if s.soft.Load().Leader != leader {
+					return // a message on its way may have made it follow again
+				}
+				s.hearing.last[leader] = s.hearing.now
+				for range ElectionTicks - 1 {
+					s.listen()
+				}
+				if s.replica.Status().Leader != leader {
+					t.Errorf("member %d gives its leader up before the time-out", id)
+				}
+				s.listen()
+				if s.replica.Status().Leader == leader {
+					t.Errorf("member %d follows a leader that is silent", id)
+				}
+			})
+		}
+		time.Sleep(100 * time.Millisecond)
+		return max(c.schema(followers[0]).soft.Load().Term, c.schema(followers[1]).soft.Load().Term) > term
+	})
+	c.replaced(leader, followers, term)
+}
+
+// A follower that alone does not hear its leader unseats nobody.
+func TestAFollowerThatHearsNobodyUnseatsNobody(t *testing.T) {
+	c, leader, followers := timeless(t)
+	term := c.schema(leader).soft.Load().Term
+	c.eventually("it stands for election in vain", func() bool {
+		for range ElectionTicks { // a message on its way may end one silence
+			c.schema(followers[0]).tick(false)
+		}
+		do(c.schema(followers[0]), func() {})
+		s := c.schema(followers[0]).soft.Load()
+		return s.Role == raftlog.PreCandidate && s.Leader == 0
+	})
+	c.mustCreate(leader, "second")
+	c.eventually("it follows again", func() bool { return c.schema(followers[0]).soft.Load().Leader == leader })
+	if s := c.schema(leader).soft.Load(); s.Role != raftlog.Leader || s.Term != term {
+		t.Fatalf("the leader of term %d is %+v", term, s)
+	}
+}
+
+// A leader that hears no majority says so, and the others do without it, though they
+// hear it.
+func TestALeaderThatHearsNobodyResigns(t *testing.T) {
+	c, leader, followers := timeless(t)
+	s := c.schema(leader)
+	term := s.soft.Load().Term
+	do(s, func() {
+		s.hearing.now += ElectionTicks - 2
+		s.listen()
+	})
+	do(s, func() {
+		if s.unheard() {
+			t.Error("it counts as unheard before the time-out")
+		}
+		s.listen()
+	})
+	c.replaced(leader, followers, term)
+}
+
+// Only the leader of the present term can resign.
+func TestResignationsThatMakeNoSense(t *testing.T) {
+	c, leader, followers := timeless(t)
+	r, s := c.up[followers[0]].running.Load(), c.schema(followers[0])
+	before := *s.soft.Load()
+	for what, payload := range map[string][]byte{
+		"empty": nil, "short": make([]byte, resignationBytes-1), "long": make([]byte, resignationBytes+1),
+		"a stream that is not there": appendResignation(nil, 99, before.Term),
+	} {
+		if err := serveResigned(r, leader, payload); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+	}
+	for from, term := range map[uint64]uint64{followers[1]: before.Term, leader: before.Term - 1} {
+		if err := serveResigned(r, from, appendResignation(nil, schemaStream, term)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := serveResigned(r, leader, appendResignation(nil, schemaStream, before.Term+1)); err != nil {
+		t.Error(err)
+	}
+	do(s, func() {})
+	do(s, func() {})
+	if now := *s.soft.Load(); now != before {
+		t.Fatalf("it followed %+v, now %+v", before, now)
+	}
+}
+
+// A leader whose port refuses while it lives, and goes on sending, is replaced.
+func TestALeaderThatCannotBeReachedIsReplaced(t *testing.T) {
+	c, leader, followers := timeless(t)
+	term := c.schema(leader).soft.Load().Term
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = c.create(leader, fmt.Sprintf("load%d", i)) // appends, which followers would listen to
+			}
+		}
+	}()
+	for _, id := range followers {
+		peers{c.up[id].Member}.PeerDown(leader, true)
+	}
+	c.eventually("another leader", func() bool {
+		return max(c.schema(followers[0]).soft.Load().Term, c.schema(followers[1]).soft.Load().Term) > term
+	})
+	close(stop)
+	<-stopped
+	c.replaced(leader, followers, term)
+}
+
+// A write on its way to a leader that does not answer is sent to the next leader as soon as
+// there is one, and takes effect once.
+func TestAForwardedWriteFollowsTheLeader(t *testing.T) {
+	c, leader, followers := timeless(t)
+	stuck := make(chan struct{})
+	c.schema(leader).inputs.push(func() { <-stuck })
+	reply := make(chan error, 1)
+	go func() {
+		_, err := c.create(followers[0], "t")
+		reply <- err
+	}()
+	c.eventually("the write is on its way", func() bool { return c.up[followers[0]].transport.Stats().CallsSent > 0 })
+	for _, id := range followers {
+		peers{c.up[id].Member}.PeerDown(leader, true)
+	}
+	select {
+	case err := <-reply:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error(errors.New("the write hangs"))
+	}
+	close(stuck)
+	c.mustCreate(leader, "after")
+	reads, err := c.up[leader].Schema(t.Context(), &metadatav1.ReadOptions{})
+	if err != nil || reads.Model.TableCount() != 3 {
+		t.Fatalf("%v; want 3 tables: first, t, after", err)
+	}
+}
