@@ -52,8 +52,8 @@ func (m *Member) notRunning() error {
 		f.RetryAfter = retryAfter
 		return f
 	}
-	if ill := m.illness.Load(); ill != nil {
-		f := failure.New(metadatav1.ErrorReason_ERROR_REASON_QUARANTINED, "%s; ask another member", ill.describe(m.identity.Member))
+	if quarantined := m.quarantine.Load(); quarantined != nil {
+		f := failure.New(metadatav1.ErrorReason_ERROR_REASON_QUARANTINED, "%s; ask another member", quarantined.describe(m.identity.Member))
 		f.RetryAfter = quarantineRetry
 		return f
 	}

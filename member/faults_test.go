@@ -17,8 +17,8 @@ import (
 	"github.com/heliosdb/metadata/raftlog"
 )
 
-// sick is a storage with the faults of a disk and of memory.
-type sick struct {
+// faulty is a storage with the faults of a disk and of memory.
+type faulty struct {
 	raftlog.Storage
 	mu       sync.RWMutex // held for writing while the disk stalls
 	broken   atomic.Bool  // writes fail
@@ -28,7 +28,7 @@ type sick struct {
 
 var errDisk = errors.New("the disk is broken")
 
-func (s *sick) Write(ws []*raftlog.Write) error {
+func (s *faulty) Write(ws []*raftlog.Write) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.broken.Load() {
@@ -38,7 +38,7 @@ func (s *sick) Write(ws []*raftlog.Write) error {
 	return s.Storage.Write(ws)
 }
 
-func (s *sick) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+func (s *faulty) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
 	w, err := s.Storage.CreateCheckpoint(g, d)
 	if err != nil || s.rot.Add(-1) < 0 {
 		return w, err
@@ -55,11 +55,11 @@ func (r rotten) WriteChunk(data []byte) error {
 	return r.CheckpointWriter.WriteChunk(data)
 }
 
-// sickly gives every member such a storage.
-func sickly(change func(*Config)) (map[uint64]*sick, func(*Config)) {
-	stores := make(map[uint64]*sick)
+// withFaults gives every member such a storage.
+func withFaults(change func(*Config)) (map[uint64]*faulty, func(*Config)) {
+	stores := make(map[uint64]*faulty)
 	return stores, func(c *Config) {
-		s := &sick{Storage: c.Store}
+		s := &faulty{Storage: c.Store}
 		stores[c.ID], c.Store = s, s
 		if change != nil {
 			change(c)
@@ -70,7 +70,7 @@ func sickly(change func(*Config)) (map[uint64]*sick, func(*Config)) {
 // After a failed write nothing is acknowledged: the members whose disks fail end, and
 // the write that needed one of them is not acknowledged to anybody.
 func TestNothingIsAcknowledgedAfterAFailedWrite(t *testing.T) {
-	stores, change := sickly(nil)
+	stores, change := withFaults(nil)
 	c := newCluster(t, 3, change)
 	c.start(1, 2, 3)
 	c.mustCreate(1, "before")
@@ -97,7 +97,7 @@ func TestNothingIsAcknowledgedAfterAFailedWrite(t *testing.T) {
 		}
 	}
 	// The leader's own write fails: it ends too, and its clients do not hear of success.
-	c2stores, change := sickly(nil)
+	c2stores, change := withFaults(nil)
 	c2 := newCluster(t, 1, change)
 	c2.start(1)
 	c2.mustCreate(1, "before")
@@ -116,7 +116,7 @@ func TestNothingIsAcknowledgedAfterAFailedWrite(t *testing.T) {
 // so, and follows again when the disk comes back.
 func TestALeaderWhoseDiskStallsIsReplaced(t *testing.T) {
 	t.Parallel()
-	stores, change := sickly(func(c *Config) { c.Tick = DefaultTick })
+	stores, change := withFaults(func(c *Config) { c.Tick = DefaultTick })
 	c := newCluster(t, 3, change)
 	c.start(1, 2, 3)
 	c.mustCreate(1, "before")
@@ -148,7 +148,7 @@ func TestALeaderWhoseDiskStallsIsReplaced(t *testing.T) {
 	}
 	c.holds([]string{"before", "meanwhile"})
 	c.mustCreate(old, "after")
-	if c.up[old].illness.Load() != nil || c.rebuilt(old) {
+	if c.up[old].quarantine.Load() != nil || c.rebuilt(old) {
 		t.Error("a stall is no loss")
 	}
 }
@@ -237,7 +237,7 @@ func TestADeposedLeaderGrantsNoLease(t *testing.T) {
 // A member whose checkpoint differs from a majority's stops and is rebuilt; all raise
 // an alarm, and nobody else stops.
 func TestAMemberWithAnotherModelIsRebuilt(t *testing.T) {
-	stores, change := sickly(smallCheckpoints)
+	stores, change := withFaults(smallCheckpoints)
 	c := newCluster(t, 3, change)
 	c.start(1, 2, 3)
 	c.leader(schemaStream)
@@ -271,7 +271,7 @@ func TestAMemberWithAnotherModelIsRebuilt(t *testing.T) {
 
 // Two members that differ, and no third opinion: an alarm, and nobody is stopped.
 func TestWithoutAMajorityADifferenceStopsNobody(t *testing.T) {
-	stores, change := sickly(smallCheckpoints)
+	stores, change := withFaults(smallCheckpoints)
 	c := newCluster(t, 2, change)
 	c.start(1, 2)
 	stores[2].rot.Store(1)
@@ -285,7 +285,7 @@ func TestWithoutAMajorityADifferenceStopsNobody(t *testing.T) {
 				return a.GetMemberId() == 0 && strings.Contains(a.GetMessage(), "none has a majority")
 			})
 		})
-		if m.illness.Load() != nil {
+		if m.quarantine.Load() != nil {
 			t.Errorf("member %d was stopped", id)
 		}
 	}
@@ -295,7 +295,7 @@ func TestWithoutAMajorityADifferenceStopsNobody(t *testing.T) {
 // Members that differ by another build are not stopped: an upgrade with a bug would stop one
 // after the other.
 func TestAnotherBuildStopsNobody(t *testing.T) {
-	stores, change := sickly(func(c *Config) {
+	stores, change := withFaults(func(c *Config) {
 		smallCheckpoints(c)
 		if c.ID == 2 {
 			c.Build = "newer"
@@ -318,7 +318,7 @@ func TestAnotherBuildStopsNobody(t *testing.T) {
 	}
 	c.mustCreate(2, "after")
 	for id := range c.up {
-		if c.rebuilt(id) || c.up[id].illness.Load() != nil {
+		if c.rebuilt(id) || c.up[id].quarantine.Load() != nil {
 			t.Errorf("member %d was stopped", id)
 		}
 	}

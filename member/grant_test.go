@@ -13,7 +13,7 @@ import (
 // it. Here the leader's disk stalls, so that others know of the node's registration
 // before the leader has applied it; the beat waits for that, too.
 func TestABeatIsJudgedByWhatItsRoundSaw(t *testing.T) {
-	stores, change := sickly(func(c *Config) { c.Tick = 200 * time.Millisecond })
+	stores, change := withFaults(func(c *Config) { c.Tick = 200 * time.Millisecond })
 	c := newCluster(t, 3, change)
 	c.start(1, 2, 3)
 	leader := c.leader(topologyStream)

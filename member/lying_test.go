@@ -95,8 +95,8 @@ func TestACheckpointThatDoesNotDecodeIsNotTaken(t *testing.T) {
 				}
 			} else { // it says so between two tries
 				c.eventually("it says why", func() bool {
-					ill := c.up[3].illness.Load()
-					return ill != nil && strings.Contains(ill.waiting, "does not decode")
+					quarantined := c.up[3].quarantine.Load()
+					return quarantined != nil && strings.Contains(quarantined.waiting, "does not decode")
 				})
 			}
 			lies.Store(false)

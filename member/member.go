@@ -48,11 +48,11 @@ type Member struct {
 	cancel     context.CancelCauseFunc
 	background sync.WaitGroup // jobs that outlive the streams
 	waitReason atomic.Pointer[string]
-	illness    atomic.Pointer[illness]        // set while in quarantine
+	quarantine atomic.Pointer[quarantine]     // set while in quarantine
 	condemned  atomic.Pointer[condemnedError] // not yet written
 	doubting   atomic.Bool                    // it looks into a message which says that it lacks entries
 	running    atomic.Pointer[running]        // nil until genesis is settled, and in quarantine
-	changed    *signal                        // fires when illness or running change
+	changed    *signal                        // fires when quarantine or running change
 	stopping   atomic.Bool
 	diskLow    atomic.Bool // the storage's reserve has been reached
 }
@@ -154,7 +154,7 @@ func (m *Member) identify() error {
 	m.cluster = events.ClusterID(m.identity.ClusterID)
 	if why := m.store.Condemned(); why != "" {
 		m.state = raftlog.StateQuarantined
-		return m.notAlone(&raftlog.CondemnedError{Path: "the directory", Why: why})
+		return m.refuseAlone(&raftlog.CondemnedError{Path: "the directory", Why: why})
 	}
 	if have != nil {
 		return m.loadLogs()
@@ -169,7 +169,7 @@ func (m *Member) loadLogs() error {
 	for _, g := range groups() {
 		loaded, err := m.store.Load(g)
 		if lost(err) {
-			if err := m.notAlone(err); err != nil {
+			if err := m.refuseAlone(err); err != nil {
 				return err
 			}
 			m.state = raftlog.StateQuarantined
@@ -288,7 +288,7 @@ func (m *Member) runStreams() error {
 	storing.Wait()
 	r.jobs.Wait()
 	if condemned, ok := errors.AsType[*condemnedError](context.Cause(r.ctx)); ok && m.ctx.Err() == nil {
-		m.illness.Store(&illness{why: condemned.why})
+		m.quarantine.Store(&quarantine{why: condemned.why})
 		m.running.Store(nil)
 		m.changed.fire()
 		return condemned
@@ -375,7 +375,7 @@ func (m *Member) awaitRunning(ctx context.Context) (*running, error) {
 		if r := m.running.Load(); r != nil {
 			return r, nil
 		}
-		if m.illness.Load() != nil {
+		if m.quarantine.Load() != nil {
 			return nil, m.notRunning()
 		}
 		select {

@@ -122,7 +122,7 @@ func (m *Member) serveIdle(method uint8, payload []byte) ([]byte, error) {
 	switch {
 	case method == methodStatus:
 		return proto.Marshal(m.ownStatus(nil))
-	case method == methodOffer && m.illness.Load() != nil:
+	case method == methodOffer && m.quarantine.Load() != nil:
 		var q metadatav1.RebuildOfferRequest
 		if err := proto.Unmarshal(payload, &q); err != nil {
 			return nil, err

@@ -25,8 +25,8 @@ const offerPatience = 2 * time.Second
 // quarantine waits for.
 const firstWaitingLog = 2 * time.Second
 
-// illness says why this member is in quarantine and how far it is. It is immutable.
-type illness struct {
+// quarantine says why this member is in quarantine and how far it is. It is immutable.
+type quarantine struct {
 	why     string
 	source  uint64 // member it is rebuilt from; 0: none yet
 	percent int
@@ -35,7 +35,7 @@ type illness struct {
 }
 
 // describe is for people, on this member and on others.
-func (i *illness) describe(member uint64) string {
+func (i *quarantine) describe(member uint64) string {
 	s := fmt.Sprintf("member %d is in quarantine: %s", member, i.why)
 	switch {
 	case i.source != 0:
@@ -63,8 +63,8 @@ func lost(err error) bool {
 	return short || damaged || condemned
 }
 
-// notAlone returns the error if there is no other member to be rebuilt from.
-func (m *Member) notAlone(err error) error {
+// refuseAlone returns the error if there is no other member to be rebuilt from.
+func (m *Member) refuseAlone(err error) error {
 	if len(m.identity.Peers) > 1 {
 		return nil
 	}
@@ -74,7 +74,7 @@ func (m *Member) notAlone(err error) error {
 // damaged turns the error of streams that could not be restored into a *condemnedError,
 // if others can bring back what is damaged. What only a newer build can read is not.
 func (m *Member) damaged(err error) error {
-	if _, newer := errors.AsType[*events.UnsupportedError](err); newer || !lost(err) || m.notAlone(err) != nil {
+	if _, newer := errors.AsType[*events.UnsupportedError](err); newer || !lost(err) || m.refuseAlone(err) != nil {
 		return err
 	}
 	return &condemnedError{raftlog.Why(err), raftlog.VotesKnown}
@@ -99,7 +99,7 @@ func (m *Member) condemn(r *running, why string) {
 
 // condemnAs is condemn by somebody who says what is known of the votes.
 func (m *Member) condemnAs(r *running, c *condemnedError) {
-	if m.notAlone(errStopped) != nil {
+	if m.refuseAlone(errStopped) != nil {
 		m.fail(fmt.Errorf("member: %s", c.why))
 		return
 	}
@@ -131,16 +131,16 @@ func (m *Member) writeCondemnation() error {
 // rebuild brings a condemned directory back from the other members, see
 // raftlog.Rebuild. It returns nil when the streams may start.
 func (m *Member) rebuild(ctx context.Context) error {
-	ill := &illness{why: m.store.Condemned()}
-	m.illness.Store(ill)
+	quarantined := &quarantine{why: m.store.Condemned()}
+	m.quarantine.Store(quarantined)
 	m.changed.fire()
 	if err := m.claim(raftlog.StateQuarantined); err != nil {
 		return err
 	}
-	m.log.Error("this member is in quarantine: it neither votes nor acknowledges until it is rebuilt from the others", "reason", ill.why)
+	m.log.Error("this member is in quarantine: it neither votes nor acknowledges until it is rebuilt from the others", "reason", quarantined.why)
 	began := time.Now()
 	clear(m.loaded)
-	re := &recovery{m: m, why: ill.why, inputs: newQueue[func()](), lastLog: began.Add(firstWaitingLog - waitingLog)}
+	re := &rebuilding{m: m, why: quarantined.why, inputs: newQueue[func()](), lastLog: began.Add(firstWaitingLog - waitingLog)}
 	for _, id := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
 		if err := re.add(id); err != nil {
 			return err
@@ -154,20 +154,20 @@ func (m *Member) rebuild(ctx context.Context) error {
 	}
 	m.hashes.Begin()
 	m.state, m.rebuilt = raftlog.StateLived, true
-	m.illness.Store(nil)
+	m.quarantine.Store(nil)
 	m.doubting.Store(false)
 	m.changed.fire()
 	m.log.Info("this member is out of quarantine", "after", time.Since(began).Round(time.Millisecond))
 	return m.claim(m.state)
 }
 
-// recovery drives the Rebuild of each group. One goroutine owns it; calls to other
+// rebuilding drives the Rebuild of each group. One goroutine owns it; calls to other
 // members are made by others.
-type recovery struct {
-	m     *Member
-	why   string
-	cases []*recoveringGroup
-	begun bool // the directory is set aside
+type rebuilding struct {
+	m      *Member
+	why    string
+	groups []*groupRebuild
+	begun  bool // the directory is set aside
 	// unreadable is what only a newer build can be rebuilt from.
 	unreadable error
 	inputs     *queue[func()]
@@ -175,7 +175,7 @@ type recovery struct {
 	lastLog    time.Time
 }
 
-type recoveringGroup struct {
+type groupRebuild struct {
 	*raftlog.Rebuild
 	stream metadatav1.Stream
 	group  raftlog.GroupID
@@ -184,7 +184,7 @@ type recoveringGroup struct {
 	check func(raftlog.Descriptor) error
 }
 
-func (re *recovery) add(id metadatav1.Stream) error {
+func (re *rebuilding) add(id metadatav1.Stream) error {
 	m, g := re.m, groupOf(id)
 	promise, known := m.store.Promise(g)
 	r, err := raftlog.NewRebuild(raftlog.RebuildConfig{
@@ -194,13 +194,13 @@ func (re *recovery) add(id metadatav1.Stream) error {
 	if err != nil {
 		return err
 	}
-	c := &recoveringGroup{Rebuild: r, stream: id, group: g}
+	c := &groupRebuild{Rebuild: r, stream: id, group: g}
 	if id == metadatav1.Stream_STREAM_SCHEMA {
 		c.check = checker(m.store, projections.NewSchema(m.cluster, m.identity.RecoveryEpoch))
 	} else {
 		c.check = checker(m.store, projections.NewTopology(m.cluster, m.identity.RecoveryEpoch))
 	}
-	re.cases = append(re.cases, c)
+	re.groups = append(re.groups, c)
 	return nil
 }
 
@@ -212,7 +212,7 @@ func checker[D projections.Domain[D]](s raftlog.Storage, genesis *projections.St
 }
 
 // run works until all groups are done.
-func (re *recovery) run(ctx context.Context) error {
+func (re *rebuilding) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer re.calls.Wait()
 	defer cancel()
@@ -221,8 +221,8 @@ func (re *recovery) run(ctx context.Context) error {
 	var batch []func()
 	for {
 		done, found := true, !re.begun
-		for _, c := range re.cases {
-			if err := re.treat(ctx, c); err != nil {
+		for _, c := range re.groups {
+			if err := re.carryOut(ctx, c); err != nil {
 				return err
 			}
 			done, found = done && c.Done(), found && c.Found()
@@ -241,7 +241,7 @@ func (re *recovery) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-ticker.C:
-			for _, c := range re.cases {
+			for _, c := range re.groups {
 				c.Tick()
 			}
 		case <-re.inputs.ready:
@@ -257,21 +257,21 @@ func (re *recovery) run(ctx context.Context) error {
 }
 
 // begin sets aside what the directory holds: leaders have offered all of it.
-func (re *recovery) begin() error {
+func (re *rebuilding) begin() error {
 	m := re.m
 	m.log.Warn("all streams have an offer: the directory is set aside and rebuilt")
 	if err := m.store.BeginRebuild(m.identity, groups(), m.initial()); err != nil {
 		return fmt.Errorf("beginning to rebuild the directory: %w", err)
 	}
 	re.begun = true
-	for _, c := range re.cases {
+	for _, c := range re.groups {
 		c.Begin()
 	}
 	return nil
 }
 
-// treat carries out what a machine wants.
-func (re *recovery) treat(ctx context.Context, c *recoveringGroup) error {
+// carryOut carries out what a machine wants.
+func (re *rebuilding) carryOut(ctx context.Context, c *groupRebuild) error {
 	for {
 		out, more := c.Ready()
 		if !more {
@@ -306,7 +306,7 @@ func (re *recovery) treat(ctx context.Context, c *recoveringGroup) error {
 }
 
 // stage carries out what concerns a staged checkpoint.
-func (re *recovery) stage(c *recoveringGroup, out *raftlog.RebuildOutput) (err error) {
+func (re *rebuilding) stage(c *groupRebuild, out *raftlog.RebuildOutput) (err error) {
 	if out.Abort && c.staged != nil {
 		if err := c.staged.Abort(); err != nil {
 			return err
@@ -341,7 +341,7 @@ func (re *recovery) stage(c *recoveringGroup, out *raftlog.RebuildOutput) (err e
 }
 
 // checkOrigin refuses a checkpoint of something else before a byte of it is pulled.
-func (re *recovery) checkOrigin(c *recoveringGroup, d *raftlog.Descriptor) error {
+func (re *rebuilding) checkOrigin(c *groupRebuild, d *raftlog.Descriptor) error {
 	head, err := projections.ReadHead(d.Meta)
 	if err != nil {
 		return err
@@ -354,11 +354,11 @@ func (re *recovery) checkOrigin(c *recoveringGroup, d *raftlog.Descriptor) error
 }
 
 // report tells status, and now and then the log, how far it is.
-func (re *recovery) report() {
-	now := &illness{why: re.why}
-	for _, c := range re.cases {
+func (re *rebuilding) report() {
+	now := &quarantine{why: re.why}
+	for _, c := range re.groups {
 		s := c.Status()
-		now.percent += s.Percent / len(re.cases)
+		now.percent += s.Percent / len(re.groups)
 		now.stuck = now.stuck || s.Stuck
 		if s.From != 0 && !c.Done() {
 			now.source = s.From
@@ -370,7 +370,7 @@ func (re *recovery) report() {
 	if now.stuck {
 		now.waiting += "; bring the data of one of them back (its disk, or a copy of its whole directory): it cannot be made up"
 	}
-	before := re.m.illness.Swap(now)
+	before := re.m.quarantine.Swap(now)
 	if (now.source != before.source && now.source != 0) || time.Since(re.lastLog) > waitingLog {
 		re.lastLog = time.Now()
 		re.m.log.Warn(now.describe(re.m.identity.Member))

@@ -74,7 +74,7 @@ func (c *cluster) sound() {
 	c.t.Helper()
 	c.eventually("all members are out of quarantine", func() bool {
 		for _, m := range c.up {
-			if m.illness.Load() != nil || m.Ready() != nil {
+			if m.quarantine.Load() != nil || m.Ready() != nil {
 				return false
 			}
 		}
@@ -199,7 +199,7 @@ func TestAMemberInQuarantineSaysSo(t *testing.T) {
 	c.kill(2)
 	c.disks[3] = vfs.NewCrashableMem()
 	c.start(3) // two of three are gone: nobody can be confirmed
-	c.eventually("member 3 is in quarantine", func() bool { return c.up[3].illness.Load() != nil })
+	c.eventually("member 3 is in quarantine", func() bool { return c.up[3].quarantine.Load() != nil })
 	_, err := c.create(3, "u")
 	if !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_QUARANTINED) || failure.As(err).Kind() != failure.Unavailable {
 		t.Fatalf("a write in quarantine: %v", err)
@@ -250,8 +250,8 @@ func TestAMajorityThatLostEverythingWaits(t *testing.T) {
 	c.start(2, 3)
 	for _, id := range []uint64{2, 3} {
 		c.eventually("member says that it cannot end", func() bool {
-			ill := c.up[id].illness.Load()
-			return ill != nil && ill.stuck && strings.Contains(ill.describe(id), "members 2, 3 are in quarantine")
+			quarantined := c.up[id].quarantine.Load()
+			return quarantined != nil && quarantined.stuck && strings.Contains(quarantined.describe(id), "members 2, 3 are in quarantine")
 		})
 	}
 	time.Sleep(300 * time.Millisecond)
@@ -289,8 +289,8 @@ func TestNothingIsSetAsideWithoutAnOffer(t *testing.T) {
 	c.start(2, 3)
 	for _, id := range []uint64{2, 3} {
 		c.eventually("the member says that it cannot end", func() bool {
-			ill := c.up[id].illness.Load()
-			return ill != nil && ill.stuck
+			quarantined := c.up[id].quarantine.Load()
+			return quarantined != nil && quarantined.stuck
 		})
 	}
 	time.Sleep(300 * time.Millisecond)
@@ -340,7 +340,7 @@ func TestTheLeaderDiesDuringARebuild(t *testing.T) {
 	survivor := leader%4 + 1
 	acknowledged = append(acknowledged, "meanwhile")
 	c.mustCreate(survivor, "meanwhile")
-	if ill := c.up[5].illness.Load(); ill == nil {
+	if quarantined := c.up[5].quarantine.Load(); quarantined == nil {
 		t.Fatal("it was rebuilt by a leader that had died")
 	}
 	c.start(leader) // it does not know any more for whom it voted: all others have to answer
@@ -391,7 +391,7 @@ func TestAMessageAloneCondemnsNobody(t *testing.T) {
 	time.Sleep(doubtPause + offerPatience/2)
 	acknowledged := stop()
 	for id, m := range c.up {
-		if m.running.Load() != streams[id] || m.illness.Load() != nil {
+		if m.running.Load() != streams[id] || m.quarantine.Load() != nil {
 			t.Errorf("member %d gave up its directory for a message", id)
 		}
 	}
@@ -619,7 +619,7 @@ func TestJunkInOneDirectoryCondemnsNoNewCluster(t *testing.T) {
 	}
 	writeFile(t, c.disks[3], "data/checkpoints/1-2.checkpoint", []byte("junk"))
 	c.start(1, 2, 3)
-	c.eventually("member 3 is in quarantine", func() bool { return c.up[3].illness.Load() != nil })
+	c.eventually("member 3 is in quarantine", func() bool { return c.up[3].quarantine.Load() != nil })
 	for _, id := range []uint64{1, 2} {
 		c.eventually("the others say for whom they wait", func() bool {
 			why := *c.up[id].waitReason.Load()
@@ -628,7 +628,7 @@ func TestJunkInOneDirectoryCondemnsNoNewCluster(t *testing.T) {
 	}
 	time.Sleep(3 * genesisRetry)
 	for _, id := range []uint64{1, 2} {
-		if c.up[id].illness.Load() != nil || c.up[id].running.Load() != nil {
+		if c.up[id].quarantine.Load() != nil || c.up[id].running.Load() != nil {
 			t.Fatalf("member %d condemned itself, or began, for a member in quarantine", id)
 		}
 	}

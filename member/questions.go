@@ -14,10 +14,10 @@ import (
 	"github.com/heliosdb/metadata/raftlog/transport"
 )
 
-// What a member in quarantine asks the others, beside its recovery.
+// What a member in quarantine asks the others, beside its rebuild.
 
 // ask makes a call and puts what is made of the answer into the queue.
-func (re *recovery) ask(ctx context.Context, to uint64, method uint8, q proto.Message, patience time.Duration, then func([]byte, error) error) {
+func (re *rebuilding) ask(ctx context.Context, to uint64, method uint8, q proto.Message, patience time.Duration, then func([]byte, error) error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	payload, err := proto.Marshal(q)
@@ -31,7 +31,7 @@ func (re *recovery) ask(ctx context.Context, to uint64, method uint8, q proto.Me
 	})
 }
 
-func (re *recovery) askOffer(ctx context.Context, c *recoveringGroup, q raftlog.OfferRequest) {
+func (re *rebuilding) askOffer(ctx context.Context, c *groupRebuild, q raftlog.OfferRequest) {
 	request := &metadatav1.RebuildOfferRequest{Stream: c.stream, Round: q.Round}
 	re.ask(ctx, q.To, methodOffer, request, offerPatience, func(payload []byte, err error) error {
 		var answer metadatav1.RebuildOfferAnswer
@@ -52,7 +52,7 @@ func (re *recovery) askOffer(ctx context.Context, c *recoveringGroup, q raftlog.
 	})
 }
 
-func (re *recovery) askChunk(ctx context.Context, c *recoveringGroup, q raftlog.ChunkRequest) {
+func (re *rebuilding) askChunk(ctx context.Context, c *groupRebuild, q raftlog.ChunkRequest) {
 	request := &metadatav1.CheckpointChunkRequest{Stream: c.stream, Index: q.Index, Chunk: q.Chunk}
 	re.ask(ctx, q.To, methodChunk, request, chunkTimeout, func(payload []byte, err error) error {
 		if err != nil {
@@ -64,7 +64,7 @@ func (re *recovery) askChunk(ctx context.Context, c *recoveringGroup, q raftlog.
 	})
 }
 
-func (re *recovery) askEntries(ctx context.Context, c *recoveringGroup, q raftlog.EntriesRequest) {
+func (re *rebuilding) askEntries(ctx context.Context, c *groupRebuild, q raftlog.EntriesRequest) {
 	request := &metadatav1.RebuildEntriesRequest{
 		Stream: c.stream, Term: q.Term, AfterIndex: q.After.Index, AfterTerm: q.After.Term, UpTo: q.UpTo, MaxBytes: uint32(q.MaxBytes),
 	}

@@ -101,9 +101,9 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 			status.RaftAddress = p.Addr
 		}
 	}
-	if ill := m.illness.Load(); ill != nil {
+	if quarantined := m.quarantine.Load(); quarantined != nil {
 		status.Quarantine = &metadatav1.Quarantine{
-			Reason: ill.why, SourceMemberId: ill.source, Percent: uint32(ill.percent), WaitingFor: ill.waiting, Stuck: ill.stuck,
+			Reason: quarantined.why, SourceMemberId: quarantined.source, Percent: uint32(quarantined.percent), WaitingFor: quarantined.waiting, Stuck: quarantined.stuck,
 		}
 	}
 	status.Divergences = m.hashes.Found()
@@ -218,7 +218,7 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 		})
 	}
 	const warning, critical = metadatav1.Severity_SEVERITY_WARNING, metadatav1.Severity_SEVERITY_CRITICAL
-	if err := m.Ready(); err != nil && m.illness.Load() == nil {
+	if err := m.Ready(); err != nil && m.quarantine.Load() == nil {
 		add(critical, 0, "start the members that are down; a majority has to run", "%v", err)
 	}
 	for _, other := range members {
@@ -278,12 +278,12 @@ func differentLeases(members []*metadatav1.MemberStatus) string {
 
 // quarantineAlarm says which member is in quarantine, and what has to be done.
 func quarantineAlarm(id uint64, q *metadatav1.Quarantine) (message, advice string) {
-	ill := illness{why: q.GetReason(), source: q.GetSourceMemberId(), percent: int(q.GetPercent()), waiting: q.GetWaitingFor()}
+	quarantined := quarantine{why: q.GetReason(), source: q.GetSourceMemberId(), percent: int(q.GetPercent()), waiting: q.GetWaitingFor()}
 	advice = "it comes back by itself while a majority of the other members is up; look for the cause in its log, its disk and its memory"
 	if q.GetStuck() {
 		advice = "bring back the data of enough members for a majority (their disks, or copies of their whole directories); without it the rest cannot go on"
 	}
-	return ill.describe(id), advice
+	return quarantined.describe(id), advice
 }
 
 // Ready reports why the member cannot serve right now; nil if a leader is known for
@@ -312,7 +312,7 @@ func (m *Member) Stats() vitals.Stats {
 	free, used, _ := m.store.Space()
 	stats := vitals.Stats{
 		MemberID: m.identity.Member, StoreBytes: used, FreeBytes: free,
-		Quarantined: m.illness.Load() != nil, Divergences: m.hashes.Total(),
+		Quarantined: m.quarantine.Load() != nil, Divergences: m.hashes.Total(),
 	}
 	r := m.running.Load()
 	if r == nil {

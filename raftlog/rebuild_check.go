@@ -140,7 +140,7 @@ func (r *Rebuild) waiting() (text string, stuck bool) {
 	if r.Found() {
 		return fmt.Sprintf("member %d offers what it needs; nothing is set aside before all groups have an offer", r.from), false
 	}
-	var healthy, ill, silent []uint64
+	var sound, quarantined, silent []uint64
 	var leader uint64
 	for _, id := range r.others() {
 		v := r.voters[id]
@@ -148,28 +148,28 @@ func (r *Rebuild) waiting() (text string, stuck bool) {
 		case !v.heard || r.round-v.round > 1:
 			silent = append(silent, id)
 		case v.quarantined:
-			ill = append(ill, id)
+			quarantined = append(quarantined, id)
 		default:
-			healthy = append(healthy, id)
+			sound = append(sound, id)
 			leader = max(leader, v.leader)
 		}
 	}
 	n := len(r.voters) + 1
 	quorum := n/2 + 1
 	var parts []string
-	if stuck = len(healthy)+len(silent) < quorum; stuck {
+	if stuck = len(sound)+len(silent) < quorum; stuck {
 		parts = append(parts, fmt.Sprintf("%d of %d members are needed that have their data, and members %s are in quarantine",
-			quorum, n, list(append(ill, r.cfg.Member))))
+			quorum, n, list(append(quarantined, r.cfg.Member))))
 		return strings.Join(parts, "; "), true
 	}
-	if len(ill) > 0 {
-		parts = append(parts, "in quarantine as well: member "+list(ill))
+	if len(quarantined) > 0 {
+		parts = append(parts, "in quarantine as well: member "+list(quarantined))
 	}
 	if len(silent) > 0 {
 		parts = append(parts, "no answer from member "+list(silent))
 	}
 	switch {
-	case len(healthy) < quorum:
+	case len(sound) < quorum:
 		parts = append(parts, fmt.Sprintf("%d of %d members have to run, beside this one", quorum, n))
 	case r.offer != nil:
 		parts = append(parts, r.uncertain())

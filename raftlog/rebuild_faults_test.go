@@ -22,17 +22,17 @@ const (
 	mutantTermBack    = "forget the promised term and vote"
 )
 
-// ward is a cluster whose members lose what they had and are rebuilt.
-type ward struct {
+// rebuildCluster is a cluster whose members lose what they had and are rebuilt.
+type rebuildCluster struct {
 	*cluster
-	patients map[uint64]*patient
-	mail     []func() // questions and answers on their way
-	rounds   []confirmation
-	flaw     string
+	rebuilding map[uint64]*rebuildingMember
+	mail       []func() // questions and answers on their way
+	rounds     []confirmation
+	flaw       string
 }
 
-// patient is a member in quarantine.
-type patient struct {
+// rebuildingMember is a member in quarantine.
+type rebuildingMember struct {
 	r      *raftlog.Rebuild
 	begun  bool
 	staged raftlog.CheckpointWriter
@@ -49,19 +49,19 @@ type confirmation struct {
 	q    raftlog.OfferRequest
 }
 
-func newWard(t testing.TB, seed uint64, n int) *ward {
-	return &ward{cluster: newCluster(t, seed, n), patients: map[uint64]*patient{}}
+func newRebuildCluster(t testing.TB, seed uint64, n int) *rebuildCluster {
+	return &rebuildCluster{cluster: newCluster(t, seed, n), rebuilding: map[uint64]*rebuildingMember{}}
 }
 
-// admissible reports whether one more may lose its disk: a majority has to survive.
-func (w *ward) admissible(m *member) bool {
+// mayLose reports whether one more may lose its disk: a majority has to survive.
+func (w *rebuildCluster) mayLose(m *member) bool {
 	n := len(w.ids)
-	return w.patients[m.id] == nil && len(w.patients)+1 <= n-(n/2+1)
+	return w.rebuilding[m.id] == nil && len(w.rebuilding)+1 <= n-(n/2+1)
 }
 
 // lose takes from a member what a disk can lose and puts it into quarantine.
-func (w *ward) lose(m *member) {
-	if !w.admissible(m) {
+func (w *rebuildCluster) lose(m *member) {
+	if !w.mayLose(m) {
 		return
 	}
 	if m.up {
@@ -88,34 +88,34 @@ func (w *ward) lose(m *member) {
 	}
 	w.must(m.store.Condemn(why, raftlog.VotesKnown))
 	w.gaps[m.id] = true
-	w.admit(m)
+	w.ask(m)
 }
 
-func (w *ward) identity(id uint64) raftlog.Identity {
+func (w *rebuildCluster) identity(id uint64) raftlog.Identity {
 	return raftlog.Identity{Format: raftlog.IdentityFormat, ClusterName: "test", Member: id}
 }
 
-func (w *ward) must(err error) {
+func (w *rebuildCluster) must(err error) {
 	if err != nil {
 		w.violate("%v", err)
 	}
 }
 
-// admit begins a rebuild, at first or after a crash inside one.
-func (w *ward) admit(m *member) {
+// ask begins a rebuild, at first or after a crash inside one.
+func (w *rebuildCluster) ask(m *member) {
 	p, known := m.store.Promise(testGroup)
 	r, err := raftlog.NewRebuild(raftlog.RebuildConfig{
 		Group: testGroup, Member: m.id, Voters: w.ids, Promise: p, Known: known, Seed: w.rng.Uint64(),
 		AskTicks: 3, EntriesTicks: 3, EntriesTries: 3, BatchBytes: 200, Receiver: raftlog.ReceiverLimits{Window: 2, Ticks: 2, Tries: 3},
 	})
 	w.must(err)
-	w.patients[m.id] = &patient{r: r}
-	w.treat(m)
+	w.rebuilding[m.id] = &rebuildingMember{r: r}
+	w.carryOut(m)
 }
 
-// treat takes everything the machine wants.
-func (w *ward) treat(m *member) {
-	p := w.patients[m.id]
+// carryOut takes everything the machine wants.
+func (w *rebuildCluster) carryOut(m *member) {
+	p := w.rebuilding[m.id]
 	if !p.begun && p.r.Found() {
 		w.must(m.store.BeginRebuild(w.identity(m.id), []raftlog.GroupID{testGroup}, w.ids))
 		p.begun = true
@@ -144,7 +144,7 @@ func (w *ward) treat(m *member) {
 	}
 }
 
-func (w *ward) storageJobs(m *member, p *patient, out raftlog.RebuildOutput) (jobs []func() error) {
+func (w *rebuildCluster) storageJobs(m *member, p *rebuildingMember, out raftlog.RebuildOutput) (jobs []func() error) {
 	if out.Abort {
 		jobs = append(jobs, func() error { return p.staged.Abort() })
 	}
@@ -177,9 +177,9 @@ func (w *ward) storageJobs(m *member, p *patient, out raftlog.RebuildOutput) (jo
 	return jobs
 }
 
-// nurse does one thing for a patient: storage, time, or a crash in the middle.
-func (w *ward) nurse(m *member) {
-	p := w.patients[m.id]
+// advance does one thing for a member in quarantine: storage, time, or a crash in the middle.
+func (w *rebuildCluster) advance(m *member) {
+	p := w.rebuilding[m.id]
 	switch {
 	case w.rng.IntN(150) == 0:
 		w.note("crash inside a rebuild", m.id)
@@ -187,7 +187,7 @@ func (w *ward) nurse(m *member) {
 		if m.store.Condemned() == "" {
 			w.violate("member %d: a crash ended the condemnation", m.id)
 		}
-		w.admit(m)
+		w.ask(m)
 		return
 	case len(p.todo) > 0:
 		job := p.todo[0]
@@ -201,13 +201,13 @@ func (w *ward) nurse(m *member) {
 	case w.rng.IntN(3) == 0:
 		p.r.Tick()
 	}
-	w.treat(m)
+	w.carryOut(m)
 	if p.r.Done() {
-		w.must(w.discharge(m))
+		w.must(w.finish(m))
 	}
 }
 
-func (w *ward) discharge(m *member) error {
+func (w *rebuildCluster) finish(m *member) error {
 	if w.flaw == mutantTermBack { // the storage notices, if the floor knows
 		_ = m.store.EndRebuild()
 		if m.store.Condemned() != "" {
@@ -216,35 +216,35 @@ func (w *ward) discharge(m *member) error {
 	} else if err := m.store.EndRebuild(); err != nil {
 		return err
 	}
-	delete(w.patients, m.id)
+	delete(w.rebuilding, m.id)
 	w.note("rebuilt", m.id)
 	w.start(m)
 	return nil
 }
 
-// back puts an answer to a patient into the mail.
-func (w *ward) back(from, to uint64, answer func(*raftlog.Rebuild) error) {
+// back puts an answer to a member in quarantine into the mail.
+func (w *rebuildCluster) back(from, to uint64, answer func(*raftlog.Rebuild) error) {
 	w.mail = append(w.mail, func() {
-		p := w.patients[to]
+		p := w.rebuilding[to]
 		if p == nil || w.cut[[2]uint64{from, to}] {
 			return
 		}
 		w.must(answer(p.r))
-		w.treat(w.members[to])
+		w.carryOut(w.members[to])
 	})
 }
 
 // reaches reports whether a question arrives.
-func (w *ward) reaches(from, to uint64) bool {
-	return !w.cut[[2]uint64{from, to}] && (w.members[to].up || w.patients[to] != nil)
+func (w *rebuildCluster) reaches(from, to uint64) bool {
+	return !w.cut[[2]uint64{from, to}] && (w.members[to].up || w.rebuilding[to] != nil)
 }
 
-func (w *ward) askOffer(from uint64, q raftlog.OfferRequest) {
+func (w *rebuildCluster) askOffer(from uint64, q raftlog.OfferRequest) {
 	if !w.reaches(from, q.To) {
 		return
 	}
 	m := w.members[q.To]
-	if w.patients[q.To] != nil {
+	if w.rebuilding[q.To] != nil {
 		w.back(q.To, from, func(r *raftlog.Rebuild) error {
 			return r.Offered(q.To, raftlog.OfferAnswer{Round: q.Round, Quarantined: true})
 		})
@@ -271,7 +271,7 @@ func (w *ward) askOffer(from uint64, q raftlog.OfferRequest) {
 }
 
 // confirm lets leaders offer whose round has come back.
-func (w *ward) confirm() {
+func (w *rebuildCluster) confirm() {
 	w.rounds = slices.DeleteFunc(w.rounds, func(c confirmation) bool {
 		if !c.m.up || c.m.g != c.g {
 			return true
@@ -294,7 +294,7 @@ func (w *ward) confirm() {
 	})
 }
 
-func (w *ward) askChunk(from uint64, q raftlog.ChunkRequest) {
+func (w *rebuildCluster) askChunk(from uint64, q raftlog.ChunkRequest) {
 	m := w.members[q.To]
 	if !w.reaches(from, q.To) || !m.up {
 		return
@@ -316,7 +316,7 @@ func (w *ward) askChunk(from uint64, q raftlog.ChunkRequest) {
 	})
 }
 
-func (w *ward) askEntries(from uint64, q raftlog.EntriesRequest) {
+func (w *rebuildCluster) askEntries(from uint64, q raftlog.EntriesRequest) {
 	m := w.members[q.To]
 	if !w.reaches(from, q.To) || !m.up {
 		return
@@ -337,7 +337,7 @@ func (w *ward) askEntries(from uint64, q raftlog.EntriesRequest) {
 }
 
 // deliverMail takes one letter, or loses or repeats it.
-func (w *ward) deliverMail() {
+func (w *rebuildCluster) deliverMail() {
 	if len(w.mail) == 0 {
 		return
 	}
@@ -352,8 +352,8 @@ func (w *ward) deliverMail() {
 	}
 }
 
-// run lets the ward live under random faults.
-func (w *ward) run(steps int) {
+// run lets the rebuildCluster live under random faults.
+func (w *rebuildCluster) run(steps int) {
 	for range steps {
 		if w.bad != nil {
 			return
@@ -362,8 +362,8 @@ func (w *ward) run(steps int) {
 		case 0, 1, 2:
 			w.deliverMail()
 		case 3, 4, 5:
-			if ids := slices.Sorted(maps.Keys(w.patients)); len(ids) > 0 {
-				w.nurse(w.members[ids[w.rng.IntN(len(ids))]])
+			if ids := slices.Sorted(maps.Keys(w.rebuilding)); len(ids) > 0 {
+				w.advance(w.members[ids[w.rng.IntN(len(ids))]])
 			}
 		case 6:
 			if w.rng.IntN(10) == 0 {
@@ -371,30 +371,30 @@ func (w *ward) run(steps int) {
 			}
 		default:
 			w.confirm()
-			w.runHealthy()
+			w.runSound()
 		}
 	}
 }
 
-// runHealthy lets members outside quarantine take one step.
-func (w *ward) runHealthy() {
+// runSound lets members outside quarantine take one step.
+func (w *rebuildCluster) runSound() {
 	all := w.ids
-	w.ids = slices.DeleteFunc(slices.Clone(all), func(id uint64) bool { return w.patients[id] != nil })
+	w.ids = slices.DeleteFunc(slices.Clone(all), func(id uint64) bool { return w.rebuilding[id] != nil })
 	runFaults(w.cluster, 1)
 	w.ids = all
 	w.net = slices.DeleteFunc(w.net, func(m *pb.Message) bool { return !w.members[m.GetTo()].up })
 }
 
-// recover ends all faults and waits until everybody is back.
-func (w *ward) recover() {
+// comeToRest ends all faults and waits until everybody is back.
+func (w *rebuildCluster) comeToRest() {
 	clear(w.cut)
 	for _, m := range w.sorted() {
-		if !m.up && w.patients[m.id] == nil {
+		if !m.up && w.rebuilding[m.id] == nil {
 			w.start(m)
 		}
 	}
 	for range 4000 {
-		if len(w.patients) == 0 || w.bad != nil {
+		if len(w.rebuilding) == 0 || w.bad != nil {
 			break
 		}
 		w.settle(1)
@@ -405,12 +405,12 @@ func (w *ward) recover() {
 			letter()
 		}
 		for _, m := range w.sorted() {
-			if w.patients[m.id] != nil {
-				w.nurse(m)
+			if w.rebuilding[m.id] != nil {
+				w.advance(m)
 			}
 		}
 	}
-	for id, p := range w.patients {
+	for id, p := range w.rebuilding {
 		w.violate("member %d never came out of quarantine: %+v", id, p.r.Status())
 	}
 	if w.bad == nil {
@@ -427,9 +427,9 @@ func TestRebuildFaults(t *testing.T) {
 	total := map[string]int{}
 	for seed := range uint64(60) {
 		cryptotest.SetGlobalRandom(t, seed)
-		w := newWard(t, seed, 3+2*int(seed%2))
+		w := newRebuildCluster(t, seed, 3+2*int(seed%2))
 		w.run(rebuildSteps)
-		w.recover()
+		w.comeToRest()
 		if w.bad != nil {
 			t.Fatalf("seed %d: %v", seed, w.bad)
 		}
@@ -452,7 +452,7 @@ func TestRebuildFaultsFindMutants(t *testing.T) {
 		t.Run(flaw, func(t *testing.T) {
 			for seed := range uint64(100) {
 				cryptotest.SetGlobalRandom(t, seed)
-				w := newWard(t, seed, 3+2*int(seed%2))
+				w := newRebuildCluster(t, seed, 3+2*int(seed%2))
 				w.flaw = flaw
 				if what := w.findViolation(); what != "" {
 					t.Logf("seed %d: %s", seed, what)
@@ -470,7 +470,7 @@ func TestRebuildFaultsFindMutants(t *testing.T) {
 func TestRebuildNotFromADeposedLeader(t *testing.T) {
 	for _, flaw := range []string{"", mutantUnconfirmed} {
 		cryptotest.SetGlobalRandom(t, 7)
-		w := newWard(t, 7, 3)
+		w := newRebuildCluster(t, 7, 3)
 		w.flaw = flaw
 		for w.leader() == nil {
 			w.settle(1)
@@ -497,29 +497,29 @@ func TestRebuildNotFromADeposedLeader(t *testing.T) {
 		third.store = memstore.New("new")
 		third.writes, third.commits = nil, nil
 		w.must(third.store.Condemn("wiped", raftlog.VotesUnknown))
-		w.admit(third)
+		w.ask(third)
 		for range 60 {
 			w.confirm()
 			w.deliverMail()
-			if w.patients[third.id] != nil {
-				w.nurse(third)
+			if w.rebuilding[third.id] != nil {
+				w.advance(third)
 			}
 		}
-		rebuilt := w.patients[third.id] == nil
+		rebuilt := w.rebuilding[third.id] == nil
 		if w.bad != nil || rebuilt != (flaw == mutantUnconfirmed) {
 			t.Fatalf("with the flaw %q it was rebuilt from a deposed leader: %t, %v", flaw, rebuilt, w.bad)
 		}
 	}
 }
 
-func (w *ward) findViolation() (what string) {
+func (w *rebuildCluster) findViolation() (what string) {
 	defer func() {
 		if r := recover(); r != nil {
 			what = fmt.Sprint("panic: ", r)
 		}
 	}()
 	w.run(rebuildSteps)
-	w.recover()
+	w.comeToRest()
 	if err := errors.Join(w.bad, w.convergence()); err != nil {
 		return err.Error()
 	}

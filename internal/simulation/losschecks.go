@@ -62,7 +62,7 @@ func (w *world) historyGone(err error) bool {
 
 // silent checks that a member in quarantine takes no part.
 func (m *member) silent(what string) {
-	if m.ward != nil || m.store.Condemned() != "" {
+	if m.rebuild != nil || m.store.Condemned() != "" {
 		m.w.violate("spoke in quarantine", "member %d %s although its directory is condemned: %s", m.id, what, m.store.Condemned())
 	}
 }

@@ -112,7 +112,7 @@ func (w *world) lose(take func(*member, *harm) bool) bool {
 func (w *world) loseOf(m *member, take func(*member, *harm) bool) bool {
 	switch {
 	case w.harmable(m):
-	case m.ward != nil:
+	case m.rebuild != nil:
 		take = wipe
 	default:
 		return false

@@ -38,9 +38,9 @@ type member struct {
 	still    bool          // the clock stands still during it
 	backlog  []func()      // what waits for a paused process
 	calls    []*serving
-	run      *running  // nil until genesis is settled
-	ward     *recovery // while it is in quarantine
-	listens  bool      // the others have noticed that it runs
+	run      *running    // nil until genesis is settled
+	rebuild  *rebuilding // while it is in quarantine
+	listens  bool        // the others have noticed that it runs
 	claim    raftlog.State
 	linkDown map[uint64]bool // connections to other members known to be broken
 	watch    watching
@@ -174,7 +174,7 @@ func (m *member) start() {
 		return
 	}
 	m.life++
-	m.alive, m.paused, m.run, m.ward, m.listens = true, false, nil, nil, false
+	m.alive, m.paused, m.run, m.rebuild, m.listens = true, false, nil, nil, false
 	m.w.counts.add("starts", 1)
 	m.store.RaiseFloor() // a start writes it before anything else
 	m.dial()
@@ -260,7 +260,7 @@ func (m *member) leave() (hangUp func()) {
 			m.w.judge.ended(s)
 		}
 	}
-	m.paused, m.run, m.ward, m.calls, m.backlog = false, nil, nil, nil, nil
+	m.paused, m.run, m.rebuild, m.calls, m.backlog = false, nil, nil, nil, nil
 	return func() {
 		for _, c := range calls {
 			if !c.over {

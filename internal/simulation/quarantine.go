@@ -14,19 +14,19 @@ import (
 // for.
 const offerPatience = 2 * time.Second
 
-// recovery drives the Rebuild of each group of a member in quarantine, as package member
+// rebuilding drives the Rebuild of each group of a member in quarantine, as package member
 // does. A crash ends it; the next start begins another one.
-type recovery struct {
+type rebuilding struct {
 	m     *member
 	why   string
-	cases []*recovering
+	cases []*groupRebuild
 	begun bool // the directory is set aside
 	ended bool // all groups are rebuilt
 }
 
-type recovering struct {
+type groupRebuild struct {
 	*raftlog.Rebuild
-	re     *recovery
+	re     *rebuilding
 	stream metadatav1.Stream
 	group  raftlog.GroupID
 	staged raftlog.CheckpointWriter
@@ -85,15 +85,15 @@ func (m *member) storageFailed(what string, err error) {
 // quarantine brings a condemned directory back from the other members.
 func (m *member) quarantine() {
 	m.claim = raftlog.StateQuarantined
-	re := &recovery{m: m, why: m.store.Condemned()}
-	m.ward = re
+	re := &rebuilding{m: m, why: m.store.Condemned()}
+	m.rebuild = re
 	m.log("is in quarantine: %s", re.why)
 	m.w.counts.add("quarantines", 1)
 	m.connect()
 	re.storage(re.ask)
 }
 
-func (re *recovery) ask() {
+func (re *rebuilding) ask() {
 	m := re.m
 	for _, s := range streams {
 		g := groupOf(s)
@@ -106,14 +106,14 @@ func (re *recovery) ask() {
 			m.w.violate("quarantine", "member %d: %v", m.id, err)
 			return
 		}
-		re.cases = append(re.cases, &recovering{Rebuild: r, re: re, stream: s, group: g})
+		re.cases = append(re.cases, &groupRebuild{Rebuild: r, re: re, stream: s, group: g})
 	}
 	re.tick()
-	re.treatAll()
+	re.carryOutAll()
 }
 
 // begin sets aside what the directory holds once all of it is offered.
-func (re *recovery) begin() {
+func (re *rebuilding) begin() {
 	for _, c := range re.cases {
 		if re.begun || !c.Found() {
 			return
@@ -131,11 +131,11 @@ func (re *recovery) begin() {
 		for _, c := range re.cases {
 			c.Begin()
 		}
-		re.treatAll()
+		re.carryOutAll()
 	})
 }
 
-func (re *recovery) tick() {
+func (re *rebuilding) tick() {
 	re.m.later(re.m.w.plan.tick, func() {
 		if re.ended {
 			return
@@ -143,21 +143,21 @@ func (re *recovery) tick() {
 		for _, c := range re.cases {
 			c.Tick()
 		}
-		re.treatAll()
+		re.carryOutAll()
 		re.tick()
 	})
 }
 
-func (re *recovery) treatAll() {
+func (re *rebuilding) carryOutAll() {
 	for _, c := range re.cases {
-		re.treat(c)
+		re.carryOut(c)
 	}
 }
 
-// treat carries out what a machine wants, and ends the quarantine when all of them are
+// carryOut carries out what a machine wants, and ends the quarantine when all of them are
 // done.
-func (re *recovery) treat(c *recovering) {
-	if re.m.ward != re || re.ended {
+func (re *rebuilding) carryOut(c *groupRebuild) {
+	if re.m.rebuild != re || re.ended {
 		return
 	}
 	for {
@@ -190,7 +190,7 @@ func (re *recovery) treat(c *recovering) {
 }
 
 // storage has the disk do something; a stalled one does it later.
-func (re *recovery) storage(job func()) {
+func (re *rebuilding) storage(job func()) {
 	re.m.later(re.m.disk.latency(), func() {
 		if re.m.disk.stalled {
 			re.m.later(10*time.Millisecond, func() { re.storage(job) })
@@ -201,7 +201,7 @@ func (re *recovery) storage(job func()) {
 }
 
 // store carries out the storage part of a step.
-func (c *recovering) store(out *raftlog.RebuildOutput) {
+func (c *groupRebuild) store(out *raftlog.RebuildOutput) {
 	m := c.re.m
 	err := c.stage(out)
 	if errors.Is(err, memstore.ErrSync) {
@@ -222,11 +222,11 @@ func (c *recovering) store(out *raftlog.RebuildOutput) {
 		}
 	}
 	c.Stored(err)
-	c.re.treat(c)
+	c.re.carryOut(c)
 }
 
 // stage carries out what concerns a staged checkpoint.
-func (c *recovering) stage(out *raftlog.RebuildOutput) (err error) {
+func (c *groupRebuild) stage(out *raftlog.RebuildOutput) (err error) {
 	if out.Abort && c.staged != nil {
 		if err := c.staged.Abort(); err != nil {
 			return err
@@ -255,13 +255,13 @@ func (c *recovering) stage(out *raftlog.RebuildOutput) (err error) {
 }
 
 // end ends the quarantine: the streams run in the same process.
-func (re *recovery) end() {
+func (re *rebuilding) end() {
 	m := re.m
 	if err := m.store.EndRebuild(); err != nil {
 		m.storageFailed("ending a rebuild", err)
 		return
 	}
-	m.ward, m.claim = nil, raftlog.StateLived
+	m.rebuild, m.claim = nil, raftlog.StateLived
 	if h := m.w.harms[m.id]; h != nil {
 		h.rebuilt = true
 	}

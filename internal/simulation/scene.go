@@ -16,9 +16,9 @@ func (w *world) scene() (lines []string) {
 		case !m.alive:
 			add("  m%d is down", m.id)
 			continue
-		case m.ward != nil:
-			add("  m%d is in quarantine: %s", m.id, m.ward.why)
-			for _, c := range m.ward.cases {
+		case m.rebuild != nil:
+			add("  m%d is in quarantine: %s", m.id, m.rebuild.why)
+			for _, c := range m.rebuild.cases {
 				add("    %-8s %+v", events.StreamName(c.stream), c.Status())
 			}
 			continue

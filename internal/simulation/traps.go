@@ -7,7 +7,7 @@ import "time"
 // patientOr returns, now and then, a member in quarantine instead of another one.
 func (w *world) patientOr(other func() *member) *member {
 	for _, m := range w.members {
-		if m.ward != nil && w.chance(0.3) {
+		if m.rebuild != nil && w.chance(0.3) {
 			return m
 		}
 	}
@@ -32,7 +32,7 @@ func (w *world) rebuildGoesOn(m *member, from uint64) {
 		harmed = w.member(from)
 	}
 	w.after(around(w.rng, 2*w.plan.network.delay+2*w.plan.disk.sync), func() {
-		if w.quiet || !harmed.alive || m.ward == nil {
+		if w.quiet || !harmed.alive || m.rebuild == nil {
 			return
 		}
 		w.fault(faultInRebuild)

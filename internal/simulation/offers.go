@@ -14,13 +14,13 @@ import (
 
 // What a member in quarantine asks the others.
 
-func (c *recovering) askOffer(q raftlog.OfferRequest) {
+func (c *groupRebuild) askOffer(q raftlog.OfferRequest) {
 	m := c.re.m
 	m.callPeer(q.To, offerPatience, func(peer *member, answer func(any, error)) {
 		switch {
 		case peer.run != nil:
 			peer.run.of(c.stream).serveOffer(m.id, q.Round, answer)
-		case peer.ward != nil:
+		case peer.rebuild != nil:
 			answer(raftlog.OfferAnswer{Round: q.Round, Quarantined: true}, nil)
 		default:
 			answer(nil, errRefused)
@@ -34,11 +34,11 @@ func (c *recovering) askOffer(q raftlog.OfferRequest) {
 			m.log("rebuild: %v", err)
 			m.w.counts.add("rebuild answers refused", 1)
 		}
-		c.re.treat(c)
+		c.re.carryOut(c)
 	})
 }
 
-func (c *recovering) askChunk(q raftlog.ChunkRequest) {
+func (c *groupRebuild) askChunk(q raftlog.ChunkRequest) {
 	m := c.re.m
 	m.callPeer(q.To, chunkTimeout, func(peer *member, answer func(any, error)) {
 		if peer.run == nil {
@@ -53,11 +53,11 @@ func (c *recovering) askChunk(q raftlog.ChunkRequest) {
 		} else {
 			c.Chunk(q.To, q.Index, q.Chunk, reply.([]byte))
 		}
-		c.re.treat(c)
+		c.re.carryOut(c)
 	})
 }
 
-func (c *recovering) askEntries(q raftlog.EntriesRequest) {
+func (c *groupRebuild) askEntries(q raftlog.EntriesRequest) {
 	m := c.re.m
 	m.callPeer(q.To, chunkTimeout, func(peer *member, answer func(any, error)) {
 		if peer.run == nil {
@@ -74,7 +74,7 @@ func (c *recovering) askEntries(q raftlog.EntriesRequest) {
 		if err != nil {
 			m.log("rebuild: entries after %d: %v", q.After.Index, err)
 		}
-		c.re.treat(c)
+		c.re.carryOut(c)
 	})
 }
 
