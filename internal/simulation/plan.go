@@ -31,6 +31,7 @@ type plan struct {
 	leases                               leases.Options
 	compare                              time.Duration // a round of the watch
 	upgrade                              bool          // members start another build, one after the other
+	calm                                 time.Duration // clients go on for so long without faults
 
 	network conditions
 	disk    diskSpeed
@@ -94,6 +95,9 @@ func drawPlan(rng *rand.Rand) plan {
 		p.leases = leases.Options{Lease: 1500 * time.Millisecond, Interval: 400 * time.Millisecond}
 	}
 	p.compare, p.upgrade = pick(rng, time.Second, 5*time.Second), rng.IntN(5) == 0
+	if rng.IntN(3) == 0 {
+		p.calm = 15 * time.Second
+	}
 	p.faults = drawFaults(rng)
 	if rng.IntN(4) == 0 {
 		p.leaveMembersBehind(rng)

@@ -124,7 +124,7 @@ func (w *world) wrongCheckpoint() bool {
 // rebuilt from the others.
 func (m *member) goesWrong() bool {
 	w := m.w
-	if !w.wrongTrap || w.quiet || !w.harmable(m) || w.chance(0.5) {
+	if !w.wrongTrap || !w.harmable(m) || w.chance(0.5) {
 		return false
 	}
 	w.wrongTrap = false

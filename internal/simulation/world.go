@@ -101,7 +101,12 @@ func (w *world) run() {
 		return
 	}
 	w.endFaults()
+	if w.plan.calm > 0 {
+		w.wrongTrap = true // the one fault that has to be noticed when nothing else is wrong
+		w.until(func() bool { return w.now >= w.plan.faulty+w.plan.calm })
+	}
 	w.load.settle()
+	w.wrongTrap = false
 	rest := newRest(w)
 	w.until(rest.reached)
 	if w.failed != nil {
