@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/heliosdb/metadata/internal/hashwatch"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -33,7 +34,7 @@ func TestAlarmsAboutADisk(t *testing.T) {
 		{measured{aside: 5<<20 - 1}, metadatav1.Severity_SEVERITY_CRITICAL, "is full up to its reserve", "\"damaged\" in its data directory holds 5 MiB"},
 		{measured{err: errors.New("statfs: broken")}, metadatav1.Severity_SEVERITY_WARNING, "could not be measured: statfs: broken", "whether its data directory can be read"},
 	} {
-		m := &Member{store: test.store, identity: raftlog.Identity{Member: 7}, ctx: t.Context()}
+		m := &Member{store: test.store, identity: raftlog.Identity{Member: 7}, ctx: t.Context(), hashes: hashwatch.New(hashwatch.Options{Member: 7, Members: []uint64{7}})}
 		m.waitReason.Store(new("it is a test"))
 		var about []*metadatav1.Alarm
 		for _, a := range m.alarms([]*metadatav1.MemberStatus{m.ownStatus(nil)}) {
