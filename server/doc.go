@@ -17,8 +17,14 @@
 // once it drains. It never waits for a slow client but in that client's own
 // call, and never answers with a message over SendMaxBytes.
 //
+// gRPC clients are served by grpc-go on connections of their own (package preface
+// finds them), all others by Connect; both go through the same gate, checks,
+// handlers, metrics and errors.
+//
 // Failures carry an ErrorInfo with a reason of the contract. The exceptions are
-// what Connect says by itself before a call has begun: the plain HTTP statuses
+// what the libraries say by themselves before a call has begun. grpc-go: a message over
+// ReadMaxBytes (RESOURCE_EXHAUSTED), an unknown rpc or compression (UNIMPLEMENTED), frames
+// that are no messages (INTERNAL). Connect: the plain HTTP statuses
 // (404, 405, 415, 505), a compression that it does not know (UNIMPLEMENTED), and
 // headers or query parameters of its protocol that it cannot read (INVALID_ARGUMENT).
 package server

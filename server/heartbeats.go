@@ -38,10 +38,34 @@ func (s service) beat(ctx context.Context, beats []*metadatav1.HeartbeatRequest)
 	return answers, err
 }
 
-// StreamHeartbeats is of the contract. Beats that arrive while others are being
+// StreamHeartbeats is of the contract.
+func (s service) StreamHeartbeats(ctx context.Context, stream *connect.BidiStream[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]) error {
+	return s.heartbeats(ctx, connectBeats{stream, callOf(ctx)})
+}
+
+// beats are the two directions of a heartbeat stream.
+type beats interface {
+	Receive() (*metadatav1.StreamHeartbeatsRequest, error)
+	Send(*metadatav1.StreamHeartbeatsResponse) error
+	// StopReading makes Receive fail. It reports whether that comes about by itself
+	// once the handler returned; else the stream may not be read after that.
+	StopReading() (afterwards bool)
+}
+
+type connectBeats struct {
+	*connect.BidiStream[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]
+	call *call
+}
+
+func (b connectBeats) StopReading() (afterwards bool) {
+	b.call.stopReading()
+	return false
+}
+
+// heartbeats answers the beats of one stream. Beats that arrive while others are being
 // answered go to the member together. When maxBeatsInFlight of them wait, no
 // more are read: the sender waits.
-func (s service) StreamHeartbeats(ctx context.Context, stream *connect.BidiStream[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]) error {
+func (s service) heartbeats(ctx context.Context, stream beats) error {
 	ctx, cancel := s.untilDrained(ctx)
 	defer cancel()
 	waiting := make(chan *metadatav1.HeartbeatRequest, maxBeatsInFlight)
@@ -50,10 +74,11 @@ func (s service) StreamHeartbeats(ctx context.Context, stream *connect.BidiStrea
 		defer close(waiting)
 		received <- receiveBeats(ctx, stream, waiting)
 	}()
-	// The stream may not be read after the handler returned.
 	defer func() {
 		cancel()
-		callOf(ctx).stopReading()
+		if stream.StopReading() {
+			return
+		}
 		for range waiting { // until it is closed
 		}
 	}()
@@ -65,7 +90,7 @@ func (s service) StreamHeartbeats(ctx context.Context, stream *connect.BidiStrea
 }
 
 // receiveBeats moves beats into waiting until the client ends the stream.
-func receiveBeats(ctx context.Context, stream *connect.BidiStream[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse], waiting chan<- *metadatav1.HeartbeatRequest) error {
+func receiveBeats(ctx context.Context, stream beats, waiting chan<- *metadatav1.HeartbeatRequest) error {
 	for {
 		message, err := stream.Receive()
 		if errors.Is(err, io.EOF) {
@@ -83,7 +108,7 @@ func receiveBeats(ctx context.Context, stream *connect.BidiStream[metadatav1.Str
 }
 
 // answerBeats answers in order until waiting is closed and empty.
-func (s service) answerBeats(ctx context.Context, stream *connect.BidiStream[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse], waiting <-chan *metadatav1.HeartbeatRequest) error {
+func (s service) answerBeats(ctx context.Context, stream beats, waiting <-chan *metadatav1.HeartbeatRequest) error {
 	for {
 		var beats []*metadatav1.HeartbeatRequest
 		select {

@@ -35,6 +35,7 @@ const (
 	maxBeatsInFlight = 256
 
 	readHeaderTimeout = 5 * time.Second
+	firstCallTimeout  = time.Second // of an HTTP/2 connection, until it is taken for one without gRPC
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 	pingAfter         = 20 * time.Second // without a frame from an HTTP/2 client

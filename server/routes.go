@@ -2,13 +2,14 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"time"
 
-	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
 	connectcors "connectrpc.com/cors"
 	"connectrpc.com/grpchealth"
@@ -19,21 +20,19 @@ import (
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
+	"github.com/heliosdb/metadata/server/preface"
 )
 
-// newHTTPServer speaks HTTP/1.1 and HTTP/2, the latter also without TLS.
+// newHTTPServer speaks HTTP/1.1 and HTTP/2 on connections whose TLS, if they have any,
+// is in place already.
 func newHTTPServer(handler http.Handler, o Options) *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	if o.TLS != nil {
-		protocols.SetHTTP2(true)
-	} else {
-		protocols.SetUnencryptedHTTP2(true)
-	}
+	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:           handler,
 		Protocols:         protocols,
-		TLSConfig:         o.TLS,
+		ConnContext:       withTLS,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -47,8 +46,25 @@ func newHTTPServer(handler http.Handler, o Options) *http.Server {
 	}
 }
 
+type tlsKey struct{}
+
+// withTLS keeps what a connection's TLS says about the client.
+func withTLS(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := conn.(*preface.Conn); ok && c.TLS() != nil {
+		return context.WithValue(ctx, tlsKey{}, c.TLS())
+	}
+	return ctx
+}
+
+func tlsOf(r *http.Request) *tls.ConnectionState {
+	if state, ok := r.Context().Value(tlsKey{}).(*tls.ConnectionState); ok {
+		return state
+	}
+	return r.TLS
+}
+
 // routes is everything that the port serves.
-func (s *Server) routes(validator protovalidate.Validator, o Options) http.Handler {
+func (s *Server) routes(e *edge, o Options) http.Handler {
 	rpcs := http.NewServeMux()
 	common := []connect.HandlerOption{
 		connect.WithReadMaxBytes(ReadMaxBytes),
@@ -58,7 +74,7 @@ func (s *Server) routes(validator protovalidate.Validator, o Options) http.Handl
 		connect.WithCodec(binaryCodec{}),
 		connect.WithCodec(jsonCodec{"json"}),
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
-		connect.WithInterceptors(&edge{validator: validator, metrics: s.metrics, log: s.log, now: o.Now}),
+		connect.WithInterceptors(e),
 	}
 	gated := append(slices.Clone(common), connect.WithRequestGate(s.gate.admit))
 	rpcs.Handle(metadatav1connect.NewMetadataServiceHandler(service{s}, gated...))
@@ -110,7 +126,7 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 func (s *Server) track(next http.Handler) http.Handler {
 	unary := unaryPaths()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{tls: r.TLS, control: http.NewResponseController(w)}
+		c := &call{tls: tlsOf(r), control: http.NewResponseController(w)}
 		defer c.end()
 		ctx := context.WithValue(r.Context(), callKey{}, c)
 		body := newBoundedBody(r, unary[r.URL.Path])

@@ -13,12 +13,19 @@ import (
 
 	"buf.build/go/protovalidate"
 	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/server/preface"
 )
 
 // sampleEvery is how often readiness is looked at and old pages are let go.
 const sampleEvery = 250 * time.Millisecond
+
+// newcomerGrace is how long a connection may still begin its first call when the
+// server stops.
+const newcomerGrace = 250 * time.Millisecond
 
 // defaultReadyDebounce is for how long a gap in readiness is covered.
 const defaultReadyDebounce = 10 * time.Second
@@ -67,8 +74,11 @@ type Server struct {
 	schema       *source[*projections.Schema]
 	topology     *source[*projections.Topology]
 	http         *http.Server
-	newcomers    newcomers
-	secure       bool
+	grpc         *grpc.Server
+	tls          *tls.Config
+
+	mu     sync.Mutex
+	splits []*preface.Split // one for each listener
 
 	life context.Context // ends when the server drains
 	die  context.CancelFunc
@@ -100,15 +110,16 @@ func New(member Member, o Options) (*Server, error) {
 	}
 	s := &Server{
 		member: member, metrics: o.Metrics, log: o.Log, limits: o.Limits, newRequestID: o.NewRequestID,
-		ready:  &readiness{ready: member.Ready, debounce: o.ReadyDebounce, now: o.Now},
-		secure: o.TLS != nil,
+		ready: &readiness{ready: member.Ready, debounce: o.ReadyDebounce, now: o.Now},
+		tls:   withALPN(o.TLS),
 	}
 	s.life, s.die = context.WithCancel(context.Background())
 	s.gate = newGate(o.Limits, o.Metrics, o.Now, s.draining)
 	s.schema = schemaSource(member, o)
 	s.topology = topologySource(member, o)
-	s.http = newHTTPServer(s.routes(validator, o), o)
-	s.http.ConnState = s.newcomers.note
+	e := &edge{validator: validator, metrics: s.metrics, log: s.log, now: o.Now}
+	s.http = newHTTPServer(s.routes(e, o), o)
+	s.grpc = newNative(s, e)
 	s.work.Go(func() { s.sample() })
 	return s, nil
 }
@@ -143,16 +154,31 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 // Serve answers on a listener until Stop, and returns nil then; otherwise what
 // ended it. It closes the listener.
 func (s *Server) Serve(listener net.Listener) error {
-	var err error
-	if s.secure {
-		err = s.http.ServeTLS(listener, "", "")
-	} else {
-		err = s.http.Serve(listener)
-	}
-	if errors.Is(err, http.ErrServerClosed) {
+	split := preface.New(listener, s.tls, preface.Limits{
+		Opening: s.http.ReadHeaderTimeout, FirstCall: firstCallTimeout, HeaderBytes: maxHeaderBytes,
+	})
+	s.mu.Lock()
+	s.splits = append(s.splits, split)
+	s.mu.Unlock()
+	var both errgroup.Group
+	both.Go(func() error { return s.grpc.Serve(split.GRPC()) })
+	both.Go(func() error { return s.http.Serve(split.Rest()) })
+	err := split.Run()
+	_ = both.Wait() // they end with the split
+	if s.draining() {
 		return nil
 	}
 	return fmt.Errorf("serving on %v: %w", listener.Addr(), err)
+}
+
+// withALPN names the protocols of the port in a TLS configuration of their own.
+func withALPN(config *tls.Config) *tls.Config {
+	if config == nil {
+		return nil
+	}
+	config = config.Clone()
+	config.NextProtos = []string{"h2", "http/1.1"}
+	return config
 }
 
 // Drain makes room for the end: new calls are refused with STOPPING, streams
@@ -168,9 +194,48 @@ func (s *Server) draining() bool { return s.life.Err() != nil }
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	s.work.Wait()
-	defer time.AfterFunc(newcomerGrace, s.newcomers.dismiss).Stop()
-	if err := s.http.Shutdown(ctx); err != nil {
-		return errors.Join(fmt.Errorf("waiting for calls in progress: %w", err), s.http.Close())
+	defer time.AfterFunc(newcomerGrace, s.dismiss).Stop()
+	native := make(chan error)
+	go func() { native <- s.stopNative(ctx) }()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("waiting for calls in progress: %w", err), s.http.Close())
 	}
-	return nil
+	return errors.Join(err, <-native)
+}
+
+// stopNative ends the connections of gRPC clients: each when its calls have ended, and
+// all when no unary call is left and streams have had their time. What a client does
+// not read would hold its connection open.
+func (s *Server) stopNative(ctx context.Context) error {
+	graceful := make(chan struct{})
+	go func() {
+		defer close(graceful)
+		s.grpc.GracefulStop()
+	}()
+	patience := time.NewTimer(drainWrites)
+	defer patience.Stop()
+	for {
+		select {
+		case <-graceful:
+			return nil
+		case <-ctx.Done():
+			s.grpc.Stop()
+			return fmt.Errorf("waiting for gRPC calls in progress: %w", ctx.Err())
+		case <-patience.C:
+			if s.gate.requests.taken.Load() == 0 {
+				s.grpc.Stop()
+			}
+			patience.Reset(sampleEvery)
+		}
+	}
+}
+
+// dismiss closes connections on which nothing has been asked yet.
+func (s *Server) dismiss() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, split := range s.splits {
+		split.Dismiss()
+	}
 }

@@ -14,9 +14,7 @@ import (
 // that the client resumes at another member.
 func (s service) Subscribe(ctx context.Context, r *metadatav1.SubscribeRequest, stream *connect.ServerStream[metadatav1.SubscribeResponse]) error {
 	asJSON := callerOf(ctx).json
-	ctx, cancel := s.untilDrained(ctx)
-	defer cancel()
-	err := s.member.Subscribe(ctx, r, func(frame feed.Frame) error {
+	return s.frames(ctx, r, func(frame feed.Frame) error {
 		if asJSON {
 			return sendParts(stream, frame.Message())
 		}
@@ -28,7 +26,13 @@ func (s service) Subscribe(ctx context.Context, r *metadatav1.SubscribeRequest, 
 		encoded.ProtoReflect().SetUnknown(raw) // goes to the wire as it is
 		return stream.Send(encoded)
 	})
-	return s.orStopping(err)
+}
+
+// frames sends a subscription's frames until it ends or the server drains.
+func (s service) frames(ctx context.Context, r *metadatav1.SubscribeRequest, send func(feed.Frame) error) error {
+	ctx, cancel := s.untilDrained(ctx)
+	defer cancel()
+	return s.orStopping(s.member.Subscribe(ctx, r, send))
 }
 
 func sendParts(stream *connect.ServerStream[metadatav1.SubscribeResponse], frame *metadatav1.SubscribeResponse) error {

@@ -1,0 +1,195 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	grpccodes "google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/reflection"
+	reflectionv1 "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	reflectionv1alpha "google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/heliosdb/metadata/server/preface"
+)
+
+// native serves gRPC clients by grpc-go, on connections that are known to be
+// theirs. It answers as the Connect handlers do, at a third of their cost: the same
+// gate, checks, handlers, metrics and errors.
+type native struct {
+	service
+	edge  *edge
+	unary map[string]bool // paths
+}
+
+func newNative(s *Server, e *edge) *grpc.Server {
+	n := &native{service: service{s}, edge: e, unary: unaryPaths()}
+	server := grpc.NewServer(
+		grpc.Creds(handed{}),
+		grpc.ForceServerCodecV2(nativeCodec{}),
+		grpc.InTapHandle(n.limitTime),
+		grpc.MaxRecvMsgSize(ReadMaxBytes),
+		grpc.MaxSendMsgSize(SendMaxBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.MaxConcurrentStreams(maxStreamsPerConn),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.WaitForHandlers(true),
+	)
+	for _, desc := range n.services() {
+		server.RegisterService(desc, n)
+	}
+	healthv1.RegisterHealthServer(server, nativeHealth{checker: checker{s}})
+	shown := reflection.ServerOptions{Services: servicesOf(server.GetServiceInfo())}
+	reflectionv1.RegisterServerReflectionServer(server, reflection.NewServerV1(shown))
+	reflectionv1alpha.RegisterServerReflectionServer(server, reflection.NewServer(shown))
+	return server
+}
+
+// limitTime bounds a unary call from its first byte on, the reading of its message
+// included, and makes streams cancelable: reading and writing end with this context
+// only.
+func (n *native) limitTime(ctx context.Context, info *tap.Info) (context.Context, error) {
+	var limited limitedContext
+	if n.unary[info.FullMethodName] {
+		limited.Context, limited.cancel = context.WithTimeout(ctx, n.limits.UnaryTimeout)
+	} else {
+		limited.Context, limited.cancel = context.WithCancel(ctx)
+	}
+	return limited, nil
+}
+
+// limitedContext is that of a call. Its parent's end, which always comes, cancels it.
+type limitedContext struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+type limitedKey struct{}
+
+// Value is of context.Context.
+func (c limitedContext) Value(key any) any {
+	if key == (limitedKey{}) {
+		return c.cancel
+	}
+	return c.Context.Value(key)
+}
+
+// endWithServer cancels a stream whose client does not read what it is told when the
+// server drains. The function that it returns has to be called when the stream ends.
+func (n *native) endWithServer(ctx context.Context) func() bool {
+	cancel, ok := ctx.Value(limitedKey{}).(context.CancelFunc)
+	if !ok {
+		return func() bool { return false }
+	}
+	return context.AfterFunc(n.life, func() { time.AfterFunc(drainWrites, cancel) })
+}
+
+// admit is the gate for a call of grpc-go. The function that it returns gives the
+// call's place back.
+func (n *native) admit(ctx context.Context, spec connect.Spec) (context.Context, func(), error) {
+	c := new(call)
+	from := connect.Peer{Protocol: connect.ProtocolGRPC}
+	if p, ok := peer.FromContext(ctx); ok {
+		from.Addr = p.Addr.String()
+		if secured, ok := p.AuthInfo.(credentials.TLSInfo); ok {
+			c.tls = &secured.State
+		}
+	}
+	header := make(http.Header, 1)
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		for _, actor := range md.Get(ActorHeader) {
+			header.Add(ActorHeader, actor)
+		}
+	}
+	ctx, err := n.gate.admit(context.WithValue(ctx, callKey{}, c), spec, from, header)
+	return ctx, c.end, err
+}
+
+// call carries out a call: run gets its context. What a panic or an error makes of
+// it is the edge's business.
+func (n *native) call(ctx context.Context, spec connect.Spec, run func(context.Context) error) (err error) {
+	ctx, leave, err := n.admit(ctx, spec)
+	defer leave()
+	if err != nil {
+		return asStatus(err)
+	}
+	if spec.StreamType != connect.StreamTypeUnary {
+		defer n.endWithServer(ctx)()
+	}
+	finish := n.edge.begin(spec)
+	defer func() { finish(err); err = asStatus(err) }()
+	defer func() {
+		if r := recover(); r != nil {
+			err = n.edge.caught(spec, r)
+		}
+	}()
+	return n.edge.fail(ctx, spec, run(ctx))
+}
+
+// receive reads a message and checks it. Where it is too large, grpc-go has answered
+// by itself already.
+func (n *native) receive(stream grpc.ServerStream, message proto.Message) error {
+	if err := stream.RecvMsg(message); err != nil {
+		return err
+	}
+	return n.edge.check(message)
+}
+
+// asStatus turns what the Connect handlers answer into grpc-go's form.
+func asStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	own, ok := errors.AsType[*connect.Error](toConnect(err))
+	if !ok {
+		return status.Error(grpccodes.Unknown, err.Error())
+	}
+	out := &spb.Status{Code: int32(own.Code()), Message: own.Message()} //nolint:gosec // both are gRPC's codes
+	for _, d := range own.Details() {
+		out.Details = append(out.Details, &anypb.Any{TypeUrl: "type.googleapis.com/" + d.Type(), Value: d.Bytes()})
+	}
+	return status.ErrorProto(out)
+}
+
+// handed are the credentials of connections whose handshake is over.
+type handed struct{}
+
+// ServerHandshake is of credentials.TransportCredentials.
+func (handed) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	if c, ok := conn.(*preface.Conn); ok && c.TLS() != nil {
+		return conn, credentials.TLSInfo{
+			State:          *c.TLS(),
+			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
+		}, nil
+	}
+	return conn, nil, nil
+}
+
+// ClientHandshake is of credentials.TransportCredentials; the server makes no calls.
+func (handed) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these credentials are a server's")
+}
+
+// Info is of credentials.TransportCredentials.
+func (handed) Info() credentials.ProtocolInfo { return credentials.ProtocolInfo{} }
+
+// Clone is of credentials.TransportCredentials.
+func (h handed) Clone() credentials.TransportCredentials { return h }
+
+// OverrideServerName is of credentials.TransportCredentials.
+func (handed) OverrideServerName(string) error { return nil }

@@ -1,0 +1,196 @@
+package server
+
+import (
+	"context"
+	"strings"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/gzip" // registers it
+	grpcproto "google.golang.org/grpc/encoding/proto"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/feed"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
+)
+
+// services are grpc-go's descriptions of the contract's. Every rpc is a stream to
+// it, also a unary one: only so does the gate come before the message is read.
+func (n *native) services() []*grpc.ServiceDesc {
+	s := n.service
+	return []*grpc.ServiceDesc{
+		{ServiceName: metadatav1connect.MetadataServiceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{
+			unary(n, metadatav1connect.MetadataServiceCreateNamespaceProcedure, s.CreateNamespace),
+			unary(n, metadatav1connect.MetadataServiceDropNamespaceProcedure, s.DropNamespace),
+			unary(n, metadatav1connect.MetadataServiceListNamespacesProcedure, s.ListNamespaces),
+			unary(n, metadatav1connect.MetadataServiceCreateTableProcedure, s.CreateTable),
+			unary(n, metadatav1connect.MetadataServiceAlterTableProcedure, s.AlterTable),
+			unary(n, metadatav1connect.MetadataServiceDropTableProcedure, s.DropTable),
+			unary(n, metadatav1connect.MetadataServiceGetTableProcedure, s.GetTable),
+			unary(n, metadatav1connect.MetadataServiceListTablesProcedure, s.ListTables),
+			unary(n, metadatav1connect.MetadataServiceRegisterNodeProcedure, s.RegisterNode),
+			unary(n, metadatav1connect.MetadataServiceUnregisterNodeProcedure, s.UnregisterNode),
+			unary(n, metadatav1connect.MetadataServiceDrainNodeProcedure, s.DrainNode),
+			unary(n, metadatav1connect.MetadataServiceGetNodeProcedure, s.GetNode),
+			unary(n, metadatav1connect.MetadataServiceListNodesProcedure, s.ListNodes),
+			unary(n, metadatav1connect.MetadataServiceUpdateShardMapProcedure, s.UpdateShardMap),
+			unary(n, metadatav1connect.MetadataServiceGetShardProcedure, s.GetShard),
+			unary(n, metadatav1connect.MetadataServiceListShardsProcedure, s.ListShards),
+			unary(n, metadatav1connect.MetadataServiceGetTopologyProcedure, s.GetTopology),
+			unary(n, metadatav1connect.MetadataServiceApplyBatchProcedure, s.ApplyBatch),
+			unary(n, metadatav1connect.MetadataServiceHeartbeatProcedure, s.Heartbeat),
+			n.subscribe(),
+			n.streamHeartbeats(),
+		}},
+		{ServiceName: metadatav1connect.ClusterServiceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{
+			unary(n, metadatav1connect.ClusterServiceStatusProcedure, s.Status),
+		}},
+	}
+}
+
+func unary[Q, A any, PQ interface {
+	*Q
+	proto.Message
+}, PA interface {
+	*A
+	proto.Message
+}](n *native, procedure string, handle func(context.Context, PQ) (PA, error)) grpc.StreamDesc {
+	spec := connect.Spec{StreamType: connect.StreamTypeUnary, Procedure: procedure}
+	return stream(procedure, func(s grpc.ServerStream) error {
+		return n.call(s.Context(), spec, func(ctx context.Context) error {
+			request := PQ(new(Q))
+			if err := n.receive(s, request); err != nil {
+				return err
+			}
+			answer, err := handle(ctx, request)
+			if err != nil {
+				return err
+			}
+			return s.SendMsg(answer)
+		})
+	})
+}
+
+// subscribe is of the contract.
+func (n *native) subscribe() grpc.StreamDesc {
+	spec := connect.Spec{StreamType: connect.StreamTypeServer, Procedure: metadatav1connect.MetadataServiceSubscribeProcedure}
+	desc := stream(spec.Procedure, func(s grpc.ServerStream) error {
+		return n.call(s.Context(), spec, func(ctx context.Context) error {
+			request := new(metadatav1.SubscribeRequest)
+			if err := n.receive(s, request); err != nil {
+				return err
+			}
+			sent := n.metrics.sent.WithLabelValues(spec.Procedure)
+			return n.frames(ctx, request, func(frame feed.Frame) error {
+				raw, err := frame.Encoded()
+				if err != nil {
+					return err
+				}
+				if err := s.SendMsg(encoded(raw)); err != nil {
+					return err
+				}
+				sent.Inc()
+				return nil
+			})
+		})
+	})
+	desc.ServerStreams = true
+	return desc
+}
+
+// streamHeartbeats is of the contract.
+func (n *native) streamHeartbeats() grpc.StreamDesc {
+	spec := connect.Spec{StreamType: connect.StreamTypeBidi, Procedure: metadatav1connect.MetadataServiceStreamHeartbeatsProcedure}
+	desc := stream(spec.Procedure, func(s grpc.ServerStream) error {
+		return n.call(s.Context(), spec, func(ctx context.Context) error {
+			return n.heartbeats(ctx, &nativeBeats{n: n, stream: s, sent: n.metrics.sent.WithLabelValues(spec.Procedure).Inc})
+		})
+	})
+	desc.ServerStreams, desc.ClientStreams = true, true
+	return desc
+}
+
+// nativeBeats are the two directions of a heartbeat stream.
+type nativeBeats struct {
+	n      *native
+	stream grpc.ServerStream
+	sent   func()
+}
+
+func (b *nativeBeats) Receive() (*metadatav1.StreamHeartbeatsRequest, error) {
+	message := new(metadatav1.StreamHeartbeatsRequest)
+	return message, b.n.receive(b.stream, message)
+}
+
+func (b *nativeBeats) Send(message *metadatav1.StreamHeartbeatsResponse) error {
+	if err := b.stream.SendMsg(message); err != nil {
+		return err
+	}
+	b.sent()
+	return nil
+}
+
+// StopReading is not needed: grpc-go ends the reading of a stream with its handler.
+func (b *nativeBeats) StopReading() (afterwards bool) { return true }
+
+func stream(procedure string, handle func(grpc.ServerStream) error) grpc.StreamDesc {
+	return grpc.StreamDesc{
+		StreamName: procedure[strings.LastIndexByte(procedure, '/')+1:],
+		Handler:    func(_ any, s grpc.ServerStream) error { return handle(s) },
+	}
+}
+
+// encoded is a message that was encoded before, for all who are sent it.
+type encoded []byte
+
+// nativeCodec is protobuf's binary encoding, and passes on what is encoded already.
+type nativeCodec struct{}
+
+var protobuf = encoding.GetCodecV2(grpcproto.Name)
+
+func (nativeCodec) Name() string { return grpcproto.Name }
+
+func (nativeCodec) Marshal(message any) (mem.BufferSlice, error) {
+	if raw, ok := message.(encoded); ok {
+		return mem.BufferSlice{mem.SliceBuffer(raw)}, nil
+	}
+	return protobuf.Marshal(message)
+}
+
+// Unmarshal leaves a note where it fails, as binaryCodec does, and for its reason.
+func (nativeCodec) Unmarshal(data mem.BufferSlice, message any) error {
+	m, err := protoMessage(message)
+	if err != nil {
+		return err
+	}
+	if err := protobuf.Unmarshal(data, m); err != nil {
+		leaveNote(m, err)
+	}
+	return nil
+}
+
+// servicesOf is what reflection tells of.
+type servicesOf map[string]grpc.ServiceInfo
+
+// GetServiceInfo is of reflection.ServiceInfoProvider.
+func (s servicesOf) GetServiceInfo() map[string]grpc.ServiceInfo { return s }
+
+// nativeHealth answers the gRPC health protocol; Watch is not implemented.
+type nativeHealth struct {
+	healthv1.UnimplementedHealthServer
+	checker
+}
+
+// Check is of healthv1.HealthServer.
+func (h nativeHealth) Check(ctx context.Context, request *healthv1.HealthCheckRequest) (*healthv1.HealthCheckResponse, error) {
+	answer, err := h.checker.Check(ctx, &grpchealth.CheckRequest{Service: request.GetService()})
+	if err != nil {
+		return nil, asStatus(err)
+	}
+	return &healthv1.HealthCheckResponse{Status: healthv1.HealthCheckResponse_ServingStatus(answer.Status)}, nil
+}
