@@ -103,7 +103,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "run-ahead-with-bookmarks", about: "a bookmark vouches for changes that were not sent yet",
-		edits: []edit{{"feed/next.go", "		setRevision(p, c.log.Stream(), c.after.Load())\n", "		setRevision(p, c.log.Stream(), c.log.Head())\n"}},
+		edits: []edit{{"feed/next.go", "		setRevision(p, c.log.Stream(), c.told)\n", "		setRevision(p, c.log.Stream(), c.log.Head())\n"}},
 	},
 	{
 		name: "drop-a-bookmark", about: "no bookmark follows a snapshot, nor anything else",
