@@ -42,6 +42,9 @@ type Plan struct {
 	Drain time.Duration
 	// Kind names the kind of an error; nil: all are "error".
 	Kind func(error) string
+	// Observe is told of each success that was due in the window: when that was, since the
+	// run began, and how long it took. It is called by one client at a time; nil: nobody is.
+	Observe func(due, took time.Duration)
 	// Progress is told how it goes, ProgressEvery (0: a second) apart; nil: nobody is.
 	Progress      func(Progress)
 	ProgressEvery time.Duration

@@ -22,6 +22,8 @@ type run struct {
 	inside atomic.Int64 // of them, those that ended in the window
 	unsent atomic.Int64
 	failed atomic.Int64 // warm-up included
+
+	observing sync.Mutex // held to call the plan's Observe
 }
 
 // Run runs a plan. op gives each client, counted from 0, its operation. It returns what
@@ -141,8 +143,18 @@ func (r *run) perform(ctx context.Context, client int, op Op, due time.Duration)
 	}
 	if due >= r.warm {
 		r.recorder.Record(client, part, (now-due)/time.Duration(n), n)
+		r.observe(due, now-due)
 	}
 	return true
+}
+
+func (r *run) observe(due, took time.Duration) {
+	if r.plan.Observe == nil {
+		return
+	}
+	r.observing.Lock()
+	defer r.observing.Unlock()
+	r.plan.Observe(due-r.start, took)
 }
 
 // report tells how it goes until the run has ended.

@@ -166,6 +166,21 @@ func TestPartsAndRepeats(t *testing.T) {
 	}
 }
 
+func TestObserver(t *testing.T) {
+	var dues []time.Duration
+	plan := Plan{Clients: 4, Rate: 10, WarmUp: time.Second, Duration: time.Second}
+	plan.Observe = func(due, took time.Duration) {
+		if took != 300*time.Millisecond {
+			t.Errorf("due at %v it took %v, want 300 ms", due, took)
+		}
+		dues = append(dues, due)
+	}
+	measured(t, plan, func(int) Op { return takes(300 * time.Millisecond) })
+	if len(dues) != 10 || dues[0] != time.Second || dues[9] != 1900*time.Millisecond {
+		t.Errorf("observed %v, want 1 s to 1.9 s", dues)
+	}
+}
+
 func TestOperationsThatDoNotEndAreEnded(t *testing.T) {
 	op := func(ctx context.Context) (string, error) {
 		<-ctx.Done()

@@ -88,7 +88,7 @@ func (w *cachedGet) Run(ctx context.Context, plan measure.Plan) (Report, error) 
 	defer cache.Close()
 	names := make([]string, w.Tables)
 	for i := range names {
-		names[i] = tableName(int64(i))
+		names[i] = TableName(int64(i))
 	}
 	return w.memory(ctx, plan, func(client int) func(int) error {
 		// Strides that share no factor with the number of names visit all of them, out of order.

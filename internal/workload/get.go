@@ -36,7 +36,7 @@ func (w *get) Run(ctx context.Context, plan measure.Plan) (Report, error) {
 
 // pick names one of the tables.
 func (b *base) pick(random *rand.Rand) *metadatav1.TableRef {
-	return &metadatav1.TableRef{Namespace: b.id, Name: tableName(random.Int64N(int64(b.Tables)))}
+	return &metadatav1.TableRef{Namespace: b.id, Name: TableName(random.Int64N(int64(b.Tables)))}
 }
 
 // Shares of the mix, in percent; what is left are linearizable reads.
@@ -82,7 +82,7 @@ func (w *mixed) alter(ctx context.Context, caller Caller, random *rand.Rand) err
 	_, err := caller.AlterTable(ctx, &metadatav1.AlterTableRequest{
 		Table: w.pick(random),
 		Alterations: []*metadatav1.TableAlteration{{Action: &metadatav1.TableAlteration_SetComment{
-			SetComment: &metadatav1.SetComment{Comment: tableName(random.Int64N(1 << 30))},
+			SetComment: &metadatav1.SetComment{Comment: TableName(random.Int64N(1 << 30))},
 		}}},
 	})
 	return err

@@ -9,11 +9,11 @@ import (
 // TableBytes is about how many bytes a table of Table has when it is encoded.
 const TableBytes = 480
 
-// tableName is the name of a table by its number. Names sort as numbers do.
-func tableName(n int64) string { return fmt.Sprintf("t%010d", n) }
+// TableName is the name of a table by its number. Names sort as numbers do.
+func TableName(n int64) string { return fmt.Sprintf("t%010d", n) }
 
-// tableNumber is the number of a table by its name; -1 if the name is none of ours.
-func tableNumber(name string) int64 {
+// TableNumber is the number of a table by its name; -1 if the name is none of ours.
+func TableNumber(name string) int64 {
 	if len(name) != 11 || name[0] != 't' {
 		return -1
 	}
@@ -31,7 +31,7 @@ func tableNumber(name string) int64 {
 // some with defaults, comments and lengths, TableBytes encoded.
 func Table(namespace string, n int64) *metadatav1.TableSchema {
 	return &metadatav1.TableSchema{
-		Namespace: namespace, Name: tableName(n),
+		Namespace: namespace, Name: TableName(n),
 		Columns: []*metadatav1.ColumnSchema{
 			column("order_id", metadatav1.TypeKind_TYPE_KIND_INT64, "Number of the order"),
 			column("customer_id", metadatav1.TypeKind_TYPE_KIND_INT64, "Who has ordered"),

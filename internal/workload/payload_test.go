@@ -16,12 +16,12 @@ func TestPayload(t *testing.T) {
 		if len(table.GetColumns()) != 10 {
 			t.Errorf("table %d has %d columns, want 10", n, len(table.GetColumns()))
 		}
-		if got := tableNumber(table.GetName()); got != n {
+		if got := TableNumber(table.GetName()); got != n {
 			t.Errorf("table %d is taken for table %d", n, got)
 		}
 	}
 	for _, name := range []string{"", "t", "orders", "t12345678x9", "x0000000001"} {
-		if n := tableNumber(name); n != -1 {
+		if n := TableNumber(name); n != -1 {
 			t.Errorf("%q is taken for table %d", name, n)
 		}
 	}

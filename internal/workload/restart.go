@@ -37,7 +37,7 @@ func (w *restart) Run(ctx context.Context, plan measure.Plan) (Report, error) {
 		if err := w.Cluster.Launch(w.member); err != nil {
 			return 0, err
 		}
-		last := &metadatav1.TableRef{Namespace: w.id, Name: tableName(int64(w.Tables) - 1)}
+		last := &metadatav1.TableRef{Namespace: w.id, Name: TableName(int64(w.Tables) - 1)}
 		if err := AwaitLocal(ctx, w.Cluster.API()[w.member], last, w.Cluster.Lost); err != nil {
 			return 0, err
 		}

@@ -47,7 +47,7 @@ func (w *subscribe) listen(ctx context.Context, listener int, ready func(), hear
 		for _, change := range frame.GetChanges().GetChanges() {
 			for _, event := range change.GetEvents() {
 				if t := event.GetTableCreated().GetTable(); t.GetNamespace() == w.id {
-					heard(tableNumber(t.GetName()) - made)
+					heard(TableNumber(t.GetName()) - made)
 				}
 			}
 		}
