@@ -55,7 +55,9 @@ func (l *load) write(writer int) {
 		}
 		l.mu.Lock()
 		l.acked[name] = res.GetTable().GetCreatedRevision()
-		l.last = res.GetResult().GetPosition()
+		if at := res.GetResult().GetPosition(); at.GetSchemaRevision() > l.last.GetSchemaRevision() { // answers overtake one another
+			l.last = at
+		}
 		l.mu.Unlock()
 	}
 }
