@@ -118,6 +118,27 @@ chaos: ## Break real processes under load: DURATION=60s SEED=n [FAULTS=a,b] [JSO
 	@go build -o $(TMP)/chaos ./internal/chaos/run
 	@$(TMP)/chaos -duration $(or $(DURATION),60s) -seed $(or $(SEED),0) $(if $(FAULTS),-faults $(FAULTS)) $(if $(JSON),-json $(JSON))
 
+# etcd is built in a module of its own, with the versions of its dependencies that it asks for.
+.PHONY: build-etcd
+build-etcd: ## Build the etcd member that bench-etcd measures
+	@mkdir -p $(TMP)
+	@cd bench/etcdmember && CGO_ENABLED=0 go build -trimpath -o ../../$(TMP)/etcdmember .
+
+# `make bench-etcd-rows` lists the rows. Everything that was measured goes to JSON and MD.
+.PHONY: bench-etcd
+bench-etcd: build build-etcd ## Measure beside etcd: [ROWS=a,b] [ROUNDS=5] [DURATION=3s] [DIR=...] [JSON=file] [MD=file]
+	@cd bench && go build -o ../$(TMP)/bench-etcd .
+	@$(TMP)/bench-etcd $(if $(ROWS),-rows $(ROWS)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(DURATION),-duration $(DURATION)) \
+		$(if $(DIR),-dir $(DIR)) -json $(or $(JSON),$(TMP)/bench-etcd.json) $(if $(MD),-markdown $(MD))
+
+.PHONY: bench-etcd-rows
+bench-etcd-rows: ## List the rows of bench-etcd
+	@cd bench && go run . -list
+
+.PHONY: bench-check
+bench-check: ## Vet and test the comparison with etcd, without building etcd
+	@cd bench && go mod tidy -diff > /dev/null && go vet ./... && go test ./...
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target in turn, each for FUZZTIME (10s)
 	@.ci/fuzz $(or $(FUZZTIME),10s)

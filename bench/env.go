@@ -18,6 +18,7 @@ type env struct {
 	rounds           int
 	warmUp, duration time.Duration
 	maxForeign       float64 // cores that something else may use; 0: any
+	scale            float64 // of how much is stored in rows about size; 1 but for trying out
 	say              func(format string, args ...any)
 
 	ours, theirs subject // clusters that rows share, once there are some
@@ -66,6 +67,9 @@ func closeAll(subjects ...subject) error {
 	}
 	return errors.Join(errs...)
 }
+
+// scaled is how many objects stand for n.
+func (e *env) scaled(n int64) int64 { return int64(float64(n) * e.scale) }
 
 func (e *env) plan(clients int, rate float64) measure.Plan {
 	return measure.Plan{Clients: clients, Rate: rate, WarmUp: e.warmUp, Duration: e.duration}

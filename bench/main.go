@@ -54,6 +54,7 @@ func run() int {
 	flag.DurationVar(&e.warmUp, "warm-up", time.Second, "before each half of a round")
 	flag.DurationVar(&e.duration, "duration", 3*time.Second, "of each half of a round")
 	flag.Float64Var(&e.maxForeign, "max-foreign", 0.25, "cores that something else may use in a round that counts; 0: any")
+	flag.Float64Var(&e.scale, "scale", 1, "share of the objects that rows about size store, to try them out quickly")
 	flag.StringVar(&o.json, "json", "", "file for everything that was measured")
 	flag.StringVar(&o.markdown, "markdown", "", "file for the table, beside stdout")
 	flag.BoolVar(&o.list, "list", false, "list the rows")
@@ -107,10 +108,13 @@ func (o *options) measure(ctx context.Context) error {
 	if e.rounds < 1 || e.duration <= 0 {
 		return errors.New("give at least one round, of a duration above 0")
 	}
+	if !(e.scale > 0 && e.scale <= 1) {
+		return fmt.Errorf("-scale %v: give more than 0 and at most 1", e.scale)
+	}
 	if e.dir == "" {
 		e.dir = os.TempDir()
 	}
-	out := &report{Began: time.Now(), Machine: describeMachine(e.dir), WarmUp: e.warmUp.String(), Duration: e.duration.String()}
+	out := &report{Began: time.Now(), Machine: describeMachine(e.dir), WarmUp: e.warmUp.String(), Duration: e.duration.String(), Scale: e.scale}
 	if out.Versions, err = e.versions(ctx); err != nil {
 		return err
 	}

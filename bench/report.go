@@ -19,6 +19,7 @@ type report struct {
 	Versions versions      `json:"versions"`
 	WarmUp   string        `json:"warm_up"`
 	Duration string        `json:"duration"`
+	Scale    float64       `json:"scale"` // of the rows about size
 	Rows     []rowReport   `json:"rows"`
 }
 
@@ -61,6 +62,9 @@ func (r *report) writeMarkdown(to io.Writer) error {
 	fmt.Fprintf(&b, "Measured %s in %s: %s against %s.\n", r.Began.UTC().Format(time.DateOnly), r.Took, r.Versions.Heliosmeta, r.Versions.Etcd)
 	fmt.Fprintf(&b, "%s, %d CPUs, %s, %s; %s.\n", r.Machine.CPU, r.Machine.CPUs, r.Machine.Memory, r.Machine.Kernel, r.Versions.Go)
 	fmt.Fprintf(&b, "Load and all members on the same machine; %s of warm-up and %s of measuring in each half of a round, where a row does not say otherwise.\n\n", r.WarmUp, r.Duration)
+	if r.Scale != 1 {
+		fmt.Fprintf(&b, "Tried out with %v of the objects that the titles name: the figures of those rows are not what they say.\n\n", r.Scale)
+	}
 	b.WriteString("| work | heliosmeta | etcd | ratio [min..max] | target | met |\n| --- | --- | --- | --- | --- | --- |\n")
 	for _, row := range r.Rows {
 		for _, l := range row.Lines {

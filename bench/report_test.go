@@ -14,7 +14,7 @@ func measuredReport() *report {
 	good := line{title: "create tables", metric: opsPerSec, unit: "/s", target: 2}.compare(roundsOf(same, same, same, same, same))
 	few := line{title: "read tables", metric: opsPerSec, unit: "/s", target: 1}.compare(roundsOf(same, same, same))
 	return &report{
-		Began: time.Unix(0, 0), Took: "1m", Versions: versions{"heliosmeta v1", "etcd 3", "go1"},
+		Began: time.Unix(0, 0), Took: "1m", Scale: 1, Versions: versions{"heliosmeta v1", "etcd 3", "go1"},
 		Rows: []rowReport{
 			{Name: "create", Rounds: 5, Lines: []compared{good}},
 			{Name: "get", Rounds: 3, Lines: []compared{few}, Error: "round 4: it took\nmore | than 1m"},
@@ -35,6 +35,18 @@ func TestMarkdown(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in:\n%s", want, b.String())
 		}
+	}
+}
+
+func TestScaleIsSaid(t *testing.T) {
+	r := measuredReport()
+	r.Scale = 0.01
+	var b bytes.Buffer
+	if err := r.writeMarkdown(&b); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(b.String(), "Tried out with 0.01 of the objects") {
+		t.Error("the table hides that it is of a hundredth")
 	}
 }
 

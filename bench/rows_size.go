@@ -37,19 +37,19 @@ const (
 // sizeRows have clusters of one: a member's state is the same with others beside it, and
 // two cores do not have to hold six of them.
 func sizeRows() []row {
-	memory := func(size string) []line {
+	memory := func(of string) []line {
 		return []line{
-			{title: "memory of a member with " + size + " tables", metric: resident, unit: "MiB", lower: true, target: 1},
+			{title: "memory of a member " + of, metric: resident, unit: "MiB", lower: true, target: 1},
 			{title: "  of it, not of files", metric: anonymous, unit: "MiB", lower: true, target: untargeted},
 		}
 	}
 	return []row{
-		{name: "memory-100k", about: "resident memory after creating them", own: true, limit: longLimit, open: filled(hundred), lines: memory("100,000")},
-		{name: "memory-1m", about: "resident memory after creating them", own: true, extra: true, limit: longLimit, open: filled(million), lines: memory("1,000,000")},
+		{name: "memory-100k", about: "resident memory after creating them", own: true, limit: longLimit, open: filled(hundred), lines: memory("with 100,000 tables")},
+		{name: "memory-1m", about: "resident memory after creating them", own: true, extra: true, limit: longLimit, open: filled(million), lines: memory("with 1,000,000 tables")},
 		{name: "restart-1m", about: "kill -9, start, read without a quorum", own: true, limit: longLimit, open: restarts, lines: append([]line{
 			{title: "restart with 1,000,000 tables until LOCAL reads", metric: seconds, unit: "s", lower: true, target: 1},
 			{title: "  ours", metric: seconds, unit: "s", lower: true, absolute: true, target: 10},
-		}, memory("1,000,000 tables, restarted, and so many")[0])},
+		}, memory("restarted with 1,000,000 tables")...)},
 		{name: "checkpoint", about: "create at 1,000/s with 900,000 tables", columns: [2]string{"during a checkpoint", "without"}, own: true,
 			limit: longLimit, open: checkpoints, lines: []line{
 				{title: "create p99 while a checkpoint is written", metric: p99, unit: "us", lower: true, target: 1.2},
@@ -67,7 +67,7 @@ func filled(n int64) func(context.Context, *env) (pair, func() error, error) {
 	return func(_ context.Context, e *env) (pair, func() error, error) {
 		half := func(ctx context.Context, s subject) (f figure, err error) {
 			defer func() { err = errors.Join(err, s.close()) }()
-			if err := s.fill(ctx, 0, n); err != nil {
+			if err := s.fill(ctx, 0, e.scaled(n)); err != nil {
 				return nil, err
 			}
 			return atRest(ctx, s)
@@ -111,9 +111,10 @@ func restarts(ctx context.Context, e *env) (pair, func() error, error) {
 		return nil, nil, err
 	}
 	end := func() error { return closeAll(a, b) }
+	stored := e.scaled(million)
 	for _, s := range []subject{a, b} {
-		e.say("restart-1m: creating %d objects in %s", million, s.name())
-		if err := s.fill(ctx, 0, million); err != nil {
+		e.say("restart-1m: creating %d objects in %s", stored, s.name())
+		if err := s.fill(ctx, 0, stored); err != nil {
 			return nil, end, fmt.Errorf("%s: %w", s.name(), err)
 		}
 	}
@@ -125,7 +126,7 @@ func restarts(ctx context.Context, e *env) (pair, func() error, error) {
 		if err := s.launch(0); err != nil {
 			return nil, err
 		}
-		if err := s.awaitRead(ctx, 0, million-1); err != nil {
+		if err := s.awaitRead(ctx, 0, stored-1); err != nil {
 			return nil, err
 		}
 		took := time.Since(began)
@@ -153,6 +154,7 @@ func prepared(ctx context.Context, e *env, tables int64, flags ...string) (*ours
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	tables = e.scaled(tables)
 	e.say("creating %d tables", tables)
 	if err := o.fill(ctx, 0, tables); err != nil {
 		return nil, nil, nil, errors.Join(err, o.close())
