@@ -179,7 +179,7 @@ func inodeOf(port int) (string, error) {
 			continue
 		}
 		inode := findInode(f, port)
-		f.Close()
+		_ = f.Close()
 		if inode != "" {
 			return inode, nil
 		}
