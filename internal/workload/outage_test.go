@@ -59,20 +59,20 @@ func TestOutageIgnoresWhatWasSentBefore(t *testing.T) {
 
 func TestOutageWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		broken := false
+		var broken atomic.Bool
 		write := func(context.Context) error {
-			if broken {
+			if broken.Load() {
 				return errEnded
 			}
 			return nil
 		}
-		if _, err := quick.Measure(t.Context(), write, func() error { broken = true; return nil }); err == nil {
+		if _, err := quick.Measure(t.Context(), write, func() error { broken.Store(true); return nil }); err == nil {
 			t.Error("an outage without end was measured")
 		}
 		if _, err := quick.Measure(t.Context(), write, func() error { return nil }); err == nil {
 			t.Error("a fault was made though nothing worked before")
 		}
-		broken = false
+		broken.Store(false)
 		if _, err := quick.Measure(t.Context(), write, func() error { return errEnded }); !errors.Is(err, errEnded) {
 			t.Errorf("error %v, want that of the fault", err)
 		}
