@@ -138,6 +138,9 @@ func sortedPeers(peers []Peer) []Peer {
 // A peer in quarantine proves nothing: there may have been anything in its directory before
 // the cluster's first start. Beside it a blank member waits, and neither bootstraps nor condemns
 // itself: to be rebuilt takes members that have lived, and the first of them decides.
+// That may be members at genesis: where they are a majority, they start beside one in
+// quarantine without waiting for the blank ones, which can then be rebuilt. Starting is always
+// safe for them, since they have promised nothing yet.
 func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint64) (Action, error) {
 	switch me {
 	case StateLived:
@@ -146,6 +149,10 @@ func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint
 		return Quarantine, nil
 	}
 	missing, blank, begun, quarantined := false, false, false, false
+	holders := 0 // members at genesis
+	if me == StateGenesis {
+		holders++
+	}
 	for _, id := range slices.Sorted(slices.Values(initial)) {
 		if id == mine.Member {
 			continue
@@ -165,12 +172,14 @@ func Genesis(me State, mine Identity, peers map[uint64]PeerClaim, initial []uint
 			begun = true
 		case claim.State == StateQuarantined:
 			quarantined = true
+		case claim.State == StateGenesis:
+			holders++
 		}
 	}
 	switch {
 	case begun && me == StateBlank:
 		return Quarantine, nil
-	case begun:
+	case begun, quarantined && me == StateGenesis && 2*holders > len(initial):
 		return Start, nil
 	case missing, quarantined && me == StateBlank:
 		return Wait, nil

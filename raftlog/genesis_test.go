@@ -62,6 +62,33 @@ func TestGenesis(t *testing.T) {
 	}
 }
 
+// A majority at genesis goes ahead beside a member in quarantine, so that those who lost
+// everything can be rebuilt; fewer do not, and nobody does in an ordinary first start.
+func TestAMajorityAtGenesisGoesAhead(t *testing.T) {
+	const blank, genesis, condemned = raftlog.StateBlank, raftlog.StateGenesis, raftlog.StateQuarantined
+	id := raftlog.ClusterID("c", genesisPeers)
+	for _, test := range []struct {
+		me    raftlog.State
+		peers map[uint64]raftlog.State
+		want  raftlog.Action
+	}{
+		{genesis, map[uint64]raftlog.State{2: condemned, 3: blank, 4: genesis, 5: genesis}, raftlog.Start},
+		{genesis, map[uint64]raftlog.State{2: condemned, 4: genesis, 5: genesis}, raftlog.Start},
+		{genesis, map[uint64]raftlog.State{2: condemned, 3: blank, 4: blank, 5: genesis}, raftlog.Wait},
+		{genesis, map[uint64]raftlog.State{2: genesis, 3: blank, 4: genesis, 5: genesis}, raftlog.Wait},
+		{blank, map[uint64]raftlog.State{2: condemned, 3: genesis, 4: genesis, 5: genesis}, raftlog.Wait},
+	} {
+		claims := map[uint64]raftlog.PeerClaim{}
+		for p, s := range test.peers {
+			claims[p] = raftlog.PeerClaim{State: s, ClusterID: id}
+		}
+		got, err := raftlog.Genesis(test.me, genesisIdentity(1), claims, []uint64{1, 2, 3, 4, 5})
+		if err != nil || got != test.want {
+			t.Errorf("%s beside %v: %s, %v; want %s", test.me, test.peers, got, err, test.want)
+		}
+	}
+}
+
 func TestGenesisMismatch(t *testing.T) {
 	other := raftlog.ClusterID("c", genesisPeers[:2])
 	_, err := raftlog.Genesis(raftlog.StateBlank, genesisIdentity(1), map[uint64]raftlog.PeerClaim{2: {State: raftlog.StateBlank, ClusterID: other}}, []uint64{1, 2, 3})
