@@ -47,9 +47,9 @@ func (s service) StreamHeartbeats(ctx context.Context, stream *connect.BidiStrea
 type beats interface {
 	Receive() (*metadatav1.StreamHeartbeatsRequest, error)
 	Send(*metadatav1.StreamHeartbeatsResponse) error
-	// StopReading makes Receive fail. It reports whether that comes about by itself
-	// once the handler returned; else the stream may not be read after that.
-	StopReading() (afterwards bool)
+	// finish comes before the handler returns. Where the stream may not be read after
+	// that, it makes Receive fail and waits until the reader is gone.
+	finish(readerGone func())
 }
 
 type connectBeats struct {
@@ -57,9 +57,9 @@ type connectBeats struct {
 	call *call
 }
 
-func (b connectBeats) StopReading() (afterwards bool) {
+func (b connectBeats) finish(readerGone func()) {
 	b.call.stopReading()
-	return false
+	readerGone()
 }
 
 // heartbeats answers the beats of one stream. Beats that arrive while others are being
@@ -76,11 +76,10 @@ func (s service) heartbeats(ctx context.Context, stream beats) error {
 	}()
 	defer func() {
 		cancel()
-		if stream.StopReading() {
-			return
-		}
-		for range waiting { // until it is closed
-		}
+		stream.finish(func() {
+			for range waiting { // until it is closed
+			}
+		})
 	}()
 	err := s.answerBeats(ctx, stream, waiting)
 	if err == nil {

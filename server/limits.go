@@ -35,6 +35,7 @@ const (
 	maxBeatsInFlight = 256
 
 	readHeaderTimeout = 5 * time.Second
+	maxOpening        = 1024        // connections that have not said yet what they are
 	firstCallTimeout  = time.Second // of an HTTP/2 connection, until it is taken for one without gRPC
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10

@@ -135,8 +135,8 @@ func (b *nativeBeats) Send(message *metadatav1.StreamHeartbeatsResponse) error {
 	return nil
 }
 
-// StopReading is not needed: grpc-go ends the reading of a stream with its handler.
-func (b *nativeBeats) StopReading() (afterwards bool) { return true }
+// finish has nothing to do: grpc-go ends the reading of a stream after its handler.
+func (b *nativeBeats) finish(func()) {}
 
 func stream(procedure string, handle func(grpc.ServerStream) error) grpc.StreamDesc {
 	return grpc.StreamDesc{

@@ -49,3 +49,26 @@ func TestStopDoesNotWaitForThoseWhoNeverAsked(t *testing.T) {
 		}
 	}
 }
+
+// Nor does the serving of a listener wait for them, when there is nothing else.
+func TestServeEndsWithoutThoseWhoNeverAsked(t *testing.T) {
+	w := start(t, Options{})
+	conn, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	eventually(t, "the connection is being looked at", func() bool {
+		w.server.mu.Lock()
+		defer w.server.mu.Unlock()
+		return len(w.server.splits) == 1 && w.server.splits[0].Opening() == 1
+	})
+	begin := time.Now()
+	if err := w.server.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.served <- <-w.served // for the end of the test
+	if took := time.Since(begin); took > readHeaderTimeout-time.Second {
+		t.Fatalf("serving ended after %v", took)
+	}
+}

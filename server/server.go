@@ -155,7 +155,7 @@ func (s *Server) Handler() http.Handler { return s.http.Handler }
 // ended it. It closes the listener.
 func (s *Server) Serve(listener net.Listener) error {
 	split := preface.New(listener, s.tls, preface.Limits{
-		Opening: s.http.ReadHeaderTimeout, FirstCall: firstCallTimeout, HeaderBytes: maxHeaderBytes,
+		Opening: s.http.ReadHeaderTimeout, FirstCall: firstCallTimeout, HeaderBytes: maxHeaderBytes, Conns: maxOpening,
 	})
 	s.mu.Lock()
 	s.splits = append(s.splits, split)
@@ -194,7 +194,7 @@ func (s *Server) draining() bool { return s.life.Err() != nil }
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	s.work.Wait()
-	defer time.AfterFunc(newcomerGrace, s.dismiss).Stop()
+	time.AfterFunc(newcomerGrace, s.dismiss) // Serve ends with the last of them
 	native := make(chan error)
 	go func() { native <- s.stopNative(ctx) }()
 	err := s.http.Shutdown(ctx)

@@ -9,9 +9,9 @@ import (
 // Conn is a connection that was looked at: what was read is read again.
 type Conn struct {
 	net.Conn
-	state *tls.ConnectionState
-	first []byte  // read already
-	drop  *frames // of a connection that is owed a settings acknowledgment less
+	state  *tls.ConnectionState
+	first  []byte  // read already
+	frames *frames // reads for those whose client acknowledges settings that the server did not send
 }
 
 // TLS returns the state of the connection's TLS; nil: it is plain text.
@@ -19,8 +19,8 @@ func (c *Conn) TLS() *tls.ConnectionState { return c.state }
 
 // Read is of net.Conn.
 func (c *Conn) Read(to []byte) (int, error) {
-	if c.drop != nil {
-		return c.drop.Read(to)
+	if c.frames != nil {
+		return c.frames.Read(to)
 	}
 	return c.read(to)
 }

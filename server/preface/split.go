@@ -1,6 +1,7 @@
 package preface
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,27 +20,36 @@ type Limits struct {
 	FirstCall time.Duration
 	// HeaderBytes bounds the header of the first call.
 	HeaderBytes int
+	// Conns bounds the connections that are looked at at once; a further one takes the
+	// place of the oldest, which is closed.
+	Conns int
 }
+
+// What Accept cannot do now, for want of file descriptors for example, is tried again.
+const (
+	firstPause   = 5 * time.Millisecond
+	longestPause = time.Second
+)
 
 // Split hands out the connections of one listener as two listeners.
 type Split struct {
 	listener net.Listener
 	tls      *tls.Config // nil: plain text
 	limits   Limits
-	grpc     *half
-	rest     *half
+	grpc     *output
+	rest     *output
 
 	mu      sync.Mutex
 	closed  bool
-	opening map[net.Conn]struct{} // not handed out yet
+	opening list.List // of net.Conn, not handed out yet, oldest first
 	work    sync.WaitGroup
 }
 
 // New prepares to split. With a TLS configuration, which has to name the protocols
 // of ALPN, it speaks TLS on the listener.
 func New(listener net.Listener, tls *tls.Config, limits Limits) *Split {
-	s := &Split{listener: listener, tls: tls, limits: limits, opening: make(map[net.Conn]struct{})}
-	s.grpc, s.rest = newHalf(s), newHalf(s)
+	s := &Split{listener: listener, tls: tls, limits: limits}
+	s.grpc, s.rest = newOutput(s), newOutput(s)
 	return s
 }
 
@@ -49,24 +59,39 @@ func (s *Split) GRPC() net.Listener { return s.grpc }
 // Rest returns the listener of all other connections.
 func (s *Split) Rest() net.Listener { return s.rest }
 
-// Run accepts until the listener is closed, which closing either half does, and
-// returns why it ended. Connections that are being looked at then are closed after
-// some grace.
+// Run accepts until the listener is closed, which closing either output does, and
+// returns why it ended once no connection is being looked at any more.
 func (s *Split) Run() error {
 	defer s.work.Wait()
 	defer s.close()
-	for {
+	for pause := firstPause; ; {
 		conn, err := s.listener.Accept()
-		if err != nil {
+		switch {
+		case errors.Is(err, net.ErrClosed):
 			return err
-		}
-		if !s.begin(conn) {
+		case err != nil: // passes
+			if !s.wait(pause) {
+				return err
+			}
+			pause = min(2*pause, longestPause)
 			continue
 		}
+		pause = firstPause
+		place := s.begin(conn)
 		s.work.Go(func() {
-			defer s.end(conn)
+			defer s.end(place)
 			s.open(conn)
 		})
+	}
+}
+
+// wait returns false when the listener is closed meanwhile.
+func (s *Split) wait(d time.Duration) bool {
+	select {
+	case <-s.rest.done:
+		return false
+	case <-time.After(d):
+		return true
 	}
 }
 
@@ -75,9 +100,16 @@ func (s *Split) Run() error {
 func (s *Split) Dismiss() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for conn := range s.opening {
-		_ = conn.Close() // nothing was asked, nothing is lost
+	for e := s.opening.Front(); e != nil; e = e.Next() {
+		_ = e.Value.(net.Conn).Close() // nothing was asked, nothing is lost
 	}
+}
+
+// Opening returns the number of connections that are being looked at.
+func (s *Split) Opening() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opening.Len()
 }
 
 func (s *Split) close() {
@@ -93,17 +125,20 @@ func (s *Split) close() {
 	close(s.rest.done)
 }
 
-func (s *Split) begin(conn net.Conn) bool {
+func (s *Split) begin(conn net.Conn) *list.Element {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.opening[conn] = struct{}{}
-	return true
+	if s.opening.Len() >= s.limits.Conns {
+		_ = s.opening.Front().Value.(net.Conn).Close()
+		s.opening.Remove(s.opening.Front())
+	}
+	return s.opening.PushBack(conn)
 }
 
-func (s *Split) end(conn net.Conn) {
+func (s *Split) end(place *list.Element) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.opening, conn)
+	s.opening.Remove(place) // nothing if it made room
 }
 
 // open looks at a connection and hands it out, or closes it.
@@ -122,7 +157,7 @@ func (s *Split) open(conn net.Conn) {
 		state := secured.ConnectionState()
 		c.Conn, c.state = secured, &state
 	}
-	to, err := s.sort(c)
+	to, err := s.choose(c)
 	if err == nil {
 		err = c.SetReadDeadline(time.Time{})
 	}
@@ -146,40 +181,40 @@ func tellPlainText(err error) {
 	}
 }
 
-// half is one of the two listeners.
-type half struct {
+// output is one of the two listeners.
+type output struct {
 	split *Split
 	conns chan net.Conn
 	done  chan struct{}
 }
 
-func newHalf(s *Split) *half {
-	return &half{split: s, conns: make(chan net.Conn), done: make(chan struct{})}
+func newOutput(s *Split) *output {
+	return &output{split: s, conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
-func (h *half) give(c net.Conn) {
+func (o *output) give(c net.Conn) {
 	select {
-	case h.conns <- c:
-	case <-h.done:
+	case o.conns <- c:
+	case <-o.done:
 		_ = c.Close()
 	}
 }
 
 // Accept is of net.Listener.
-func (h *half) Accept() (net.Conn, error) {
+func (o *output) Accept() (net.Conn, error) {
 	select {
-	case c := <-h.conns:
+	case c := <-o.conns:
 		return c, nil
-	case <-h.done:
+	case <-o.done:
 		return nil, net.ErrClosed
 	}
 }
 
-// Close is of net.Listener. It closes both halves and what they are made of.
-func (h *half) Close() error {
-	h.split.close()
+// Close is of net.Listener. It closes both outputs and what they are made of.
+func (o *output) Close() error {
+	o.split.close()
 	return nil
 }
 
 // Addr is of net.Listener.
-func (h *half) Addr() net.Addr { return h.split.listener.Addr() }
+func (o *output) Addr() net.Addr { return o.split.listener.Addr() }

@@ -7,7 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -22,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var quick = Limits{Opening: 300 * time.Millisecond, FirstCall: 300 * time.Millisecond, HeaderBytes: 16 << 10}
+var quick = Limits{Opening: 300 * time.Millisecond, FirstCall: time.Second, HeaderBytes: 16 << 10, Conns: 64}
 
 // pair serves one listener by two servers that say who they are: a gRPC server by
 // serving health, an HTTP server by its answer "rest".
@@ -178,7 +180,7 @@ func TestWhatIsReadIsReadAgain(t *testing.T) {
 				_ = far.Close()
 			}()
 			c := &Conn{Conn: near}
-			to, err := s.sort(c)
+			to, err := s.choose(c)
 			if err != nil || to != s.rest {
 				t.Fatalf("handed to the rest: %v, %v", to == s.rest, err)
 			}
@@ -232,5 +234,95 @@ func TestSilenceIsClosedInTime(t *testing.T) {
 			t.Errorf("after %q the connection was open for %v", first, took)
 		}
 		_ = conn.Close()
+	}
+}
+
+// flaky is a listener whose Accept fails some times first.
+type flaky struct {
+	net.Listener
+	left int
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	if f.left > 0 {
+		f.left--
+		return nil, syscall.EMFILE
+	}
+	return f.Listener.Accept()
+}
+
+// Out of file descriptors is no reason to end.
+func TestAcceptIsTriedAgain(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(&flaky{listener, 3}, nil, quick)
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run() }()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	served, err := s.Rest().Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = served.Close()
+	_ = s.Rest().Close()
+	if err := <-ran; !errors.Is(err, net.ErrClosed) {
+		t.Fatalf("it ended with %v", err)
+	}
+}
+
+// Frames ahead of a call that say nothing are held to a bound.
+func TestAFloodOfContinuationsIsBounded(t *testing.T) {
+	for name, fragment := range map[string][]byte{"empty": nil, "of size updates": bytes.Repeat([]byte{0x20}, 16<<10)} {
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }()
+		go func() {
+			framer := http2.NewFramer(far, nil)
+			_, err := io.WriteString(far, http2.ClientPreface)
+			err = errors.Join(err, framer.WriteSettings(), framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1}))
+			for err == nil {
+				err = framer.WriteContinuation(1, false, fragment)
+			}
+		}()
+		c := &Conn{Conn: near}
+		s := New(nil, nil, Limits{Opening: time.Minute, FirstCall: time.Minute, HeaderBytes: quick.HeaderBytes, Conns: 1})
+		if to, err := s.choose(c); err != nil || to != s.rest {
+			t.Errorf("%s: handed to the rest: %v, %v", name, to == s.rest, err)
+		}
+		if len(c.first) > maxHeld+32<<10 {
+			t.Errorf("%s: %d bytes are held", name, len(c.first))
+		}
+		_ = near.Close()
+		_ = far.Close()
+	}
+}
+
+// Who says nothing makes room for others.
+func TestTheOldestMakesRoom(t *testing.T) {
+	limits := quick
+	limits.Conns, limits.Opening = 2, time.Minute
+	addr := pair(t, limits)
+	var silent []net.Conn
+	for range 3 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		silent = append(silent, conn)
+	}
+	if err := silent[0].SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := silent[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the oldest is still open: %v", err)
 	}
 }

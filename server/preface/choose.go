@@ -16,11 +16,12 @@ import (
 // priorities, pings.
 const maxFrames = 64
 
-// maxHeld bounds the bytes that are held back to be read again.
-const maxHeld = 256 << 10
+// maxHeld bounds the bytes that are held back to be read again. A first call's frames
+// count as they arrive, however few fields are in them.
+const maxHeld = 128 << 10
 
-// sort finds out who is to have a connection. An error means: nobody.
-func (s *Split) sort(c *Conn) (*half, error) {
+// choose finds out who is to have a connection. An error means: nobody.
+func (s *Split) choose(c *Conn) (*output, error) {
 	held := &holding{from: c.Conn}
 	if err := c.SetReadDeadline(time.Now().Add(s.limits.Opening)); err != nil {
 		return nil, err
@@ -42,7 +43,7 @@ func (s *Split) sort(c *Conn) (*half, error) {
 	if grpc {
 		return s.grpc, nil
 	}
-	c.drop = &frames{from: c.read, preface: len(clientPreface)}
+	c.frames = &frames{from: c.read, preface: len(clientPreface)}
 	return s.rest, nil
 }
 
@@ -82,9 +83,6 @@ func (s *Split) firstCall(c *Conn, held *holding) (bool, error) {
 		if header, ok := frame.(*http2.MetaHeadersFrame); ok {
 			return isGRPC(header), nil
 		}
-		if len(held.bytes) > maxHeld {
-			break
-		}
 	}
 	return false, errTooMuch
 }
@@ -103,13 +101,16 @@ func isGRPC(header *http2.MetaHeadersFrame) bool {
 	return grpc
 }
 
-// holding reads and keeps what it read.
+// holding reads and keeps what it read, up to maxHeld bytes and one read more.
 type holding struct {
 	from  io.Reader
 	bytes []byte
 }
 
 func (h *holding) Read(to []byte) (int, error) {
+	if len(h.bytes) >= maxHeld {
+		return 0, errTooMuch
+	}
 	n, err := h.from.Read(to)
 	h.bytes = append(h.bytes, to[:n]...)
 	return n, err
