@@ -81,7 +81,9 @@ type CheckEnv struct {
 
 // Check decides whether a message from the wire may reach raft. It is pure, total
 // and changes nothing. raft obeys or panics on messages that an honest member never
-// sends; whatever passes here can do neither. Its error is a *BadMessageError.
+// sends; whatever passes here can do neither. Its error is a *BadMessageError, or a
+// *FormatError for a snapshot that only a newer build can read and that is sound in all
+// that this one can check. It proves nothing: no checksum covers it.
 func Check(env CheckEnv, m *pb.Message) error {
 	c := checker{env: env, m: m}
 	if m == nil {
@@ -269,10 +271,11 @@ func (c *checker) snapshot() error {
 		return nil
 	}
 	d, err := DescriptorOf(c.m.GetSnapshot())
-	_, newer := errors.AsType[*FormatError](err)
+	newer, isNewer := errors.AsType[*FormatError](err)
+	if isNewer {
+		d, err = newerHead(c.m.GetSnapshot())
+	}
 	switch {
-	case newer:
-		return err // nothing is wrong with it: this build is too old for it
 	case err != nil:
 		return c.bad(BadSnapshot, "%v", err)
 	case d.Group != c.env.Group:
@@ -281,6 +284,8 @@ func (c *checker) snapshot() error {
 		return c.bad(BadSnapshot, "it is at index %d, over the limit MaxCheckpointIndex of %d", d.Index, uint64(MaxCheckpointIndex))
 	case d.Term > c.m.GetTerm():
 		return c.bad(BadSnapshot, "it is of term %d, the message of term %d", d.Term, c.m.GetTerm())
+	case isNewer:
+		return newer // as far as this build can see nothing is wrong with it
 	}
 	return nil
 }

@@ -222,6 +222,49 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A snapshot of a newer format is told from others only if everything else about it is sound.
+func TestCheckNewerSnapshot(t *testing.T) {
+	newer := func(change func(*pb.Message)) *pb.Message {
+		m := snapshotMsg(t, 2, 3, 9, 3)
+		m.Snapshot.Data[7]++ // the format's last byte
+		m.Snapshot.Data = append(m.Snapshot.Data[:25], "otherwise"...)
+		change(m)
+		return m
+	}
+	var format *raftlog.FormatError
+	if err := newLone(t, asFollower).g.Step(2, newer(func(*pb.Message) {})); !errors.As(err, &format) || format.Have != raftlog.DescriptorFormat+1 {
+		t.Errorf("a sound one: %v", err)
+	}
+	for name, test := range map[string]struct {
+		want   raftlog.Reason
+		change func(*pb.Message)
+	}{
+		"from another member than the leader": {raftlog.BadLeader, func(m *pb.Message) { m.From = new(uint64(3)) }},
+		"for another member":                  {raftlog.BadRecipient, func(m *pb.Message) { m.To = new(uint64(3)) }},
+		"of another group":                    {raftlog.BadSnapshot, func(m *pb.Message) { m.Snapshot.Data[8]++ }},
+		"of another index":                    {raftlog.BadSnapshot, func(m *pb.Message) { m.Snapshot.Data[16]++ }},
+		"of another term":                     {raftlog.BadSnapshot, func(m *pb.Message) { m.Snapshot.Data[24]++ }},
+		"of a term to come": {raftlog.BadSnapshot, func(m *pb.Message) {
+			m.Snapshot.Data[24], m.Snapshot.Metadata.Term = 4, new(uint64(4))
+		}},
+		"of no index": {raftlog.BadSnapshot, func(m *pb.Message) {
+			m.Snapshot.Data[16], m.Snapshot.Metadata.Index = 0, new(uint64(0))
+		}},
+		"beyond the last index": {raftlog.BadSnapshot, func(m *pb.Message) {
+			m.Snapshot.Data[9], m.Snapshot.Metadata.Index = 0x80, new(uint64(1<<63+9))
+		}},
+		"cut short":        {raftlog.BadSnapshot, func(m *pb.Message) { m.Snapshot.Data = m.Snapshot.Data[:24] }},
+		"without metadata": {raftlog.BadSnapshot, func(m *pb.Message) { m.Snapshot.Metadata = nil }},
+		"without voters":   {raftlog.BadSnapshot, func(m *pb.Message) { m.Snapshot.Metadata.ConfState.Voters = nil }},
+	} {
+		m := newer(test.change)
+		var bad *raftlog.BadMessageError
+		if err := newLone(t, asFollower).g.Step(m.GetFrom(), m); !errors.As(err, &bad) || bad.Reason != test.want {
+			t.Errorf("%s: %v, want reason %q", name, err, test.want)
+		}
+	}
+}
+
 func TestCheckSnapshotConfiguration(t *testing.T) {
 	for name, change := range map[string]func(*pb.Snapshot){
 		"no voters":         func(s *pb.Snapshot) { s.Metadata.ConfState.Voters = nil },

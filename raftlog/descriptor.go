@@ -76,7 +76,8 @@ const descriptorMagic = "HMCD"
 //	count u8 and ids u64 ascending, auto leave u8,
 //	meta length u32, meta, bytes u64, chunks u32, hash [32]
 //
-// Equal descriptors have equal bytes.
+// Equal descriptors have equal bytes. Every later format begins with the same five fields,
+// up to the term.
 func (d Descriptor) MarshalBinary() ([]byte, error) {
 	if err := d.Validate(); err != nil {
 		return nil, err
@@ -109,6 +110,23 @@ func newerDescriptor(b []byte) error {
 		return &FormatError{What: "checkpoint", Have: f, Know: DescriptorFormat}
 	}
 	return nil
+}
+
+// newerHead returns what a build too old for a snapshot's descriptor can tell of it: group,
+// index and term, which have to agree with the snapshot's own metadata.
+func newerHead(s *pb.Snapshot) (d Descriptor, err error) {
+	r := reader{b: s.GetData()}
+	r.magic(descriptorMagic)
+	d.Format, d.Group, d.Index, d.Term = r.u32(), GroupID(r.u8()), r.u64(), r.u64()
+	m := s.GetMetadata()
+	switch {
+	case r.bad != "":
+		return d, fmt.Errorf("raftlog: checkpoint descriptor of format %d cannot be read: %s", d.Format, r.bad)
+	case d.Index == 0 || d.Term == 0 || d.Index != m.GetIndex() || d.Term != m.GetTerm():
+		return d, fmt.Errorf("raftlog: snapshot at index %d, term %d carries the descriptor, of format %d, of index %d, term %d",
+			m.GetIndex(), m.GetTerm(), d.Format, d.Index, d.Term)
+	}
+	return d, checkConfState(pb.EnsureConfState(m.GetConfState()))
 }
 
 // UnmarshalBinary reads the stored form and validates it. A newer format is a

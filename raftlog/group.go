@@ -92,8 +92,8 @@ func (g *Group) Tick() {
 }
 
 // Step takes a message from the wire that came over the connection authenticated as
-// member from. A *BadMessageError refuses one that fails Check, ErrNotStaged a
-// snapshot: the caller transfers its checkpoint and then calls InstallSnapshot.
+// member from. A *BadMessageError or *FormatError refuses one that fails Check, ErrNotStaged
+// a snapshot: the caller transfers its checkpoint and then calls InstallSnapshot.
 func (g *Group) Step(from uint64, m *pb.Message) error {
 	if err := g.check(from, m); err != nil {
 		return err

@@ -29,7 +29,8 @@ type checkpoints struct {
 type keep struct {
 	cuts    int  // put off for it in a row, MaxPinnedCuts at most
 	offered bool // for a rebuild
-	idle    int  // ticks since it was heard of last, while offered
+	ended   bool // the rebuild has; raft has yet to hear that the member follows
+	idle    int  // ticks since it was heard of last, while offered or ended
 }
 
 func (c *checkpoints) begin(d raftlog.Descriptor) {
@@ -94,7 +95,8 @@ func (r *Replica[D]) cutFor(d raftlog.Descriptor) uint64 {
 	}
 	wait := false
 	for id, k := range c.kept {
-		if !k.offered && progress[id].State != progressSnapshot {
+		state := progress[id].State
+		if !k.offered && state != progressSnapshot && (!k.ended || state == progressReplicate) {
 			delete(c.kept, id)
 		} else if k.cuts < MaxPinnedCuts {
 			k.cuts++
@@ -124,14 +126,15 @@ func (c *checkpoints) keep(id uint64) *keep {
 // tick forgets offers of which nobody has heard for a long time.
 func (c *checkpoints) tick() {
 	for id, k := range c.kept {
-		if k.idle++; k.offered && k.idle >= OfferIdleTicks {
+		if k.idle++; (k.offered || k.ended) && k.idle >= OfferIdleTicks {
 			delete(c.kept, id)
 		}
 	}
 }
 
-// progressSnapshot is raftlog.Progress.State of a member that needs a checkpoint.
-const progressSnapshot = "snapshot"
+// progressSnapshot is raftlog.Progress.State of a member that needs a checkpoint,
+// progressReplicate of one that is known to follow the log.
+const progressSnapshot, progressReplicate = "snapshot", "replicate"
 
 // WriteCheckpoint carries out a job: it exports the model, in records that are cut
 // into chunks, to a file of the storage. It runs on a goroutine of the driver, beside

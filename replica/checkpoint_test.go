@@ -11,6 +11,7 @@ import (
 	"testing/cryptotest"
 
 	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -382,7 +383,12 @@ func TestLogIsKeptForAMemberThatWasOfferedIt(t *testing.T) {
 		t.Fatalf("after %d checkpoints the log is still kept: %v", rounds, err)
 	}
 	for what, end := range map[string]func(){
-		"the end of its rebuild": func() { n.rep.EndOffer(3) },
+		"a rebuild after which it is not heard": func() {
+			n.rep.EndOffer(3)
+			for range OfferIdleTicks {
+				n.rep.checkpts.tick()
+			}
+		},
 		"its silence": func() {
 			for range OfferIdleTicks {
 				n.rep.checkpts.tick()
@@ -400,6 +406,50 @@ func TestLogIsKeptForAMemberThatWasOfferedIt(t *testing.T) {
 		if _, err := n.rep.EntriesAfter(3, q); !errors.Is(err, raftlog.ErrLogCut) {
 			t.Fatalf("after %s the log is still kept: %v", what, err)
 		}
+	}
+}
+
+// The log stays after a rebuild until raft has heard the member: a checkpoint that is written
+// in between must not cut what it needs next.
+func TestLogIsKeptForARebuiltMemberUntilItIsHeard(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 13)
+	c := newCluster(t, 13, 3, shortLog)
+	n := c.elect(1)
+	c.fill(n, "a", 20)
+	c.node(3).crash(0)
+	o, err := n.rep.Offer(3, n.rep.Status().Term)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkpoints := 0
+	checkpoint := func() {
+		checkpoints++
+		before := n.rep.Status().Newest.Index
+		for i := 0; n.rep.Status().Newest.Index == before; i++ {
+			c.fill(n, fmt.Sprintf("b%d_%d_", checkpoints, i), 1)
+		}
+	}
+	checkpoint()
+	n.rep.ReportUnreachable(3) // what the driver reports too: raft does not know yet that it follows
+	n.rep.EndOffer(3)
+	if n.rep.Offered(3) {
+		t.Fatal("it counts as one that is being rebuilt")
+	}
+	checkpoint()
+	q := raftlog.EntriesRequest{Group: testGroup, Term: o.Term, UpTo: n.rep.Status().Last, MaxBytes: 1 << 20,
+		After: raftlog.LogStart{Index: o.Last, Term: o.Term}}
+	if _, err := n.rep.EntriesAfter(3, q); err != nil {
+		t.Fatalf("the log after its rebuild: %v", err)
+	}
+	c.node(3).start()
+	c.tick(5)
+	if p := n.rep.Status().Progress[3]; p.State != progressReplicate || n.rep.Status().Installs+c.node(3).rep.Status().Installs != 0 {
+		t.Fatalf("the member is caught up in state %q, with %d checkpoints installed", p.State, c.node(3).rep.Status().Installs)
+	}
+	checkpoint()
+	checkpoint()
+	if _, err := n.rep.EntriesAfter(3, q); !errors.Is(err, raftlog.ErrLogCut) {
+		t.Fatalf("the log is kept for one that follows: %v", err)
 	}
 }
 
@@ -431,33 +481,95 @@ func TestOfferOfGenesis(t *testing.T) {
 	t.Fatalf("member 3 did not answer that it holds more than genesis: %v, fetches %v", c.net, member.fetch)
 }
 
-// A checkpoint that only a newer build can read stops the member, which says so; it is not
-// refused for ever.
-func TestACheckpointOfANewerFormatStopsTheMember(t *testing.T) {
-	cryptotest.SetGlobalRandom(t, 12)
-	c := newCluster(t, 12, 3, nil)
-	n := c.elect(1)
-	c.fill(n, "a", 3)
-	d := raftlog.GenesisDescriptor(testGroup, []uint64{1, 2, 3})
-	d.Index, d.Term = 100, n.rep.Status().Term
-	snapshot, err := d.Snapshot()
-	if err != nil {
-		t.Fatal(err)
+// A checkpoint that only a newer build can read stops the member, which says so, but only if
+// its leader offers it again and again: a message may be wrong.
+func TestACheckpointOfANewerBuildStopsTheMember(t *testing.T) {
+	newerFormat := func(t *testing.T, s *pb.Snapshot, _ raftlog.Descriptor) {
+		newer := raftlog.DescriptorFormat + 1
+		binary.BigEndian.PutUint32(s.Data[4:], newer)
+		var d raftlog.Descriptor
+		var format *raftlog.FormatError
+		if err := d.UnmarshalBinary(s.Data); !errors.As(err, &format) || format.Have != newer {
+			t.Fatalf("the test needs a descriptor of format %d: %v", newer, err)
+		}
 	}
-	newer := raftlog.DescriptorFormat + 1
-	binary.BigEndian.PutUint32(snapshot.Data[4:], newer)
-	var d2 raftlog.Descriptor
-	var format *raftlog.FormatError
-	if err := d2.UnmarshalBinary(snapshot.Data); !errors.As(err, &format) || format.Have != newer {
-		t.Fatalf("the test needs a descriptor of format %d: %v", newer, err)
+	newerLevel := func(t *testing.T, s *pb.Snapshot, d raftlog.Descriptor) {
+		head, err := proto.Marshal(&metadatav1.CheckpointHead{Format: projections.CheckpointFormat, FeatureLevel: events.FeatureLevel + 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Meta = head
+		if s.Data, err = d.MarshalBinary(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	offer := &pb.Message{Type: pb.MsgSnap.Enum(), From: new(uint64(1)), To: new(uint64(3)), Term: new(n.rep.Status().Term), Snapshot: snapshot}
-	c.fatal[3] = nil
-	if err := c.node(3).rep.Step(1, offer); err != nil {
-		t.Fatalf("refused as a bad message: %v", err)
-	}
-	c.node(3).pump()
-	if err := c.fatal[3]; !errors.As(err, &format) || !strings.Contains(err.Error(), "upgrade this member") {
-		t.Fatalf("the member goes on: %v", err)
+	for name, test := range map[string]struct {
+		change func(*testing.T, *pb.Snapshot, raftlog.Descriptor)
+		says   []string
+	}{
+		"descriptor": {newerFormat, []string{"checkpoint format 2", "it knows 1", "upgrade this member"}},
+		"head":       {newerLevel, []string{"feature level 2", "feature level 1", "update it"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cryptotest.SetGlobalRandom(t, 12)
+			c := newCluster(t, 12, 3, nil)
+			n := c.elect(1)
+			c.fill(n, "a", 3)
+			d := raftlog.GenesisDescriptor(testGroup, []uint64{1, 2, 3})
+			d.Index, d.Term = 100, n.rep.Status().Term
+			snapshot, err := d.Snapshot()
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.change(t, snapshot, d)
+			third := c.node(3)
+			offer := func(from, term uint64) error {
+				err := third.rep.Step(from, &pb.Message{
+					Type: pb.MsgSnap.Enum(), From: new(from), To: new(uint64(3)), Term: new(term), Snapshot: snapshot,
+				})
+				third.pump()
+				return err
+			}
+			refused := func(what string, err error) {
+				t.Helper()
+				if err == nil || third.rep.failed != nil {
+					t.Fatalf("%s: %v, and then %v", what, err, third.rep.failed)
+				}
+			}
+			wait := func(ticks int) {
+				for range ticks {
+					c.tick(1)
+				}
+			}
+			c.fatal[3] = nil
+			for range 2 * unreadableTimes {
+				err := offer(1, d.Term)
+				refused("at once", err)
+				for _, text := range test.says {
+					if !strings.Contains(err.Error(), text) {
+						t.Fatalf("%q does not say %q", err, text)
+					}
+				}
+			}
+			wait(unreadableTicks)
+			for range unreadableTimes {
+				refused("of a member that does not lead", offer(2, d.Term+1))
+			}
+			c.fill(n, "b", 1) // it follows: there is no need of the checkpoint
+			for range unreadableTimes {
+				refused("again while it follows", offer(1, d.Term))
+			}
+			wait(unreadableTicks - 1)
+			refused("just before the time", offer(1, d.Term))
+			wait(1)
+			if err := offer(1, d.Term); err != nil {
+				t.Fatalf("refused for ever: %v", err)
+			}
+			for _, text := range test.says {
+				if err := c.fatal[3]; err == nil || !strings.Contains(err.Error(), text) {
+					t.Fatalf("it stops with %v, want %q", err, text)
+				}
+			}
+		})
 	}
 }

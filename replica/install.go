@@ -39,7 +39,11 @@ func (r *Replica[D]) offered(from uint64, m *pb.Message) error {
 	if d.Index <= r.applied { // genesis, which has no head, always is
 		return r.group.InstallSnapshot(from, m) // raft answers that it is not needed
 	}
-	if err := r.checkOffer(d); err != nil || r.failed != nil {
+	err = r.checkOffer(d)
+	if _, unsupported := errors.AsType[*events.UnsupportedError](err); unsupported {
+		return r.offeredUnreadable(from, m, err)
+	}
+	if err != nil {
 		return err
 	}
 	in := &r.install
@@ -58,14 +62,10 @@ func (r *Replica[D]) offered(from uint64, m *pb.Message) error {
 	return nil
 }
 
-// checkOffer refuses a checkpoint that could not be installed. One that only a newer
-// build can read stops the member: it cannot follow any more.
+// checkOffer refuses a checkpoint that could not be installed, with an
+// *events.UnsupportedError if a newer build could.
 func (r *Replica[D]) checkOffer(d raftlog.Descriptor) error {
 	have, err := projections.ReadHead(d.Meta)
-	if _, unsupported := errors.AsType[*events.UnsupportedError](err); unsupported {
-		r.fail(fmt.Errorf("replica: stream %s: the checkpoint at index %d cannot be installed: %w", r.name, d.Index, err))
-		return nil
-	}
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 // The term is the one that the answer to a Read with Leading named; the Read came after
 // the member's question. raftlog.ErrNotLeader if this member leads it no more.
 //
-// The log that was offered stays until EndOffer, or until the member has asked for nothing
-// for OfferIdleTicks, but for MaxPinnedCuts checkpoints in a row at most. The driver keeps the
+// The log that was offered stays until raft has heard the member after EndOffer, or until
+// nothing was heard of it for OfferIdleTicks, but for MaxPinnedCuts checkpoints in a row at most. The driver keeps the
 // checkpoint's file.
 func (r *Replica[D]) Offer(to, term uint64) (raftlog.Offer, error) {
 	if r.failed != nil {
@@ -20,7 +20,7 @@ func (r *Replica[D]) Offer(to, term uint64) (raftlog.Offer, error) {
 	offer, err := r.group.Offer(term)
 	if err == nil {
 		k := r.checkpts.keep(to)
-		k.offered, k.idle = true, 0
+		k.offered, k.ended, k.idle = true, false, 0
 	}
 	return offer, err
 }
@@ -36,10 +36,13 @@ func (r *Replica[D]) Offered(to uint64) bool {
 	return true
 }
 
-// EndOffer says that a member is rebuilt, or has given up.
+// EndOffer says that a member is rebuilt, or has given up. One that is rebuilt follows from
+// here on: the log stays until raft sees that, or a checkpoint that is just being written
+// would cut what it needs next. The driver reports it unreachable as well, so that raft
+// does not take for news what it knew of the member before.
 func (r *Replica[D]) EndOffer(to uint64) {
-	if r.Offered(to) {
-		delete(r.checkpts.kept, to)
+	if k := r.checkpts.kept[to]; k != nil && k.offered {
+		k.offered, k.ended, k.idle = false, true, 0
 	}
 }
 

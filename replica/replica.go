@@ -2,7 +2,6 @@ package replica
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync/atomic"
 
@@ -35,6 +34,7 @@ type Replica[D projections.Domain[D]] struct {
 	reads    reads
 	checkpts checkpoints
 	install  install[D]
+	unread   unreadable
 
 	drain    drain
 	diskLow  bool
@@ -97,8 +97,7 @@ func (r *Replica[D]) Step(from uint64, m *pb.Message) error {
 		return r.offered(from, m)
 	}
 	if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
-		r.fail(fmt.Errorf("replica: stream %s: member %d offers a checkpoint that this build cannot read: %w", r.name, from, err))
-		return nil
+		return r.offeredUnreadable(from, m, err)
 	}
 	return err
 }
