@@ -289,12 +289,30 @@ func TestLargeRequestIsRefusedUnread(t *testing.T) {
 
 func TestLargeRequestByGRPC(t *testing.T) {
 	w := start(t, Options{})
-	request := createTable("large")
-	request.Table.Comment = strings.Repeat("x", 100<<20)
-	err := w.grpc().Invoke(t.Context(), metadatav1connect.MetadataServiceCreateTableProcedure, request,
-		new(metadatav1.CreateTableResponse), grpc.MaxCallSendMsgSize(200<<20))
-	if refused := status.Convert(err); refused.Code() != grpccodes.ResourceExhausted || !strings.Contains(refused.Message(), "4194304") {
-		t.Fatalf("100 MB are answered by %v", err)
+	conn := w.grpc()
+	call := func(bytes int, o ...grpc.CallOption) *status.Status {
+		request := createTable("large")
+		request.Table.Comment = strings.Repeat("x", bytes)
+		o = append(o, grpc.MaxCallSendMsgSize(200<<20))
+		return status.Convert(conn.Invoke(t.Context(), metadatav1connect.MetadataServiceCreateTableProcedure, request,
+			new(metadatav1.CreateTableResponse), o...))
+	}
+	for name, refused := range map[string]*status.Status{
+		"5 MiB": call(5 << 20), "5 MiB, packed": call(5<<20, grpc.UseCompressor("gzip")), "50 MiB, packed": call(50<<20, grpc.UseCompressor("gzip")),
+	} {
+		if refused.Code() != grpccodes.ResourceExhausted || len(refused.Details()) == 0 {
+			t.Fatalf("%s are answered by %v with details %v", name, refused, refused.Details())
+		}
+		if info, ok := refused.Details()[0].(*errdetails.ErrorInfo); !ok || info.GetMetadata()["limit"] != "message_bytes" {
+			t.Fatalf("%s: the limit is named by %v", name, refused.Details())
+		}
+	}
+	// grpc-go does not read that much, and answers by itself.
+	if refused := call(100 << 20); refused.Code() != grpccodes.ResourceExhausted {
+		t.Fatalf("100 MiB are answered by %v", refused)
+	}
+	if answer := call(3<<19, grpc.UseCompressor("gzip")); answer.Code() != grpccodes.InvalidArgument { // the comment's own limit
+		t.Fatalf("1.5 MiB, packed, are answered by %v", answer)
 	}
 }
 

@@ -23,8 +23,8 @@
 //
 // Failures carry an ErrorInfo with a reason of the contract. The exceptions are
 // what the libraries say by themselves before a call has begun. grpc-go: a message over
-// ReadMaxBytes (RESOURCE_EXHAUSTED), an unknown rpc or compression (UNIMPLEMENTED), frames
-// that are no messages (INTERNAL). Connect: the plain HTTP statuses
+// twice ReadMaxBytes (RESOURCE_EXHAUSTED), an unknown rpc or compression
+// (UNIMPLEMENTED), a request that ends inside a message (INTERNAL). Connect: the plain HTTP statuses
 // (404, 405, 415, 505), a compression that it does not know (UNIMPLEMENTED), and
 // headers or query parameters of its protocol that it cannot read (INVALID_ARGUMENT).
 package server

@@ -11,6 +11,9 @@ import (
 const (
 	// ReadMaxBytes bounds one received message, compressed or not.
 	ReadMaxBytes = 4 << 20
+	// nativeReadBytes bounds what grpc-go reads, which refuses more without the
+	// contract's details; from ReadMaxBytes on they are given.
+	nativeReadBytes = 2 * ReadMaxBytes
 	// MessageMaxBytes bounds what the server puts into one message.
 	MessageMaxBytes = 3 << 20
 	// SendMaxBytes bounds one sent message as encoded: MessageMaxBytes and room

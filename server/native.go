@@ -42,7 +42,8 @@ func newNative(s *Server, e *edge) *grpc.Server {
 		grpc.Creds(handed{}),
 		grpc.ForceServerCodecV2(nativeCodec{}),
 		grpc.InTapHandle(n.limitTime),
-		grpc.MaxRecvMsgSize(ReadMaxBytes),
+		grpc.MaxRecvMsgSize(nativeReadBytes),
+		grpc.RPCDecompressor(nativeGzip{}), //nolint:staticcheck // of this server, where the advised way is of the process
 		grpc.MaxSendMsgSize(SendMaxBytes),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreamsPerConn),

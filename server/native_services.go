@@ -2,13 +2,14 @@ package server
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/gzip" // registers it
+	_ "google.golang.org/grpc/encoding/gzip" // for answers
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
@@ -168,10 +169,33 @@ func (nativeCodec) Unmarshal(data mem.BufferSlice, message any) error {
 	if err != nil {
 		return err
 	}
-	if err := protobuf.Unmarshal(data, m); err != nil {
+	if data.Len() > ReadMaxBytes {
+		m.ProtoReflect().SetUnknown(note(tooLargeNote, ""))
+	} else if err := protobuf.Unmarshal(data, m); err != nil {
 		leaveNote(m, err)
 	}
 	return nil
+}
+
+// nativeGzip decompresses requests, at most ReadMaxBytes of each. It does not fail
+// either: what cannot be decompressed becomes a message with a note.
+type nativeGzip struct{}
+
+// Type is of grpc.Decompressor.
+func (nativeGzip) Type() string { return "gzip" }
+
+// Do is of grpc.Decompressor.
+func (nativeGzip) Do(packed io.Reader) ([]byte, error) {
+	bounded := new(boundedGzip)
+	_ = bounded.Reset(packed) // reading fails then
+	out, err := io.ReadAll(bounded)
+	switch {
+	case err == nil:
+		return out, nil
+	case connect.CodeOf(err) == connect.CodeResourceExhausted:
+		return note(tooLargeNote, ""), nil
+	}
+	return note(noteField, err.Error()), nil
 }
 
 // servicesOf is what reflection tells of.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,12 +12,14 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	grpccodes "google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
@@ -87,6 +90,23 @@ func TestNativeRefusesBadBytes(t *testing.T) {
 	}
 	if info, ok := got.Details()[0].(*errdetails.ErrorInfo); !ok || info.GetReason() != "INVALID_FIELD" || info.GetDomain() != ErrorDomain {
 		t.Fatalf("the details are %v", got.Details())
+	}
+}
+
+// So are bytes that are no gzip, though they are said to be.
+func TestNativeRefusesBadGzip(t *testing.T) {
+	for name, packed := range map[string]string{"noise": "this is no gzip", "a header": "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff", "nothing": ""} {
+		raw, err := nativeGzip{}.Do(strings.NewReader(packed))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		request := new(metadatav1.CreateTableRequest)
+		if err := (nativeCodec{}).Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, request); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if f := failure.As(takeNote(request)); f == nil || f.Reason != metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD {
+			t.Fatalf("%s is answered by %v", name, f)
+		}
 	}
 }
 

@@ -24,13 +24,19 @@ import (
 // here do not fail: they leave a note of the failure in the message, as an
 // unknown field, and the first interceptor that sees the message refuses it. A
 // client that sends such a note by itself is refused, which harms nobody else.
-const noteField protowire.Number = protowire.MaxValidNumber
+const (
+	noteField    protowire.Number = protowire.MaxValidNumber     // why it cannot be decoded
+	tooLargeNote protowire.Number = protowire.MaxValidNumber - 1 // that it is too large
+)
+
+// note is the encoding of a message with such a note.
+func note(number protowire.Number, text string) []byte {
+	return protowire.AppendString(protowire.AppendTag(nil, number, protowire.BytesType), strings.ToValidUTF8(text, "?"))
+}
 
 func leaveNote(message proto.Message, err error) {
 	proto.Reset(message)
-	text := strings.ToValidUTF8(err.Error(), "?")
-	raw := protowire.AppendTag(nil, noteField, protowire.BytesType)
-	message.ProtoReflect().SetUnknown(protowire.AppendString(raw, text))
+	message.ProtoReflect().SetUnknown(note(noteField, err.Error()))
 }
 
 // takeNote returns why a message could not be decoded; nil if it could.
@@ -40,8 +46,11 @@ func takeNote(message proto.Message) error {
 		if n < 0 {
 			return nil
 		}
-		if number == noteField && kind == protowire.BytesType {
+		if kind == protowire.BytesType && (number == noteField || number == tooLargeNote) {
 			text, _ := protowire.ConsumeString(unknown[n:])
+			if number == tooLargeNote {
+				return tooLarge("the message")
+			}
 			return badBytes("the request cannot be decoded: %s", text)
 		}
 		size := protowire.ConsumeFieldValue(number, kind, unknown[n:])

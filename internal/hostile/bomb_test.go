@@ -87,7 +87,7 @@ func (s *service) send(p protocol, m method, packed []byte) (ending, error) {
 	}
 	request.Header.Set("Content-Type", p.type_)
 	request.Header.Set(header, "gzip")
-	response, err := s.http2.Do(request)
+	response, err := s.over2(p).Do(request)
 	if err != nil {
 		return ending{}, err
 	}

@@ -155,6 +155,14 @@ func (s *service) try(t *testing.T, rpc, how, packing uint8, http2 bool, message
 	}
 }
 
+// over2 is the client for a protocol over HTTP/2.
+func (s *service) over2(p protocol) *http.Client {
+	if p.type_ == "application/grpc" {
+		return s.native
+	}
+	return s.http2
+}
+
 // call makes a call and reads its answer.
 func (s *service) call(p protocol, m method, packing int, http2 bool, message []byte) (ending, error) {
 	limit := 20 * unaryTime
@@ -165,7 +173,7 @@ func (s *service) call(p protocol, m method, packing int, http2 bool, message []
 	defer cancel()
 	client := s.http1
 	if http2 {
-		client = s.http2
+		client = s.over2(p)
 	}
 	r, err := client.Do(p.request(ctx, "http://"+s.addr, m, packing, bytes.Clone(message)))
 	if err != nil {

@@ -26,6 +26,7 @@ type service struct {
 	member         *member.Member
 	server         *server.Server
 	http1, http2   *http.Client
+	native         *http.Client // HTTP/2 too, for nothing but gRPC: its connection is served by grpc-go
 	faults         *faults
 	stop           func()
 }
@@ -84,7 +85,9 @@ func start(t testing.TB, o server.Options) *service {
 	running.Go(func() { serverErr = s.server.Serve(api) })
 	s.http1 = client(func(p *http.Protocols) { p.SetHTTP1(true) })
 	s.http2 = client(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
+	s.native = client(func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
 	s.stop = func() {
+		s.native.CloseIdleConnections()
 		s.http1.CloseIdleConnections()
 		s.http2.CloseIdleConnections()
 		stopping, done := context.WithTimeout(context.Background(), 5*time.Second)
