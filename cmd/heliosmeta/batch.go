@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"regexp"
 	"strconv"
-
-	"connectrpc.com/connect"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -20,10 +17,7 @@ type batchError struct {
 
 // Error says it with the service's own words.
 func (e *batchError) Error() string {
-	message := e.err.Error()
-	if answer, ok := errors.AsType[*connect.Error](e.err); ok {
-		message = answer.Message()
-	}
+	message := reason(e.err)
 	if e.object != "" {
 		return fmt.Sprintf("the %s batch was refused as a whole, for %s: %s", e.stream, e.object, message)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 // Exit codes. They are part of the interface: scripts depend on them.
@@ -98,15 +99,15 @@ func sentence(err error, endpoints []string) string {
 	}
 	if id, unknown := client.OutcomeUnknown(err); unknown {
 		if batch, ok := errors.AsType[*batchError](err); ok {
-			return batch.Error() + "; whether it took effect is unknown: apply again, only what is missing will be done"
+			return batch.Error() + "; whether it took effect is unknown: apply again, only what is missing will be done" + noMajority(e, unknown)
 		}
-		return fmt.Sprintf("%s; whether it took effect is unknown: repeat the command with --request-id %s to find out", e.Message(), id)
+		return fmt.Sprintf("%s; whether it took effect is unknown: repeat the command with --request-id %s to find out%s", reason(e), id, noMajority(e, unknown))
 	}
 	if len(e.Details()) > 0 {
 		if batch, ok := errors.AsType[*batchError](err); ok {
 			return batch.Error()
 		}
-		return e.Message()
+		return reason(e) + noMajority(e, false)
 	}
 	// The service gives details with each error; this one comes from the way to it.
 	where := strings.Join(endpoints, ", ")
@@ -121,4 +122,13 @@ func sentence(err error, endpoints []string) string {
 		return fmt.Sprintf("%s answers plain text with %s; does it want TLS? (--tls-ca FILE, or https:// before the address)", where, e.Message())
 	}
 	return e.Message()
+}
+
+// noMajority is what to do about an error that a cluster without a majority gives.
+func noMajority(e *connect.Error, unknown bool) string {
+	if e.Code() == connect.CodeDeadlineExceeded || client.Reason(e) == metadatav1.ErrorReason_ERROR_REASON_NO_LEADER ||
+		unknown && (e.Code() == connect.CodeUnavailable || brokeOff(e)) {
+		return "; perhaps no majority of the members runs: see heliosmeta status"
+	}
+	return ""
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"testing"
 
@@ -36,6 +39,7 @@ func TestErrors(t *testing.T) {
 	batch := []*metadatav1.Command{{}, {Command: &metadatav1.Command_CreateTable{CreateTable: &metadatav1.CreateTableRequest{
 		Table: &metadatav1.TableSchema{Namespace: "n", Name: "t"},
 	}}}}
+	const perhaps = "perhaps no majority of the members runs: see heliosmeta status"
 	for _, c := range []struct {
 		name string
 		err  error
@@ -59,7 +63,13 @@ func TestErrors(t *testing.T) {
 		{"too slow", answer(t, connect.CodeDeadlineExceeded, "context deadline exceeded"), exitUnavailable,
 			"error: no answer from h:1, h:2 in time; see what is wrong with heliosmeta status, or give it longer with --timeout"},
 		{"unknown outcome", answer(t, connect.CodeUnavailable, "leader lost", info, &metadatav1.OutcomeUnknown{RequestId: "r7"}), exitUnavailable,
-			"error: leader lost; whether it took effect is unknown: repeat the command with --request-id r7 to find out"},
+			"error: leader lost; whether it took effect is unknown: repeat the command with --request-id r7 to find out; " + perhaps},
+		{"unknown and refused", answer(t, connect.CodeAlreadyExists, "taken", info, &metadatav1.OutcomeUnknown{RequestId: "r7"}), exitConflict,
+			"error: taken; whether it took effect is unknown: repeat the command with --request-id r7 to find out"},
+		{"unknown and too slow", answer(t, connect.CodeDeadlineExceeded, "too slow", info, &metadatav1.OutcomeUnknown{RequestId: "r7"}), exitUnavailable,
+			"error: too slow; whether it took effect is unknown: repeat the command with --request-id r7 to find out; " + perhaps},
+		{"no leader known", answer(t, connect.CodeUnavailable, "no leader is known", &errdetails.ErrorInfo{Reason: "NO_LEADER"}), exitUnavailable,
+			"error: no leader is known; " + perhaps},
 		{"a batch", &batchError{"schema", blamed(batch, refused), refused}, exitConflict,
 			"error: the schema batch was refused as a whole, for table n.t: commands[1].x: no"},
 		{"wrapped", fmt.Errorf("while listing: %w", refused), exitConflict, "error: commands[1].x: no"},
@@ -73,5 +83,28 @@ func TestErrors(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, c.text)
 			}
 		})
+	}
+}
+
+// A client says more than why it tries again: that an endpoint is silent, and that it answers
+// again. Neither is a reason, and a reason is never empty.
+func TestWhyACallIsTriedAgain(t *testing.T) {
+	timeout := connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded)
+	for _, c := range []struct{ err, want any }{
+		{timeout, "h:1 does not answer yet, trying again: no answer in time\n"},
+		{answer(t, connect.CodeUnavailable, ""), "h:1 does not answer yet, trying again: unavailable\n"},
+		{errors.New("reset"), "h:1 does not answer yet, trying again: reset\n"},
+		{nil, ""},
+	} {
+		var said bytes.Buffer
+		log := slog.New(&patience{session: newSession(nil, nil, &said, nil)})
+		log.Warn("an endpoint is silent", "endpoint", "h:1")
+		if c.err != nil {
+			log.Debug("retrying", "endpoint", "h:1", "error", c.err)
+			log.Debug("retrying", "endpoint", "h:2", "error", c.err)
+		}
+		if said.String() != c.want {
+			t.Errorf("%v: got %q, want %q", c.err, said.String(), c.want)
+		}
 	}
 }

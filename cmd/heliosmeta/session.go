@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -154,22 +155,35 @@ func (p *patience) Handle(_ context.Context, r slog.Record) error {
 	if p.told {
 		return nil
 	}
-	p.told = true
-	var why, endpoint string
+	var failed error
+	var endpoint string
 	r.Attrs(func(a slog.Attr) bool {
 		switch a.Key {
 		case "error":
-			why = a.Value.String()
-			if err, ok := a.Value.Any().(*connect.Error); ok {
-				why = err.Message()
-			}
+			failed, _ = a.Value.Any().(error)
 		case "endpoint":
 			endpoint = a.Value.String()
 		}
 		return true
 	})
-	p.session.say("%s does not answer yet, trying again: %s", cmp.Or(endpoint, "the service"), why)
+	if failed == nil {
+		return nil // not why a call is tried again
+	}
+	p.told = true
+	p.session.say("%s does not answer yet, trying again: %s", cmp.Or(endpoint, "the service"), reason(failed))
 	return nil
+}
+
+// reason is why an attempt has failed, never empty.
+func reason(err error) string {
+	e, ok := errors.AsType[*connect.Error](err)
+	switch {
+	case !ok:
+		return err.Error()
+	case e.Code() == connect.CodeDeadlineExceeded && len(e.Details()) == 0: // the service gives details
+		return "no answer in time"
+	}
+	return cmp.Or(e.Message(), e.Code().String())
 }
 
 // WithAttrs implements slog.Handler; the client adds none.
