@@ -6,10 +6,12 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/internal/hashwatch"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/transport"
+	"github.com/heliosdb/metadata/replica"
 )
 
 // hears gives the bytes of an answer to whoever asks with that method.
@@ -48,7 +50,7 @@ func hears(t *testing.T, m *Member, method uint8, payload []byte) {
 		m.alarms(all)
 	default:
 		if f := fromRemote(&transport.RemoteError{Code: codeFailure, Payload: payload}); f != nil {
-			_, _ = f.Kind(), finalError(f, true, "request")
+			_, _ = f.Kind(), finalError(f, true, replica.Request{Command: createTable("t"), Env: commands.Env{RequestID: "request"}})
 		}
 	}
 }

@@ -23,7 +23,7 @@ func (s *stream[D]) doubted(err error) {
 	if !ok || bad.Reason != raftlog.BadCommit || !s.member.doubting.CompareAndSwap(false, true) {
 		return
 	}
-	s.member.background.Go(func() {
+	s.life.jobs.Go(func() { // what it finds out belongs to this life
 		if lost := s.lookInto(s.life.ctx, bad.From); lost != nil {
 			s.member.log.Error("a message counts on entries that this member lacks, but it is not taken for proof of a loss",
 				"stream", s.name, "from", bad.From, "message", bad.Detail, "reason", lost)

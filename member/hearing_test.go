@@ -1,11 +1,17 @@
 package member
 
 import (
-	"errors"
+	"bytes"
+	"context"
 	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -15,7 +21,15 @@ import (
 // happens does not happen because raft's time-outs have passed.
 func timeless(t *testing.T) (c *cluster, leader uint64, followers []uint64) {
 	t.Helper()
-	c = newCluster(t, 3, func(c *Config) { c.Tick = MaxTick })
+	return timelessWith(t, func(*Config) {})
+}
+
+func timelessWith(t *testing.T, change func(*Config)) (c *cluster, leader uint64, followers []uint64) {
+	t.Helper()
+	c = newCluster(t, 3, func(c *Config) {
+		c.Tick = MaxTick
+		change(c)
+	})
 	c.start(1, 2, 3)
 	for id := range c.up {
 		c.eventually("it runs", func() bool { return c.up[id].running.Load() != nil })
@@ -196,33 +210,94 @@ func TestALeaderThatCannotBeReachedIsReplaced(t *testing.T) {
 	c.replaced(leader, followers, term)
 }
 
-// A write on its way to a leader that does not answer is sent to the next leader as soon as
-// there is one, and takes effect once.
-func TestAForwardedWriteFollowsTheLeader(t *testing.T) {
-	c, leader, followers := timeless(t)
+// sendingConn tells when a text that is waited for has been sent.
+type sendingConn struct {
+	net.Conn
+	text string
+	sent func()
+}
+
+func (c *sendingConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if bytes.Contains(b[:n], []byte(c.text)) {
+		c.sent()
+	}
+	return n, err
+}
+
+// lostOnTheWay creates a table through a follower while the leader does not answer, and has
+// another member lead when the command was sent. It returns what the caller hears and
+// lets the old leader go on.
+func lostOnTheWay(t *testing.T, table string, prepare func(c *cluster, leader uint64)) (*cluster, uint64, error) {
+	t.Helper()
+	sent := make(chan struct{})
+	signal := sync.OnceFunc(func() { close(sent) })
+	var waiting atomic.Bool
+	c, leader, followers := timelessWith(t, func(c *Config) {
+		c.Dial = func(ctx context.Context, addr string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			return &sendingConn{conn, table, func() {
+				if waiting.Load() {
+					signal()
+				}
+			}}, nil
+		}
+	})
+	prepare(c, leader)
 	stuck := make(chan struct{})
-	c.schema(leader).inputs.push(func() { <-stuck })
+	held := make(chan struct{})
+	c.schema(leader).inputs.push(func() { close(held); <-stuck })
+	defer close(stuck)
+	<-held // it sends nothing of its own any more
+	waiting.Store(true)
 	reply := make(chan error, 1)
 	go func() {
-		_, err := c.create(followers[0], "t")
+		_, err := c.create(followers[0], table)
 		reply <- err
 	}()
-	c.eventually("the write is on its way", func() bool { return c.up[followers[0]].transport.Stats().CallsSent > 0 })
+	select {
+	case <-sent:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the command is not sent")
+	}
 	for _, id := range followers {
 		peers{c.up[id].Member}.PeerDown(leader, true)
 	}
 	select {
 	case err := <-reply:
-		if err != nil {
-			t.Error(err)
-		}
+		return c, leader, err
 	case <-time.After(20 * time.Second):
-		t.Error(errors.New("the write hangs"))
+		t.Fatal("the write hangs")
+		return nil, 0, nil
 	}
-	close(stuck)
+}
+
+// A write on its way to a leader that does not answer is sent to the next leader as soon as
+// there is one, and takes effect once.
+func TestAForwardedWriteFollowsTheLeader(t *testing.T) {
+	c, leader, err := lostOnTheWay(t, "on_its_way", func(*cluster, uint64) {})
+	if err != nil {
+		t.Error(err)
+	}
 	c.mustCreate(leader, "after")
 	reads, err := c.up[leader].Schema(t.Context(), &metadatav1.ReadOptions{})
 	if err != nil || reads.Model.TableCount() != 3 {
-		t.Fatalf("%v; want 3 tables: first, t, after", err)
+		t.Fatalf("%v; want 3 tables: first, on_its_way, after", err)
+	}
+}
+
+// The next leader's refusal says nothing of the attempt that is still on its way.
+func TestARefusalLeavesOpenWhatAnEarlierAttemptDoes(t *testing.T) {
+	_, _, err := lostOnTheWay(t, "there_already", func(c *cluster, leader uint64) {
+		c.mustCreate(leader, "there_already")
+		c.converged() // nobody sends its name any more
+	})
+	f := failure.As(err)
+	if f == nil || f.Reason != metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN || f.RequestID == "" ||
+		!strings.Contains(f.Message, f.RequestID) || !strings.Contains(f.Message, "there_already") {
+		t.Fatalf("the caller hears: %v", err)
 	}
 }

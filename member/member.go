@@ -41,18 +41,19 @@ type Member struct {
 	// Owned by New and then by Run's goroutine.
 	state  raftlog.State                       // of the storage
 	loaded map[raftlog.GroupID]*raftlog.Loaded // logs that no stream has taken yet
-	// rebuilt says that the streams about to run come out of a quarantine.
-	rebuilt bool
+	// rebuilt says that the streams about to run come out of a quarantine, acknowledge what
+	// each tells its leader first; nil: nothing.
+	rebuilt     bool
+	acknowledge map[raftlog.GroupID]*raftpb.Message
 
 	ctx        context.Context // ends when the member stops
 	cancel     context.CancelCauseFunc
 	background sync.WaitGroup // jobs that outlive the streams
 	waitReason atomic.Pointer[string]
-	quarantine atomic.Pointer[quarantine]     // set while in quarantine
-	condemned  atomic.Pointer[condemnedError] // not yet written
-	doubting   atomic.Bool                    // it looks into a message which says that it lacks entries
-	running    atomic.Pointer[running]        // nil until genesis is settled, and in quarantine
-	changed    *signal                        // fires when quarantine or running change
+	quarantine atomic.Pointer[quarantine] // set while in quarantine
+	doubting   atomic.Bool                // it looks into a message which says that it lacks entries
+	running    atomic.Pointer[running]    // nil until genesis is settled, and in quarantine
+	changed    *signal                    // fires when quarantine or running change
 	stopping   atomic.Bool
 	diskLow    atomic.Bool // the storage's reserve has been reached
 }
@@ -64,6 +65,8 @@ type running struct {
 	cancel context.CancelCauseFunc
 	jobs   sync.WaitGroup // beside the streams, and over before the storage is touched
 	writer *writer
+	// condemned is final when the streams and jobs are over.
+	condemned condemnation
 
 	schema   *stream[*schema.Model]
 	topology *stream[*projections.TopologyModel]
@@ -109,6 +112,7 @@ func New(c Config) (*Member, error) {
 	m := &Member{
 		config: c, log: c.Logger.With("member", c.ID), made: time.Now(), store: c.Store,
 		ctx: ctx, cancel: cancel, changed: newSignal(), loaded: make(map[raftlog.GroupID]*raftlog.Loaded),
+		acknowledge: make(map[raftlog.GroupID]*raftpb.Message),
 	}
 	m.waitReason.Store(new("it is starting"))
 	if err := m.identify(); err != nil {
@@ -201,7 +205,7 @@ func (m *Member) Run(ctx context.Context) error {
 	if errors.Is(err, errStopped) {
 		err = nil
 	}
-	return errors.Join(err, m.transport.Close(), m.writeCondemnation(), m.store.Close())
+	return errors.Join(err, m.transport.Close(), m.store.Close())
 }
 
 // live runs the streams until the member ends, again after each quarantine.
@@ -222,9 +226,13 @@ func (m *Member) live(ctx context.Context) error {
 		if !ok {
 			return err
 		}
-		m.condemned.CompareAndSwap(nil, condemned)
-		if err := m.writeCondemnation(); err != nil {
-			return err
+		// Nothing writes to the storage any more.
+		m.state = raftlog.StateQuarantined
+		if err := m.store.Condemn(condemned.why, condemned.votes); err != nil {
+			return fmt.Errorf("putting the directory into quarantine: %w", err)
+		}
+		if ctx.Err() != nil {
+			return nil // it was about to stop when that was found out
 		}
 	}
 }
@@ -265,8 +273,8 @@ func (m *Member) fail(err error) {
 	m.cancel(err)
 }
 
-// runStreams runs the streams until the member ends, or until it is condemned: then it
-// returns a *condemnedError. Nothing of them is left when it returns.
+// runStreams runs the streams until the member ends, or until it is condemned. It returns
+// a *condemnedError if it was. Nothing of them is left when it returns.
 func (m *Member) runStreams() error {
 	r, err := m.newRunning()
 	if err != nil {
@@ -287,7 +295,7 @@ func (m *Member) runStreams() error {
 	stopWriter()
 	storing.Wait()
 	r.jobs.Wait()
-	if condemned, ok := errors.AsType[*condemnedError](context.Cause(r.ctx)); ok && m.ctx.Err() == nil {
+	if condemned := r.condemned.get(); condemned != nil {
 		m.quarantine.Store(&quarantine{why: condemned.why})
 		m.running.Store(nil)
 		m.changed.fire()

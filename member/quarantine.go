@@ -103,29 +103,40 @@ func (m *Member) condemnAs(r *running, c *condemnedError) {
 		m.fail(fmt.Errorf("member: %s", c.why))
 		return
 	}
-	r.cancel(c)
-	cause := context.Cause(r.ctx)
-	if _, before := errors.AsType[*condemnedError](cause); before && cause != error(c) {
-		return
+	if r.condemned.add(c) {
+		m.log.Error("this member goes into quarantine", "reason", c.why)
 	}
-	// These streams may have ended already, because the member stops: what was found out is
-	// written before its end all the same.
-	m.log.Error("this member goes into quarantine", "reason", c.why)
-	m.condemned.CompareAndSwap(nil, c)
+	r.cancel(errCondemned)
 }
 
-// writeCondemnation makes durable what the streams were condemned for. Nothing writes to
-// the storage any more.
-func (m *Member) writeCondemnation() error {
-	c := m.condemned.Swap(nil)
-	if c == nil {
-		return nil
+// errCondemned ends streams that were condemned; why is in running.condemned.
+var errCondemned = errors.New("member: condemned")
+
+// condemnation is what a life of the streams was condemned for, by whoever found it out:
+// the first reason, and of the votes the least that is known.
+type condemnation struct {
+	mu sync.Mutex
+	is *condemnedError // immutable; nil: it was not
+}
+
+// add takes another one in, and reports whether it is the first.
+func (c *condemnation) add(e *condemnedError) (first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.is == nil:
+		c.is = e
+		return true
+	case e.votes == raftlog.VotesUnknown:
+		c.is = &condemnedError{c.is.why, raftlog.VotesUnknown}
 	}
-	m.state = raftlog.StateQuarantined
-	if err := m.store.Condemn(c.why, c.votes); err != nil {
-		return fmt.Errorf("putting the directory into quarantine: %w", err)
-	}
-	return nil
+	return false
+}
+
+func (c *condemnation) get() *condemnedError {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.is
 }
 
 // rebuild brings a condemned directory back from the other members, see
@@ -153,6 +164,9 @@ func (m *Member) rebuild(ctx context.Context) error {
 		return fmt.Errorf("ending the rebuild of the directory: %w", err)
 	}
 	m.hashes.Begin()
+	for _, c := range re.groups {
+		m.acknowledge[c.group] = c.Acknowledgement()
+	}
 	m.state, m.rebuilt = raftlog.StateLived, true
 	m.quarantine.Store(nil)
 	m.doubting.Store(false)
@@ -164,15 +178,13 @@ func (m *Member) rebuild(ctx context.Context) error {
 // rebuilding drives the Rebuild of each group. One goroutine owns it; calls to other
 // members are made by others.
 type rebuilding struct {
-	m      *Member
-	why    string
-	groups []*groupRebuild
-	begun  bool // the directory is set aside
-	// unreadable is what only a newer build can be rebuilt from.
-	unreadable error
-	inputs     *queue[func()]
-	calls      sync.WaitGroup
-	lastLog    time.Time
+	m       *Member
+	why     string
+	groups  []*groupRebuild
+	begun   bool // the directory is set aside
+	inputs  *queue[func()]
+	calls   sync.WaitGroup
+	lastLog time.Time
 }
 
 type groupRebuild struct {
@@ -249,9 +261,6 @@ func (re *rebuilding) run(ctx context.Context) error {
 			for _, input := range batch {
 				input()
 			}
-			if re.unreadable != nil {
-				return re.unreadable
-			}
 		}
 	}
 }
@@ -290,9 +299,6 @@ func (re *rebuilding) carryOut(ctx context.Context, c *groupRebuild) error {
 			continue
 		}
 		err := re.stage(c, &out)
-		if _, unsupported := errors.AsType[*events.UnsupportedError](err); unsupported {
-			return fmt.Errorf("this member cannot be rebuilt by this build: %w", err)
-		}
 		if err != nil {
 			re.m.log.Warn("checkpoint not taken over", "stream", events.StreamName(c.stream), "error", err)
 		}

@@ -525,39 +525,51 @@ func TestGivingUpIsBounded(t *testing.T) {
 }
 
 // A pull that is slower than the leader's checkpoints ends all the same: what was offered is
-// kept for it.
+// kept for it, and for the moment until raft has heard the rebuilt member, however long the
+// leader has not heard it before.
 func TestARebuildSlowerThanCheckpoints(t *testing.T) {
-	gated := &gatedStore{asked: make(chan struct{}, 1), gate: make(chan struct{})}
-	staged := make(chan raftlog.Descriptor, 16)
-	c := newCluster(t, 3, func(c *Config) {
-		shortLogs(c)
-		if c.ID == 3 {
-			gated.Storage = c.Store
-			c.Store = &stagingStore{gated, staged}
-		}
-	})
-	open := sync.OnceFunc(func() { close(gated.gate) })
-	t.Cleanup(open)
-	c.start(1, 2, 3)
-	for i := range 45 {
-		c.mustCreate(1, fmt.Sprintf("t%d", i))
-	}
-	c.kill(3)
-	c.disks[3] = vfs.NewCrashableMem()
-	c.start(3)
-	<-gated.asked
-	leader := c.up[1].running.Load().schema.leader()
-	for newest, i := uint64(0), 0; i < replica.MaxPinnedCuts-1; i++ {
-		for j := range 25 {
-			c.mustCreate(1, fmt.Sprintf("u%d_%d", i, j))
-		}
-		newest = c.checkpoint(leader, newest)
-	}
-	open()
-	c.sound()
-	c.converged()
-	if n := len(staged); n != 1 {
-		t.Fatalf("%d checkpoints were pulled, the first one was to do", n)
+	for name, missed := range map[string]int{"after a moment": 0, "after checkpoints that it missed": 45} {
+		t.Run(name, func(t *testing.T) {
+			gated := &gatedStore{asked: make(chan struct{}, 1), gate: make(chan struct{})}
+			staged, lost := make(chan raftlog.Descriptor, 16), false
+			c := newCluster(t, 3, func(c *Config) {
+				shortLogs(c)
+				if c.ID == 3 && lost {
+					gated.Storage = c.Store
+					c.Store = &stagingStore{gated, staged}
+				}
+			})
+			open := sync.OnceFunc(func() { close(gated.gate) })
+			t.Cleanup(open)
+			c.start(1, 2, 3)
+			for i := range 45 {
+				c.mustCreate(1, fmt.Sprintf("t%d", i))
+			}
+			c.converged()
+			c.kill(3)
+			c.disks[3], lost = vfs.NewCrashableMem(), true
+			leader := c.leader(schemaStream)
+			for i := range missed {
+				c.mustCreate(1, fmt.Sprintf("m%d", i))
+			}
+			newest := c.checkpoint(leader, uint64(max(missed, 20)))
+			term := c.schema(leader).soft.Load().Term
+			c.start(3)
+			<-gated.asked
+			for i := range replica.MaxPinnedCuts - 1 {
+				for j := range 20 {
+					c.mustCreate(1, fmt.Sprintf("u%d_%d", i, j))
+				}
+				newest = c.checkpoint(leader, newest)
+			}
+			open()
+			c.sound()
+			c.converged()
+			now := c.schema(leader).soft.Load()
+			if n := len(staged); n != 1 && now.Role == raftlog.Leader && now.Term == term { // another leader keeps nothing
+				t.Fatalf("%d checkpoints were pulled, the first one was to do", n)
+			}
+		})
 	}
 }
 
@@ -574,21 +586,31 @@ func (s *stagingStore) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) 
 
 // What was found out while the member was about to stop is written before it has stopped.
 func TestACondemnationSurvivesAStop(t *testing.T) {
-	for name, condemn := range map[string]func(c *cluster, m *Member, r *running){
-		"before the stop": func(c *cluster, m *Member, r *running) {
-			m.condemn(r, "found out")
-			c.stop(3)
-		},
-		"after the streams' end": func(c *cluster, m *Member, r *running) {
-			m.background.Go(func() {
+	foundOut := func(c *cluster, m *Member, r *running) { m.condemn(r, "found out") }
+	foundOutTwice := func(c *cluster, m *Member, r *running) {
+		m.condemn(r, "found out")
+		m.condemnAs(r, &condemnedError{"found out to be old", raftlog.VotesUnknown})
+		m.condemn(r, "found out again")
+	}
+	late := func(condemn func(*cluster, *Member, *running)) func(*cluster, *Member, *running) {
+		return func(c *cluster, m *Member, r *running) {
+			r.jobs.Go(func() {
 				<-r.ctx.Done()
-				m.condemn(r, "found out")
-				m.condemn(r, "found out twice")
+				condemn(c, m, r)
 			})
-			c.stop(3)
-		},
+		}
+	}
+	for name, test := range map[string]struct {
+		condemn func(*cluster, *Member, *running)
+		votes   string
+	}{
+		"before the stop":               {foundOut, "known"},
+		"before the stop, twice":        {foundOutTwice, "unknown"},
+		"after the streams' end":        {late(foundOut), "known"},
+		"after the streams' end, twice": {late(foundOutTwice), "unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := newCluster(t, 3, nil)
 			c.start(1, 2, 3)
 			c.mustCreate(1, "t")
@@ -596,8 +618,9 @@ func TestACondemnationSurvivesAStop(t *testing.T) {
 			c.kill(1) // nobody can offer anything
 			c.kill(2)
 			m := c.up[3].Member
-			condemn(c, m, m.running.Load())
-			if text := string(readFile(t, c.disks[3], "data/QUARANTINE")); !strings.Contains(text, "why: found out\n") || !strings.Contains(text, "votes: known\n") {
+			test.condemn(c, m, m.running.Load())
+			c.stop(3)
+			if text := string(readFile(t, c.disks[3], "data/QUARANTINE")); !strings.Contains(text, "why: found out\n") || !strings.Contains(text, "votes: "+test.votes+"\n") {
 				t.Fatalf("the directory says %q", text)
 			}
 			c.start(1, 2, 3)
@@ -638,6 +661,51 @@ func TestJunkInOneDirectoryCondemnsNoNewCluster(t *testing.T) {
 	c.sound()
 	c.mustCreate(3, "t")
 	c.holds([]string{"t"})
+}
+
+// An offer that only a newer build can read ends no member: it waits, and says for what.
+func TestAnOfferOfANewerBuildIsWaitedOut(t *testing.T) {
+	checkpoint, err := raftlog.GenesisDescriptor(groupOf(schemaStream), []uint64{1, 2, 3}).MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := raftlog.NewRebuild(raftlog.RebuildConfig{Group: groupOf(schemaStream), Member: 2, Voters: []uint64{1, 2, 3}, Known: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() uint64 {
+		for {
+			if out, _ := r.Ready(); len(out.Offers) > 0 {
+				return out.Offers[0].Round
+			}
+			r.Tick()
+		}
+	}
+	offered := func(format byte, round uint64) string {
+		t.Helper()
+		checkpoint[7] = format
+		a, err := offerOf(&metadatav1.RebuildOfferAnswer{Round: round, Term: 2, Leader: 1, Offer: &metadatav1.RebuildOffer{
+			Term: 2, Last: 5, Commit: 5, StartIndex: raftlog.GenesisIndex, StartTerm: raftlog.GenesisTerm, Checkpoint: checkpoint,
+		}})
+		if err == nil {
+			err = r.Offered(1, a)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Status().Waiting
+	}
+	newer := byte(raftlog.DescriptorFormat + 1)
+	round := ask()
+	if said := offered(newer, round+1); strings.Contains(said, "format") {
+		t.Errorf("it believes an answer to no question: %q", said)
+	}
+	if said := offered(newer, round); !strings.Contains(said, "what member 1 offers cannot be read: checkpoint format 2 is not known to this build (it knows 1)") || r.Found() {
+		t.Errorf("it waits: %q", said)
+	}
+	if said := offered(newer-1, ask()); strings.Contains(said, "format") || !r.Found() {
+		t.Errorf("offered what it can read, it waits: %q", said)
+	}
 }
 
 // Only the leader's own word that it gives no entries ends an attempt.

@@ -3,7 +3,6 @@ package member
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -42,9 +41,6 @@ func (re *rebuilding) askOffer(ctx context.Context, c *groupRebuild, q raftlog.O
 			return err
 		}
 		a, err := offerOf(&answer)
-		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
-			re.unreadable = fmt.Errorf("member %d offers a checkpoint that this build cannot read, so this member cannot be rebuilt: %w", q.To, err)
-		}
 		if err == nil {
 			err = c.Offered(q.To, a)
 		}
@@ -110,5 +106,11 @@ func offerOf(a *metadatav1.RebuildOfferAnswer) (raftlog.OfferAnswer, error) {
 		Term: o.GetTerm(), Last: o.GetLast(), Commit: o.GetCommit(),
 		Start: raftlog.LogStart{Index: o.GetStartIndex(), Term: o.GetStartTerm()},
 	}
-	return answer, answer.Offer.Checkpoint.UnmarshalBinary(o.GetCheckpoint())
+	err := answer.Offer.Checkpoint.UnmarshalBinary(o.GetCheckpoint())
+	if newer, ok := errors.AsType[*raftlog.FormatError](err); ok {
+		// It proves nothing, no checksum covers it. The member goes on waiting for an offer
+		// that it can read, and says what it was told.
+		answer.Offer, answer.Newer, err = nil, newer, nil
+	}
+	return answer, err
 }

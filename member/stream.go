@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/events"
@@ -33,6 +34,8 @@ type stream[D projections.Domain[D]] struct {
 	// far behind.
 	sender *raftlog.Sender
 	pinned map[uint64]*pin
+	// What it says first; nil: nothing.
+	acknowledge *raftpb.Message
 	// And who leads, or should.
 	hearing      hearing
 	campaigns    int    // times that this member will still stand for election
@@ -84,6 +87,8 @@ func newStream[D projections.Domain[D]](
 	if err != nil {
 		return nil, err
 	}
+	s.acknowledge = m.acknowledge[s.group]
+	delete(m.acknowledge, s.group)
 	s.noteStatus()
 	s.seenTerm = s.soft.Load().Term
 	s.campaignAfter(m.firstCampaign())
@@ -101,6 +106,9 @@ const transferIdleTicks = 30 * ElectionTicks
 // run carries out inputs and what follows from them until ctx ends.
 func (s *stream[D]) run(ctx context.Context) {
 	var batch []func()
+	if s.acknowledge != nil { // before raft answers anything
+		s.send([]*raftpb.Message{s.acknowledge})
+	}
 	for {
 		s.drainReady()
 		select {

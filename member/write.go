@@ -30,7 +30,7 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 	q := replica.Request{Command: command, Env: m.envOf(command, actor)}
 	wait, cancel := context.WithTimeout(ctx, submitPatience)
 	defer cancel()
-	unknown := false // an attempt may have taken effect
+	unknown := false // an attempt may take or have taken effect
 	r, err := m.awaitRunning(wait)
 	if err != nil {
 		return nil, err
@@ -44,7 +44,7 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 		}
 		if r.ctx.Err() != nil && failure.As(err) != nil && attemptAgain(failure.As(err).Reason) {
 			unknown = unknown || failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN)
-			return nil, finalError(m.notRunning(), unknown, q.Env.RequestID) // it forwards nothing any more
+			return nil, finalError(m.notRunning(), unknown, q) // it forwards nothing any more
 		}
 		f := failure.As(err)
 		if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN) {
@@ -52,7 +52,7 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 			q = retryKnowing(q, known)
 		}
 		if f == nil || !attemptAgain(f.Reason) || !m.waitFor(wait, moved, f.RetryAfter) {
-			return nil, finalError(err, unknown, q.Env.RequestID)
+			return nil, finalError(err, unknown, q)
 		}
 	}
 }
@@ -88,14 +88,25 @@ func attemptAgain(reason metadatav1.ErrorReason) bool {
 	return false
 }
 
-// finalError is what the caller hears: once an attempt's outcome was unknown, a
-// later one that was not carried out does not make it known.
-func finalError(err error, unknown bool, requestID string) error {
-	f := failure.As(err)
-	if !unknown || f == nil || (f.Kind() != failure.Unavailable && f.Kind() != failure.Deadline && f.Kind() != failure.Exhausted) {
+// finalError is what the caller hears. Once an attempt's outcome was unknown, a later one
+// that was refused does not make it known: the first may still be on its way, in a leader
+// that is paused or behind a link that is cut, and take effect later. Nobody remembers
+// refusals by their request id.
+func finalError(err error, unknown bool, q replica.Request) error {
+	if !unknown || commands.WriteOptionsOf(q.Command).GetDryRun() {
 		return err
 	}
-	return outcomeUnknown(requestID)
+	if f := failure.As(err); f != nil {
+		switch f.Reason {
+		case metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN,
+			metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWABLE,
+			metadatav1.ErrorReason_ERROR_REASON_CANCELED:
+			return err // it says so itself
+		}
+	}
+	final := *failure.As(outcomeUnknown(q.Env.RequestID))
+	final.Message += fmt.Sprintf("; a further attempt ended with: %v", err)
+	return &final
 }
 
 // attempt makes one attempt, here or on the leader.

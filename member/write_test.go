@@ -56,3 +56,30 @@ func TestARetryOfAForgottenAttemptIsNotCarriedOut(t *testing.T) {
 		t.Error("the first attempt's command was changed")
 	}
 }
+
+func TestWhatACallerHearsAtLast(t *testing.T) {
+	reason := func(r metadatav1.ErrorReason) error { return failure.New(r, "refused because of %v", r) }
+	q := replica.Request{Command: createTable("t"), Env: commands.Env{RequestID: "id"}}
+	dry := createTable("t")
+	dry.Write = &metadatav1.WriteOptions{DryRun: true}
+	for r := range metadatav1.ErrorReason_name {
+		reason, err := metadatav1.ErrorReason(r), reason(metadatav1.ErrorReason(r))
+		if got := finalError(err, false, q); got != err {
+			t.Errorf("%v: after attempts without effect: %v", reason, got)
+		}
+		if got := finalError(err, true, replica.Request{Command: dry, Env: q.Env}); got != err {
+			t.Errorf("%v: of a dry run: %v", reason, got)
+		}
+		got := failure.As(finalError(err, true, q))
+		switch reason {
+		case metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWABLE, metadatav1.ErrorReason_ERROR_REASON_CANCELED:
+			if got.Reason != reason {
+				t.Errorf("%v: %v", reason, got)
+			}
+		default:
+			if got.Reason != metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN || !strings.Contains(got.Message, err.Error()) {
+				t.Errorf("%v: %v", reason, got)
+			}
+		}
+	}
+}

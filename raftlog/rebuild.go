@@ -110,6 +110,7 @@ type voter struct {
 	quarantined bool   // in its last answer
 	round       uint64 // of its last answer
 	leader      uint64 // as it knew then
+	newer       *FormatError
 }
 
 // NewRebuild starts with questions.
@@ -149,6 +150,20 @@ func (r *Rebuild) Begin() {
 	r.begun = true
 	if r.Found() {
 		r.follow()
+	}
+}
+
+// Acknowledgement is what the member tells the leader that it was rebuilt from, as soon as
+// it is Done, EndRebuild is over and its Group runs again: that it has the log up to the end
+// that was offered, as any follower of that term would. Without it a leader that has not
+// heard the member for long sends a checkpoint again. It is nil if the member has promised a
+// later term; later it may come at any time, like every message that was under way.
+func (r *Rebuild) Acknowledgement() *pb.Message {
+	if !r.Done() || r.hardState().Term != r.offer.Term {
+		return nil
+	}
+	return &pb.Message{
+		Type: pb.MsgAppResp.Enum(), From: new(r.cfg.Member), To: new(r.from), Term: new(r.offer.Term), Index: new(r.offer.Last),
 	}
 }
 
@@ -233,7 +248,7 @@ func (r *Rebuild) Offered(from uint64, a OfferAnswer) error {
 	if !a.Quarantined && (!v.termKnown || a.Term < v.term) {
 		v.term, v.termKnown = a.Term, true
 	}
-	v.heard, v.quarantined, v.leader, v.round = true, a.Quarantined, a.Leader, a.Round
+	v.heard, v.quarantined, v.leader, v.round, v.newer = true, a.Quarantined, a.Leader, a.Round, a.Newer
 	if !a.Quarantined && a.Offer != nil && r.phase == rebuildAsking && (r.offer == nil || a.Offer.Term > r.offer.Term) {
 		if err := r.checkOffer(from, a); err != nil {
 			return err

@@ -168,6 +168,12 @@ func (r *Rebuild) waiting() (text string, stuck bool) {
 	if len(silent) > 0 {
 		parts = append(parts, "no answer from member "+list(silent))
 	}
+	for _, id := range r.others() {
+		if e := r.voters[id].newer; e != nil {
+			parts = append(parts, fmt.Sprintf("what member %d offers cannot be read: checkpoint format %d is not known to this build (it knows %d): upgrade this member",
+				id, e.Have, e.Know))
+		}
+	}
 	switch {
 	case len(sound) < quorum:
 		parts = append(parts, fmt.Sprintf("%d of %d members have to run, beside this one", quorum, n))

@@ -216,9 +216,14 @@ func (w *rebuildCluster) finish(m *member) error {
 	} else if err := m.store.EndRebuild(); err != nil {
 		return err
 	}
+	ack := w.rebuilding[m.id].r.Acknowledgement()
 	delete(w.rebuilding, m.id)
 	w.note("rebuilt", m.id)
 	w.start(m)
+	if ack != nil {
+		w.counts["acknowledged a rebuild"]++
+		w.net = append(w.net, ack)
+	}
 	return nil
 }
 

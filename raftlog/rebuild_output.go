@@ -21,6 +21,8 @@ type OfferAnswer struct {
 	Term        uint64 // the member's own
 	Leader      uint64 // that it knows; 0: none
 	Offer       *Offer // of a leader that was confirmed; else nil
+	// Newer says that it made an offer, which only a newer build can read.
+	Newer *FormatError
 }
 
 // Offer is what a leader has, see Group.Offer.
