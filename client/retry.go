@@ -126,9 +126,9 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 
 // once makes one attempt.
 func once[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, error) {
+	e, began := t.client.endpoints[t.index], time.Now() // before the context: it may end no sooner
 	ctx, cancel := context.WithTimeout(ctx, t.timeout())
 	defer cancel()
-	e, began := t.client.endpoints[t.index], time.Now()
 	res, err := call(ctx, e, t.failed == 0)
 	switch {
 	case told(err):
