@@ -121,9 +121,10 @@ func (s *stream[D]) campaign() {
 		s.campaignSoon(candidacy + rand.N(candidacy))
 		return
 	}
-	if s.campaigns--; s.campaigns == 0 {
+	if s.campaigns == 0 {
 		return
 	}
+	s.campaigns--
 	if err := s.replica.Campaign(); err != nil {
 		s.member.log.Debug("campaign not started", "stream", s.name, "error", err)
 	}

@@ -88,7 +88,9 @@ func (s *stream[D]) heardAnew(soft raftlog.SoftState) {
 		}
 		h.resigned = h.now
 	}
-	h.last[soft.Leader] = h.now
+	if soft.Leader != 0 {
+		h.last[soft.Leader] = h.now
+	}
 }
 
 // resign tells the others that this member leads but should not: it hears no majority,

@@ -301,3 +301,33 @@ func TestARefusalLeavesOpenWhatAnEarlierAttemptDoes(t *testing.T) {
 		t.Fatalf("the caller hears: %v", err)
 	}
 }
+
+// A member asks campaignTries times whether the others would elect it, and nobody is heard
+// while nobody leads.
+func TestAMemberStandsForElectionAsOftenAsItSays(t *testing.T) {
+	c, leader, followers := timeless(t)
+	for _, id := range append(followers[1:], leader) {
+		c.kill(id)
+	}
+	s := c.schema(followers[0])
+	c.eventually("it has no leader", func() bool {
+		do(s, func() { s.doWithout(leader, true) })
+		return s.soft.Load().Leader == 0
+	})
+	do(s, func() {
+		s.seenTerm, s.campaigns = s.soft.Load().Term, campaignTries
+		stood := 0
+		for before := s.nextCampaign; stood <= 2*campaignTries; before = s.nextCampaign {
+			if s.campaign(); s.nextCampaign == before {
+				break
+			}
+			stood++
+		}
+		if stood != campaignTries {
+			t.Errorf("it stood for election %d times, want %d", stood, campaignTries)
+		}
+		if _, noted := s.hearing.last[0]; noted {
+			t.Error("nobody was heard as a leader")
+		}
+	})
+}

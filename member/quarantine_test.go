@@ -82,6 +82,19 @@ func (c *cluster) sound() {
 	})
 }
 
+// askedOn waits until members in quarantine, which call for nothing else, have asked all
+// others for all streams, and again, some times.
+func (c *cluster) askedOn(ids ...uint64) {
+	c.t.Helper()
+	const rounds, streams = 5, 2
+	for _, id := range ids {
+		before := c.up[id].transport.Stats().CallsSent
+		c.eventually(fmt.Sprintf("member %d asks on", id), func() bool {
+			return c.up[id].transport.Stats().CallsSent >= before+uint64(rounds*streams*(len(c.peers)-1))
+		})
+	}
+}
+
 // rebuilt reports whether the present life of a member began with a rebuild: its
 // directory has what was set aside.
 func (c *cluster) rebuilt(id uint64) bool {
@@ -254,7 +267,7 @@ func TestAMajorityThatLostEverythingWaits(t *testing.T) {
 			return quarantined != nil && quarantined.stuck && strings.Contains(quarantined.describe(id), "members 2, 3 are in quarantine")
 		})
 	}
-	time.Sleep(300 * time.Millisecond)
+	c.askedOn(2, 3)
 	if _, err := c.create(2, "u"); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_QUARANTINED) {
 		t.Fatalf("a write: %v", err)
 	}
@@ -293,7 +306,7 @@ func TestNothingIsSetAsideWithoutAnOffer(t *testing.T) {
 			return quarantined != nil && quarantined.stuck
 		})
 	}
-	time.Sleep(300 * time.Millisecond)
+	c.askedOn(2, 3)
 	for _, id := range []uint64{2, 3} {
 		c.kill(id)
 		if c.rebuilt(id) {
@@ -388,7 +401,16 @@ func TestAMessageAloneCondemnsNobody(t *testing.T) {
 		}
 	}
 	stop := c.load(leader)
-	time.Sleep(doubtPause + offerPatience/2)
+	for _, looking := range []bool{true, false} {
+		c.eventually(fmt.Sprintf("the leader's lie is looked into: %v", looking), func() bool {
+			for id, m := range c.up {
+				if id != leader && m.doubting.Load() != looking {
+					return false
+				}
+			}
+			return true
+		})
+	}
 	acknowledged := stop()
 	for id, m := range c.up {
 		if m.running.Load() != streams[id] || m.quarantine.Load() != nil {
