@@ -1,6 +1,7 @@
 package pebblestore_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -240,6 +241,39 @@ func TestTableDamage(t *testing.T) {
 	}
 	writeFile(t, d.fs, path, whole)
 	storagetest.Must(t, d.loadError())
+}
+
+// TestACauseIsSaidOnce damages a table of many blocks, so that iterators find it, too.
+func TestACauseIsSaidOnce(t *testing.T) {
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	for i := range uint64(100) {
+		w := storagetest.Append(storagetest.A, 2+i, 1)
+		w.Entries[0].Data = bytes.Repeat([]byte{byte(i), byte(i * 7)}, 500)
+		storagetest.Must(t, s.Write([]*raftlog.Write{w}))
+	}
+	d.close()
+	storagetest.Must(t, d.try()) // the replayed log becomes a table
+	d.close()
+	path := findFile(t, d.fs, "db", ".sst")
+	whole := readFile(t, d.fs, path)
+	seen := 0
+	for at := 50; at < len(whole); at += len(whole) / 20 {
+		b := bytes.Clone(whole)
+		b[at] ^= 0x04
+		writeFile(t, d.fs, path, b)
+		err := d.loadError()
+		if err == nil {
+			continue
+		}
+		seen++
+		if strings.Count(err.Error(), "checksum mismatch") != 1 {
+			t.Errorf("bit at %d of %d: %v", at, len(whole), err)
+		}
+	}
+	if seen < 10 {
+		t.Fatalf("only %d of 20 flipped bits were noticed", seen)
+	}
 }
 
 // TestCheckpointDamage flips each region of a checkpoint file.

@@ -34,6 +34,10 @@ const (
 	writeCategory vfs.DiskWriteCategory = "heliosdb-raftlog"
 )
 
+// tornFloor is what a start makes of a file with one bad slot.
+const tornFloor = "one of its two slots is bad: a start takes the other, which has all terms and votes, and writes the bad one anew; " +
+	"of the log's last index it may have an older state"
+
 // floor is the open floor file. It is not safe for concurrent use.
 type floor struct {
 	file     vfs.File

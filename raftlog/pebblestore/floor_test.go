@@ -1,7 +1,9 @@
 package pebblestore_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -95,6 +97,39 @@ func TestACrashInsideAVoteLosesNoVote(t *testing.T) {
 	}
 	if before == 0 || after < 3 {
 		t.Fatalf("%d crashes before the vote was stored, %d after it", before, after)
+	}
+}
+
+// TestABadHalfOfTheFloorIsRepairedAloud damages either half: a look at the directory warns of it,
+// a start repairs it and says so, the next one finds nothing.
+func TestABadHalfOfTheFloorIsRepairedAloud(t *testing.T) {
+	d := newDisk(t)
+	s := storagetest.Fresh(t, d)
+	storagetest.Must(t, s.Write([]*raftlog.Write{voteIn(2, 1)}))
+	d.close()
+	whole := readFile(t, d.fs, "/data/FLOOR")
+	for half := range 2 {
+		b := bytes.Clone(whole)
+		b[half*floorHalf+20] ^= 1
+		writeFile(t, d.fs, "/data/FLOOR", b)
+		looked, err := pebblestore.OpenReadOnly(dir, d.options())
+		storagetest.Must(t, err)
+		part := looked.Inspect()[0]
+		storagetest.Must(t, looked.Close())
+		if part.Name != "floor" || part.Err != nil || !strings.Contains(part.Warning, "one of its two slots is bad: a start takes the other") {
+			t.Fatalf("half %d: %+v", half, part)
+		}
+		for start, warnings := range []int{1, 0} {
+			var log bytes.Buffer
+			opts := d.options()
+			opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			s, err := pebblestore.Open(dir, opts)
+			storagetest.Must(t, err)
+			storagetest.Must(t, s.Close())
+			if strings.Count(log.String(), "level=WARN msg=\"one of the two slots of the floor was bad") != warnings {
+				t.Fatalf("half %d, start %d, want %d warnings: %s", half, start, warnings, log.String())
+			}
+		}
 	}
 }
 

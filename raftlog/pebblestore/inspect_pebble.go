@@ -58,6 +58,10 @@ func (s *Store) inspectOptions() Part {
 		p.Err = s.openError(err)
 		return p
 	}
+	if desc.OptionsFilename == "" {
+		p.Holds, p.Warning = "nothing", "there is no OPTIONS file: a start does not need one, and Pebble writes one anew"
+		return p
+	}
 	have, err := s.readAll(desc.OptionsFilename)
 	if err != nil {
 		p.Err = err

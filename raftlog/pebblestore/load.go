@@ -56,7 +56,7 @@ func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
 	if it.Last() {
 		st.last = indexOf(it.Key())
 	}
-	if err := s.wrap(errors.Join(it.Error(), it.Close())); err != nil {
+	if err := s.wrap(it.Close()); err != nil { // it says what the iterator has found, too
 		return nil, err
 	}
 	st.short = s.compareFloor(g, st)
@@ -194,7 +194,7 @@ func (s *Store) bounds(g raftlog.GroupID) (first, last uint64, err error) {
 	if it.Last() {
 		last = indexOf(it.Key())
 	}
-	return first, last, s.wrap(errors.Join(it.Error(), it.Close()))
+	return first, last, s.wrap(it.Close())
 }
 
 // ReadHistory implements raftlog.Storage.

@@ -44,6 +44,15 @@ type mark struct {
 	identity   *raftlog.Identity
 }
 
+// holds is the mark in words: that it can be read says nothing of what it is about.
+func (m *mark) holds() string {
+	state := stateCondemned
+	if m.rebuilding {
+		state = stateRebuilding
+	}
+	return fmt.Sprintf("it can be read; it says that the directory is %s, because: %s", state, m.why)
+}
+
 func (s *Store) markPath() string { return s.fs.PathJoin(s.dir, markName) }
 
 // readMark returns nil when the directory is not condemned. What it cannot make out in

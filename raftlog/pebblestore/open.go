@@ -325,10 +325,17 @@ func (s *Store) matchFloor(f *floor) error {
 		return err
 	}
 	s.floor = f
+	torn := f.torn
 	if err := f.open(s.fs); err != nil || !f.uneven {
 		return err
 	}
-	return f.write(f.promises)
+	if err := f.write(f.promises); err != nil {
+		return err
+	}
+	if torn {
+		s.opts.Logger.Warn("one of the two slots of the floor was bad, after a crash or by damage; it was written anew from the other one", "path", f.path)
+	}
+	return nil
 }
 
 // lived reports whether something was promised after genesis.

@@ -130,9 +130,9 @@ func (fs readOnlyFS) Lock(name string) (io.Closer, error) {
 
 // Part is one part of a directory, and what Inspect found there.
 type Part struct {
-	Name    string // "floor", "reserve", "manifest", "options", "write-ahead log", "tables", "records" or "files"
+	Name    string // "floor", "reserve", "mark", "manifest", "options", "write-ahead log", "tables", "records" or "files"
 	Holds   string // for people
-	Warning string // what cannot be told from damage, or is none worth a refusal
+	Warning string // what cannot be told from damage, or keeps no start away
 	Err     error  // nil: sound
 }
 
@@ -143,7 +143,7 @@ type Part struct {
 func (s *Store) Inspect() []Part {
 	parts := []Part{s.inspectFloor(), s.inspectReserve()}
 	if s.mark != nil {
-		parts = append(parts, Part{Name: "mark", Holds: s.mark.why})
+		parts = append(parts, Part{Name: "mark", Holds: s.mark.holds()})
 	}
 	if s.db == nil {
 		return parts
@@ -164,7 +164,7 @@ func (s *Store) inspectFloor() Part {
 	default:
 		p.Holds = fmt.Sprintf("promises for %d groups", len(f.promises))
 		if f.torn {
-			p.Err = &raftlog.DamageError{Path: s.floorPath(), Detail: "one of its two slots is not good: the newest promise may be lost"}
+			p.Warning = tornFloor
 		}
 	}
 	return p
