@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +20,9 @@ func (s *session) checkCommand() *cobra.Command {
 		Long: `Verify a stopped member's files from end to end: checksums, the log against what was
 promised, the history's digest chain, the checkpoints and the models in them.
 
-It changes nothing. A warning is about what cannot be told from damage: a log that ends in
-the middle of a write, as it does after a crash. The exit code is 0 if the directory is sound, 1 if it is damaged,
+It changes nothing. A warning is about what cannot be told from damage, such as a log that ends
+in the middle of a write, as it does after a crash, or about damage that a start does not
+need or repairs: an older checkpoint, one of two copies. The exit code is 0 if the directory is sound, 1 if it is damaged,
 3 if nothing is stored there, 4 if the member is in quarantine, 5 if it is running.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return s.check(data) },
@@ -64,6 +67,8 @@ func checkRows(r *output.Rows, report *check.Report) {
 	for _, p := range report.Parts {
 		found := "sound"
 		switch {
+		case p.Name == "mark":
+			found = "read" // of the directory it says the opposite
 		case p.Problem != "":
 			found = "DAMAGED"
 		case p.Warning != "":
@@ -72,11 +77,8 @@ func checkRows(r *output.Rows, report *check.Report) {
 		r.Row(p.Name, p.Stream, found, p.Holds)
 	}
 	for _, p := range report.Parts {
-		if p.Problem != "" {
-			r.Text("%s %s: %s", p.Name, p.Stream, p.Problem)
-		}
-		if p.Warning != "" {
-			r.Text("%s: %s", p.Name, p.Warning)
+		if text := cmp.Or(p.Problem, p.Warning); text != "" {
+			r.Text("%s: %s", strings.TrimSpace(p.Name+" "+p.Stream), text)
 		}
 	}
 	if report.NotCovered != "" {

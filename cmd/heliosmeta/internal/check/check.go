@@ -39,6 +39,7 @@ type Report struct {
 	ClusterName string  `json:"cluster_name,omitempty"`
 	ClusterID   string  `json:"cluster_id,omitempty"`
 	Member      uint64  `json:"member,omitempty"`
+	Members     int     `json:"members,omitempty"` // of the cluster; 0: not known
 	Parts       []Part  `json:"parts,omitempty"`
 	NotCovered  string  `json:"not_covered,omitempty"` // what no check of one directory can tell
 }
@@ -52,7 +53,7 @@ type Part struct {
 	Stream  string `json:"stream,omitempty"`
 	Holds   string `json:"holds,omitempty"`
 	Problem string `json:"problem,omitempty"` // "": sound
-	Warning string `json:"warning,omitempty"` // what cannot be told from damage, or is none worth a refusal
+	Warning string `json:"warning,omitempty"` // what cannot be told from damage, or keeps no member from starting
 }
 
 // Run checks a directory. The error says why it could not be looked at: a
@@ -82,7 +83,7 @@ type checker struct{ report Report }
 func (c *checker) add(name, stream, holds string, err error) {
 	p := Part{Name: name, Stream: stream, Holds: holds}
 	if err != nil {
-		p.Problem = strings.ReplaceAll(raftlog.Why(err), "\n", "; ")
+		p.Problem = oneLine(err)
 		if c.report.Verdict == Sound {
 			c.report.Verdict, c.report.Why = Damaged, p.Problem
 		}
@@ -90,13 +91,18 @@ func (c *checker) add(name, stream, holds string, err error) {
 	c.report.Parts = append(c.report.Parts, p)
 }
 
+// warn adds a warning to the part that was noted last.
+func (c *checker) warn(text string) { c.report.Parts[len(c.report.Parts)-1].Warning = text }
+
+func oneLine(err error) string { return strings.ReplaceAll(raftlog.Why(err), "\n", "; ") }
+
 func (c *checker) run(s *pebblestore.Store) error {
 	id, err := s.Identity()
 	if err != nil {
 		return err
 	}
 	if id != nil {
-		c.report.ClusterName, c.report.Member = id.ClusterName, id.Member
+		c.report.ClusterName, c.report.Member, c.report.Members = id.ClusterName, id.Member, len(id.Peers)
 		c.report.ClusterID = events.ClusterID(id.ClusterID).String()
 	}
 	if why := s.Condemned(); why != "" {
@@ -104,7 +110,7 @@ func (c *checker) run(s *pebblestore.Store) error {
 	}
 	for _, p := range s.Inspect() {
 		c.add(p.Name, "", p.Holds, p.Err)
-		c.report.Parts[len(c.report.Parts)-1].Warning = p.Warning
+		c.warn(p.Warning)
 	}
 	switch {
 	case c.report.Verdict == Quarantine:
@@ -136,14 +142,31 @@ func (r *Report) Summary() string {
 	switch r.Verdict {
 	case Sound:
 		if warnings > 0 {
-			return fmt.Sprintf("%s is sound as far as can be told (warnings: %d): what its %d parts hold is what was written", r.Directory, warnings, len(r.Parts))
+			return fmt.Sprintf("%s is sound as far as can be told (warnings: %d): what a start needs of its %d parts is what was written", r.Directory, warnings, len(r.Parts))
 		}
-		return fmt.Sprintf("%s is sound: all of its %d parts are what was written", r.Directory, len(r.Parts))
+		return fmt.Sprintf("%s is sound: what is read of its %d parts is what was written", r.Directory, len(r.Parts))
 	case Blank:
 		return fmt.Sprintf("%s is blank: no member has stored anything there", r.Directory)
 	case Quarantine:
 		return fmt.Sprintf("%s is in quarantine: %s; start the member while a majority of the others is up: it is rebuilt from them", r.Directory, r.Why)
 	}
-	return fmt.Sprintf("%s is damaged (%d of its parts): a member of several is rebuilt from the others when it is started while a majority of them is up; "+
-		"a lone member can only go on from a backup of its whole directory or, without all its data, with an empty directory", r.Directory, bad)
+	return fmt.Sprintf("%s is damaged (%d of its parts): %s", r.Directory, bad, r.advice())
+}
+
+// What to do about damage. Some of it a start does not read: then the member goes on until it does.
+const (
+	withOthers = "start it while a majority of them is up, and it is rebuilt from them as soon as it reads what is damaged; never give it an older copy of its directory"
+	alone      = "what is damaged is refused when it is read, at a start or later; go on from a backup of the whole directory, " +
+		"without what was acknowledged since, or, without all its data, with an empty directory"
+)
+
+// advice is for a damaged directory.
+func (r *Report) advice() string {
+	switch {
+	case r.Members > 1:
+		return fmt.Sprintf("the cluster has %d members: ", r.Members) + withOthers
+	case r.Members == 1:
+		return "no other member has a copy: " + alone
+	}
+	return "a member of several has others: " + withOthers + "; of a lone member nobody else has a copy: " + alone
 }

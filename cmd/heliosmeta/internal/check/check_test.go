@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type member struct {
 	t     *testing.T
 	store *pebblestore.Store
 	state *projections.Schema
+	keep  uint64 // entries behind a checkpoint; 0: 10
 	// Faults of the code, not of the disk.
 	skip    uint64                                     // this revision's history record is not stored
 	distort func(revision uint64, change, sum *[]byte) // what a history record holds
@@ -105,7 +107,7 @@ func (m *member) checkpoint(index uint64) {
 		ConfState: &pb.ConfState{Voters: []uint64{1}}, Meta: meta,
 	}})
 	must(m.t, err)
-	must(m.t, m.store.Write([]*raftlog.Write{{Group: schema, Checkpoint: &d, CutTo: index - 10, Sync: true}}))
+	must(m.t, m.store.Write([]*raftlog.Write{{Group: schema, Checkpoint: &d, CutTo: index - min(index-1, cmp.Or(m.keep, 10)), Sync: true}}))
 }
 
 // hashDir is what must not change: names, sizes, bytes, times of writing.
@@ -204,9 +206,13 @@ func part(r *check.Report, name string) (found check.Part) {
 // TestWarnings spoils what a start passes over, and expects that it is said and that
 // the directory is no less sound for it.
 func TestWarnings(t *testing.T) {
+	const older = "is damaged: .*; a start does not need it: it begins from checkpoint 41, and later checkpoints replace both$"
 	whole := t.TempDir()
 	m := &member{t: t}
 	m.live(whole)
+	flip := func(at int) func([]byte) []byte {
+		return func(b []byte) []byte { b[(at+len(b))%len(b)] ^= 1; return b }
+	}
 	for _, test := range []struct {
 		name, pattern, part, says string
 		spoil                     func([]byte) []byte
@@ -219,6 +225,13 @@ func TestWarnings(t *testing.T) {
 		{"an option", "db/OPTIONS-*", "options", "^OPTIONS-[0-9]+ is not what this build writes", func(b []byte) []byte {
 			return bytes.Replace(b, []byte("mem_table_size=1"), []byte("mem_table_size=3"), 1)
 		}},
+		{"no options", "db/OPTIONS-*", "options", "^there is no OPTIONS file: a start does not need one", func([]byte) []byte { return nil }},
+		{"a slot of the floor", "FLOOR", "floor", "^one of its two slots is bad: a start takes the other", flip(20)},
+		{"the other slot", "FLOOR", "floor", "^one of its two slots is bad: a start takes the other", flip(8<<10 + 20)},
+		{"head of the older checkpoint", "checkpoints/*-21.*", "checkpoint 21", older, flip(30)},
+		{"chunk of the older checkpoint", "checkpoints/*-21.*", "checkpoint 21", older, flip(-200)},
+		{"end of the older checkpoint", "checkpoints/*-21.*", "checkpoint 21", older, flip(-1)},
+		{"no older checkpoint", "checkpoints/*-21.*", "checkpoint 21", older, func([]byte) []byte { return nil }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "data")
@@ -231,7 +244,11 @@ func TestWarnings(t *testing.T) {
 			file := files[len(files)-1]
 			b, err := os.ReadFile(file)
 			must(t, err)
-			must(t, os.WriteFile(file, test.spoil(b), 0o600))
+			if b = test.spoil(b); b == nil {
+				must(t, os.Remove(file))
+			} else {
+				must(t, os.WriteFile(file, b, 0o600))
+			}
 			r := run(t, dir)
 			if r.Verdict != check.Sound || !regexp.MustCompile(test.says).MatchString(part(r, test.part).Warning) {
 				t.Fatalf("%s, %+v", r.Verdict, r.Parts)
@@ -239,7 +256,62 @@ func TestWarnings(t *testing.T) {
 			if !strings.Contains(r.Summary(), "(warnings: 1)") || r.NotCovered == "" {
 				t.Fatalf("summary: %s; not covered: %s", r.Summary(), r.NotCovered)
 			}
+			if s := r.Summary(); strings.Contains(s, "rebuilt") || strings.Contains(s, "backup") {
+				t.Fatalf("advice without need: %s", s)
+			}
+			starts(t, dir)
 		})
+	}
+}
+
+// starts opens a directory as a member does, and reads the model that it begins with.
+func starts(t *testing.T, dir string) {
+	t.Helper()
+	s, err := pebblestore.Open(dir, pebblestore.Options{ReserveBytes: 1})
+	must(t, err)
+	loaded, err := s.Load(schema)
+	must(t, err)
+	_, _, err = replica.Restore(s, loaded, projections.NewSchema(events.ClusterID(identity.ClusterID), 0))
+	must(t, errors.Join(err, s.Close()))
+}
+
+// TestNewestCheckpoint damages the one that a start would begin from: it passes over to the older
+// one if the log goes on from there, and refuses the directory if not.
+func TestNewestCheckpoint(t *testing.T) {
+	for keep, want := range map[uint64]check.Verdict{10: check.Damaged, 25: check.Sound} {
+		dir := t.TempDir()
+		(&member{t: t, keep: keep}).live(dir)
+		files, err := filepath.Glob(filepath.Join(dir, "checkpoints", "*-41.checkpoint"))
+		must(t, err)
+		b, err := os.ReadFile(files[0])
+		must(t, err)
+		b[len(b)-200] ^= 1
+		must(t, os.WriteFile(files[0], b, 0o600))
+		r := run(t, dir)
+		p := part(r, "checkpoint 41")
+		if r.Verdict != want || want == check.Sound && !strings.Contains(p.Warning, "it begins from checkpoint 21") {
+			t.Fatalf("with %d entries kept: %s, %+v", keep, r.Summary(), p)
+		}
+		if want == check.Sound {
+			starts(t, dir)
+		}
+	}
+}
+
+// TestAdvice says what to do about damage by who else has a copy.
+func TestAdvice(t *testing.T) {
+	const others, backup = "rebuilt from them", "backup of the whole directory"
+	for members, want := range map[int][2]bool{0: {true, true}, 1: {false, true}, 3: {true, false}} {
+		text := (&check.Report{Verdict: check.Damaged, Members: members}).Summary()
+		if strings.Contains(text, others) != want[0] || strings.Contains(text, backup) != want[1] {
+			t.Errorf("%d members: %s", members, text)
+		}
+	}
+	dir := t.TempDir()
+	(&member{t: t}).live(dir)
+	must(t, os.Remove(filepath.Join(dir, "FLOOR")))
+	if r := run(t, dir); r.Members != 1 || !strings.Contains(r.Summary(), "no other member has a copy") {
+		t.Errorf("alone: %s", r.Summary())
 	}
 }
 
@@ -260,8 +332,12 @@ func TestOtherVerdicts(t *testing.T) {
 	}
 	must(t, s.Condemn("somebody said so", raftlog.VotesKnown))
 	must(t, s.Close())
-	if r := run(t, dir); r.Verdict != check.Quarantine || r.Why != "somebody said so" || r.Member != 1 {
+	r := run(t, dir)
+	if r.Verdict != check.Quarantine || r.Why != "somebody said so" || r.Member != 1 {
 		t.Fatalf("a condemned directory: %+v", r)
+	}
+	if p := part(r, "mark"); p.Problem != "" || p.Holds != "it can be read; it says that the directory is condemned, because: somebody said so" {
+		t.Fatalf("the mark: %+v", p)
 	}
 }
 
@@ -274,7 +350,7 @@ func TestDamage(t *testing.T) {
 	must(t, err)
 	must(t, s.Close())
 	for pattern, part := range map[string]string{
-		"FLOOR": "floor", "db/*.sst": "tables", "checkpoints/*-21.*": "checkpoint 21", "checkpoints/*-41.*": "checkpoint 41", "db/MANIFEST-*": "database",
+		"db/*.sst": "tables", "checkpoints/*-41.*": "checkpoint 41", "db/MANIFEST-*": "database",
 	} {
 		dir := filepath.Join(t.TempDir(), "data")
 		must(t, os.CopyFS(dir, os.DirFS(whole)))

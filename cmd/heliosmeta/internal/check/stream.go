@@ -53,21 +53,47 @@ func (s *stream[D]) check() {
 	s.found("log", holds, err)
 	holds, err = s.checkHistory()
 	s.found("history", holds, err)
-	var newest *projections.State[D]
-	var from raftlog.Descriptor
-	for _, d := range checkpoints {
-		state, err := s.checkCheckpoint(d)
-		if d.Index != raftlog.GenesisIndex {
-			s.found(fmt.Sprintf("checkpoint %d", d.Index), fmt.Sprintf("revision %d, %d bytes", d.Seq, d.Bytes), err)
-		}
-		if err == nil {
-			newest, from = state, d
-		}
-	}
+	newest, from := s.checkCheckpoints(checkpoints)
 	if s.loaded != nil && newest != nil {
 		holds, err := s.checkModel(newest, from)
 		s.found("model", holds, err)
 	}
+}
+
+// checkCheckpoints returns the model that a start begins from, nil if there is none. A start
+// passes over damaged checkpoints while it can read another one that the log goes on from:
+// then they are worth a warning.
+func (s *stream[D]) checkCheckpoints(all []raftlog.Descriptor) (begins *projections.State[D], from raftlog.Descriptor) {
+	states, errs := make([]*projections.State[D], len(all)), make([]error, len(all))
+	for i, d := range all {
+		states[i], errs[i] = s.checkCheckpoint(d)
+		if errs[i] == nil && s.loaded != nil && d.Index >= s.loaded.Start.Index {
+			begins, from = states[i], d
+		}
+	}
+	for i, d := range all {
+		if d.Index == raftlog.GenesisIndex {
+			continue
+		}
+		err := errs[i]
+		_, damaged := errors.AsType[*raftlog.DamageError](err)
+		spare := damaged && begins != nil
+		if spare {
+			err = nil
+		}
+		s.found(fmt.Sprintf("checkpoint %d", d.Index), fmt.Sprintf("revision %d, %d bytes", d.Seq, d.Bytes), err)
+		if spare {
+			s.warn(fmt.Sprintf("%s; a start does not need it: it begins from %s, and later checkpoints replace both", oneLine(errs[i]), named(from)))
+		}
+	}
+	return begins, from
+}
+
+func named(d raftlog.Descriptor) string {
+	if d.Index == raftlog.GenesisIndex {
+		return "the first entry of the log"
+	}
+	return fmt.Sprintf("checkpoint %d", d.Index)
 }
 
 // checkLog verifies the entries, the floor, and that the entries can be read.
@@ -198,6 +224,11 @@ func (s *stream[D]) checkFile(d raftlog.Descriptor) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	if have := r.Descriptor(); !have.Equal(d) {
+		return &raftlog.DamageError{
+			Path: fmt.Sprintf("checkpoint %d", d.Index), Detail: fmt.Sprintf("hash %x is recorded, it has %x", d.Hash, have.Hash),
+		}
+	}
 	enc, err := raftlog.NewFileEncoder(d)
 	if err != nil {
 		return err
