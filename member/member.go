@@ -232,7 +232,7 @@ func (m *Member) live(ctx context.Context) error {
 			return fmt.Errorf("putting the directory into quarantine: %w", err)
 		}
 		if ctx.Err() != nil {
-			return nil // it was about to stop when that was found out
+			return ctx.Err() // it was about to stop when that was found out
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package member
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -64,10 +65,10 @@ func TestWhatACallerHearsAtLast(t *testing.T) {
 	dry.Write = &metadatav1.WriteOptions{DryRun: true}
 	for r := range metadatav1.ErrorReason_name {
 		reason, err := metadatav1.ErrorReason(r), reason(metadatav1.ErrorReason(r))
-		if got := finalError(err, false, q); got != err {
+		if got := finalError(err, false, q); !errors.Is(got, err) {
 			t.Errorf("%v: after attempts without effect: %v", reason, got)
 		}
-		if got := finalError(err, true, replica.Request{Command: dry, Env: q.Env}); got != err {
+		if got := finalError(err, true, replica.Request{Command: dry, Env: q.Env}); !errors.Is(got, err) {
 			t.Errorf("%v: of a dry run: %v", reason, got)
 		}
 		got := failure.As(finalError(err, true, q))
