@@ -470,7 +470,9 @@ func filesOf(t *testing.T, disk *vfs.MemFS, dir string) map[string]string {
 }
 
 // Alone there is nobody to be rebuilt from: it refuses, says what is damaged, and leaves
-// everything as it found it: what is still in there may be all that there is.
+// everything as it found it: what is still in there may be all that there is. That goes for what
+// is read before the database is opened to be written to, such as this log; damage inside a
+// checkpoint is found later.
 func TestAloneDamageIsRefused(t *testing.T) {
 	c := newCluster(t, 1, nil)
 	c.start(1)

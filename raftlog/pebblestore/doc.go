@@ -23,8 +23,11 @@
 // disk does so only when the reserve is used up too: Space says 0 long before, and
 // checkpoint files are refused from then on.
 //
-// Open reads all that a start needs before it changes a byte, so a refused directory stays as it
-// was found. It refuses a directory in use, of another format, damaged, or shorter than its
-// floor. It never repairs: a directory is condemned and rebuilt from other members, or
-// an operator decides.
+// Open reads the logs, the floor, all entries, and the heads and ends of checkpoints before
+// it changes a byte, so a directory that it refuses for one of them stays as it was found.
+// What it does not read, the chunks of checkpoints and tables that hold nothing but history,
+// may be damaged too: whoever reads that later finds it, when Pebble has already moved its
+// log into a table. Nothing that could be read is lost by that. It refuses a directory in use, of another format, damaged, or shorter than its
+// floor. Of the floor it repairs a bad slot from the other one, and nothing else: a directory is
+// condemned and rebuilt from other members, or an operator decides.
 package pebblestore

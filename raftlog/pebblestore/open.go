@@ -156,8 +156,8 @@ func (s *Store) open() error {
 	return s.writeMark(&mark{why: raftlog.Why(err), votes: s.votes(raftlog.VotesKnown), identity: s.identity})
 }
 
-// openSound opens a directory that is not condemned. It changes nothing before all that is
-// needed was read and found sound: opening a database to write to it flushes what lies
+// openSound opens a directory that is not condemned. It changes nothing before the logs, the
+// floor, the entries and the ends of the checkpoint files were read and found sound: opening a database to write to it flushes what lies
 // before a damaged place of its log and deletes what lies behind.
 func (s *Store) openSound() error {
 	floor, err := readFloor(s.fs, s.floorPath())
