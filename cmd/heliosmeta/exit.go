@@ -101,7 +101,14 @@ func sentence(err error, endpoints []string) string {
 		if batch, ok := errors.AsType[*batchError](err); ok {
 			return batch.Error() + "; whether it took effect is unknown: apply again, only what is missing will be done" + noMajority(e, unknown)
 		}
-		return fmt.Sprintf("%s; whether it took effect is unknown: repeat the command with --request-id %s to find out%s", reason(e), id, noMajority(e, unknown))
+		why := reason(e)
+		switch client.Reason(e) {
+		case metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED, metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN,
+			metadatav1.ErrorReason_ERROR_REASON_DEADLINE, metadatav1.ErrorReason_ERROR_REASON_CANCELED:
+		default: // it says what became of the last attempt, which is not the one that may have taken effect
+			why = "an attempt was not answered, a further one was: " + why
+		}
+		return fmt.Sprintf("%s; whether it took effect is unknown: repeat the command with --request-id %s to find out%s", why, id, noMajority(e, unknown))
 	}
 	if len(e.Details()) > 0 {
 		if batch, ok := errors.AsType[*batchError](err); ok {

@@ -68,6 +68,10 @@ func TestErrors(t *testing.T) {
 			"error: taken; whether it took effect is unknown: repeat the command with --request-id r7 to find out"},
 		{"unknown and too slow", answer(t, connect.CodeDeadlineExceeded, "too slow", info, &metadatav1.OutcomeUnknown{RequestId: "r7"}), exitUnavailable,
 			"error: too slow; whether it took effect is unknown: repeat the command with --request-id r7 to find out; " + perhaps},
+		{"unknown and no leader", answer(t, connect.CodeUnavailable, "no leader is known: nothing was changed",
+			&errdetails.ErrorInfo{Reason: "NO_LEADER"}, &metadatav1.OutcomeUnknown{RequestId: "r7"}), exitUnavailable,
+			"error: an attempt was not answered, a further one was: no leader is known: nothing was changed; " +
+				"whether it took effect is unknown: repeat the command with --request-id r7 to find out; " + perhaps},
 		{"no leader known", answer(t, connect.CodeUnavailable, "no leader is known", &errdetails.ErrorInfo{Reason: "NO_LEADER"}), exitUnavailable,
 			"error: no leader is known; " + perhaps},
 		{"a batch", &batchError{"schema", blamed(batch, refused), refused}, exitConflict,
