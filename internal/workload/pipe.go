@@ -64,6 +64,11 @@ func (p *Pipe[Req, Res]) begin(req Req, answer chan<- Res) error {
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	select {
+	case <-p.broken: // also where there is room
+		return p.err
+	default:
+	}
+	select {
 	case p.waiting <- answer:
 	case <-p.broken:
 		return p.err
