@@ -176,7 +176,11 @@ func (l *lone) checked(connection uint64, m *pb.Message) {
 	l.drainAnyway()
 	after := l.g.Status()
 	bad, refused := errors.AsType[*raftlog.BadMessageError](err)
+	_, newer := errors.AsType[*raftlog.FormatError](err)
 	switch {
+	case newer && (m.GetType() != pb.MsgSnap || after.SoftState != before.SoftState || after.Commit != before.Commit || after.Last != before.Last):
+		l.t.Fatalf("%v is of a newer format (%v), but it changed %+v to %+v", m, err, before, after)
+	case newer: // refused, and for others to judge
 	case err != nil && !refused:
 		l.t.Fatalf("an untyped error: %v", err)
 	case refused && bad.Reason == "":
