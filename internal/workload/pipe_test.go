@@ -77,7 +77,8 @@ func TestPipeWithoutACallIsNotWaitedFor(t *testing.T) {
 // must not get it.
 func TestPipeSurvivesWhoGivesUp(t *testing.T) {
 	answers := make(chan int)
-	p := NewPipe(4, func(int) error { return nil }, func() (int, error) {
+	sent := make(chan struct{}, 2)
+	p := NewPipe(4, func(int) error { sent <- struct{}{}; return nil }, func() (int, error) {
 		n, ok := <-answers
 		if !ok {
 			return 0, errEnded
@@ -94,6 +95,9 @@ func TestPipeSurvivesWhoGivesUp(t *testing.T) {
 		n, _ := p.Do(t.Context(), 2)
 		second <- n
 	}()
+	for range 2 { // an answer ahead of its request would be one to nothing
+		<-sent
+	}
 	answers <- 10
 	answers <- 20
 	if n := <-second; n != 20 {
