@@ -54,7 +54,7 @@ func historyAlarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm {
 		}
 		alarm := &metadatav1.Alarm{Severity: metadatav1.Severity_SEVERITY_WARNING}
 		if len(holders) > 0 {
-			alarm.Message = fmt.Sprintf("of %d members only member %s still has the history of the %s stream from its beginning; %d were rebuilt and begin at revision %d or later",
+			alarm.Message = fmt.Sprintf("of %d members only member %s still has the history of the %s stream from its beginning; %d were given a checkpoint since and begin at revision %d or later",
 				len(members), strings.Join(holders, ", "), events.StreamName(id), lacking, least)
 			alarm.Advice = "keep that member's directory: stop it and copy the directory before anything is done to it; audits and old revisions are nowhere else"
 		} else {
