@@ -33,7 +33,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
 	only := flags.String("only", "", "run this mutant alone")
-	seeds := flags.Int("seeds", 400, "give up on a mutant after so many seeds")
+	seeds := flags.Int("seeds", 1000, "give up on a mutant after so many seeds")
 	dir := flags.String("dir", ".tmp/mutants", "where changed files and binaries go")
 	if err := flags.Parse(args); err != nil {
 		return err
