@@ -7,9 +7,9 @@ import (
 )
 
 // actorHeader names the caller towards servers that do not know it by TLS.
-const actorHeader = "Helios-Actor"
+const actorHeader = "helios-actor"
 
-// actorInterceptor says in each call who calls.
+// actorInterceptor says in each unary call who calls.
 type actorInterceptor string
 
 // WrapUnary implements connect.Interceptor.
@@ -24,13 +24,7 @@ func (a actorInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 
 // WrapStreamingClient implements connect.Interceptor.
 func (a actorInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
-	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
-		conn := next(ctx, spec)
-		if a != "" {
-			conn.RequestHeader().Set(actorHeader, string(a))
-		}
-		return conn
-	}
+	return next // there are none
 }
 
 // WrapStreamingHandler implements connect.Interceptor.

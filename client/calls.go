@@ -3,16 +3,8 @@ package client
 import (
 	"context"
 
-	"connectrpc.com/connect"
-
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
-)
-
-// A Client offers the service's contract.
-var (
-	_ metadatav1connect.MetadataServiceClient = (*Client)(nil)
-	_ metadatav1connect.ClusterServiceClient  = (*Client)(nil)
 )
 
 type service = metadatav1connect.MetadataServiceClient
@@ -21,126 +13,126 @@ type service = metadatav1connect.MetadataServiceClient
 func (c *Client) CreateNamespace(
 	ctx context.Context, req *metadatav1.CreateNamespaceRequest,
 ) (*metadatav1.CreateNamespaceResponse, error) {
-	return write(ctx, c, schemaStream, req, service.CreateNamespace)
+	return write(ctx, c, schemaStream, req, "CreateNamespace", service.CreateNamespace)
 }
 
 // DropNamespace drops an empty namespace.
 func (c *Client) DropNamespace(
 	ctx context.Context, req *metadatav1.DropNamespaceRequest,
 ) (*metadatav1.DropNamespaceResponse, error) {
-	return write(ctx, c, schemaStream, req, service.DropNamespace)
+	return write(ctx, c, schemaStream, req, "DropNamespace", service.DropNamespace)
 }
 
 // ListNamespaces lists namespaces by name.
 func (c *Client) ListNamespaces(
 	ctx context.Context, req *metadatav1.ListNamespacesRequest,
 ) (*metadatav1.ListNamespacesResponse, error) {
-	return read(ctx, c, req, service.ListNamespaces)
+	return readPage(ctx, c, req, service.ListNamespaces)
 }
 
 // CreateTable creates a table.
 func (c *Client) CreateTable(
 	ctx context.Context, req *metadatav1.CreateTableRequest,
 ) (*metadatav1.CreateTableResponse, error) {
-	return write(ctx, c, schemaStream, req, service.CreateTable)
+	return write(ctx, c, schemaStream, req, "CreateTable", service.CreateTable)
 }
 
 // AlterTable changes a table.
 func (c *Client) AlterTable(
 	ctx context.Context, req *metadatav1.AlterTableRequest,
 ) (*metadatav1.AlterTableResponse, error) {
-	return write(ctx, c, schemaStream, req, service.AlterTable)
+	return write(ctx, c, schemaStream, req, "AlterTable", service.AlterTable)
 }
 
 // DropTable drops a table.
 func (c *Client) DropTable(
 	ctx context.Context, req *metadatav1.DropTableRequest,
 ) (*metadatav1.DropTableResponse, error) {
-	return write(ctx, c, schemaStream, req, service.DropTable)
+	return write(ctx, c, schemaStream, req, "DropTable", service.DropTable)
 }
 
 // GetTable returns a table.
 func (c *Client) GetTable(
 	ctx context.Context, req *metadatav1.GetTableRequest,
 ) (*metadatav1.GetTableResponse, error) {
-	return read(ctx, c, req, service.GetTable)
+	return read(ctx, c, req, "GetTable", service.GetTable)
 }
 
 // ListTables lists tables by namespace and name.
 func (c *Client) ListTables(
 	ctx context.Context, req *metadatav1.ListTablesRequest,
 ) (*metadatav1.ListTablesResponse, error) {
-	return read(ctx, c, req, service.ListTables)
+	return readPage(ctx, c, req, service.ListTables)
 }
 
 // RegisterNode registers a node.
 func (c *Client) RegisterNode(
 	ctx context.Context, req *metadatav1.RegisterNodeRequest,
 ) (*metadatav1.RegisterNodeResponse, error) {
-	return write(ctx, c, topologyStream, req, service.RegisterNode)
+	return write(ctx, c, topologyStream, req, "RegisterNode", service.RegisterNode)
 }
 
 // UnregisterNode removes a node.
 func (c *Client) UnregisterNode(
 	ctx context.Context, req *metadatav1.UnregisterNodeRequest,
 ) (*metadatav1.UnregisterNodeResponse, error) {
-	return write(ctx, c, topologyStream, req, service.UnregisterNode)
+	return write(ctx, c, topologyStream, req, "UnregisterNode", service.UnregisterNode)
 }
 
 // DrainNode keeps new shards away from a node.
 func (c *Client) DrainNode(
 	ctx context.Context, req *metadatav1.DrainNodeRequest,
 ) (*metadatav1.DrainNodeResponse, error) {
-	return write(ctx, c, topologyStream, req, service.DrainNode)
+	return write(ctx, c, topologyStream, req, "DrainNode", service.DrainNode)
 }
 
 // GetNode returns a node.
 func (c *Client) GetNode(
 	ctx context.Context, req *metadatav1.GetNodeRequest,
 ) (*metadatav1.GetNodeResponse, error) {
-	return read(ctx, c, req, service.GetNode)
+	return read(ctx, c, req, "GetNode", service.GetNode)
 }
 
 // ListNodes lists nodes by id.
 func (c *Client) ListNodes(
 	ctx context.Context, req *metadatav1.ListNodesRequest,
 ) (*metadatav1.ListNodesResponse, error) {
-	return read(ctx, c, req, service.ListNodes)
+	return readPage(ctx, c, req, service.ListNodes)
 }
 
 // UpdateShardMap changes the shard map.
 func (c *Client) UpdateShardMap(
 	ctx context.Context, req *metadatav1.UpdateShardMapRequest,
 ) (*metadatav1.UpdateShardMapResponse, error) {
-	return write(ctx, c, topologyStream, req, service.UpdateShardMap)
+	return write(ctx, c, topologyStream, req, "UpdateShardMap", service.UpdateShardMap)
 }
 
 // GetShard returns a shard by id or key.
 func (c *Client) GetShard(
 	ctx context.Context, req *metadatav1.GetShardRequest,
 ) (*metadatav1.GetShardResponse, error) {
-	return read(ctx, c, req, service.GetShard)
+	return read(ctx, c, req, "GetShard", service.GetShard)
 }
 
 // ListShards lists shards by key.
 func (c *Client) ListShards(
 	ctx context.Context, req *metadatav1.ListShardsRequest,
 ) (*metadatav1.ListShardsResponse, error) {
-	return read(ctx, c, req, service.ListShards)
+	return readPage(ctx, c, req, service.ListShards)
 }
 
 // GetTopology returns nodes and shards of one revision.
 func (c *Client) GetTopology(
 	ctx context.Context, req *metadatav1.GetTopologyRequest,
 ) (*metadatav1.GetTopologyResponse, error) {
-	return read(ctx, c, req, service.GetTopology)
+	return readPage(ctx, c, req, service.GetTopology)
 }
 
 // ApplyBatch carries out commands of one stream as one change.
 func (c *Client) ApplyBatch(
 	ctx context.Context, req *metadatav1.ApplyBatchRequest,
 ) (*metadatav1.ApplyBatchResponse, error) {
-	return write(ctx, c, streamOfBatch(req), req, service.ApplyBatch)
+	return write(ctx, c, streamOfBatch(req), req, "ApplyBatch", service.ApplyBatch)
 }
 
 // Heartbeat renews a node's lease. A beat that reaches the service late is a beat
@@ -151,22 +143,25 @@ func (c *Client) Heartbeat(
 	t := c.tries(topologyStream)
 	t.attempt, t.longest = c.patience.beat, c.patience.beat
 	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*metadatav1.HeartbeatResponse, error) {
-		return e.unary.Heartbeat(ctx, req)
+		return callOnce(ctx, e, req, "Heartbeat", service.Heartbeat)
 	})
 }
 
-// StreamHeartbeats opens a stream of beats to one member. It does not reconnect.
-func (c *Client) StreamHeartbeats(
-	ctx context.Context,
-) (*connect.BidiStreamForClientSimple[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse], error) {
-	return c.endpoints[c.first(topologyStream)].stream.StreamHeartbeats(ctx)
+// StreamHeartbeats opens a stream of beats to one member, until its context ends. It does
+// not reconnect.
+func (c *Client) StreamHeartbeats(ctx context.Context) (*HeartbeatStream, error) {
+	at := c.endpoints[c.first(topologyStream)].grpc
+	stream, err := at.open(ctx, metadatav1connect.MetadataServiceStreamHeartbeatsProcedure, duplex)
+	if err != nil {
+		return nil, err
+	}
+	return &HeartbeatStream{stream}, nil
 }
 
-// Subscribe opens a subscription to one member. It does not resume: see Watch.
-func (c *Client) Subscribe(
-	ctx context.Context, req *metadatav1.SubscribeRequest,
-) (*connect.ServerStreamForClient[metadatav1.SubscribeResponse], error) {
-	return c.endpoints[c.first(0)].stream.Subscribe(ctx, req)
+// Subscribe opens a subscription to one member, until its context ends or it is closed.
+// It does not resume: see Watch.
+func (c *Client) Subscribe(ctx context.Context, req *metadatav1.SubscribeRequest) (*Subscription, error) {
+	return c.endpoints[c.first(0)].grpc.subscribe(ctx, req)
 }
 
 // Status describes the cluster as the first member that answers sees it.

@@ -25,6 +25,8 @@ const (
 	MaxEndpoints = 64
 	// maxReceiveBytes is above the largest message the service sends.
 	maxReceiveBytes = 4 << 20
+	// dialTimeout bounds the making of a connection.
+	dialTimeout = 3 * time.Second
 	// idleConnections is how many connections to one member are kept for the
 	// next calls.
 	idleConnections = 256
@@ -54,7 +56,7 @@ type Client struct {
 	preferred atomic.Uint32 // index of the endpoint that answered last
 	leaders   leaders
 	known     known
-	transport [2]*http.Transport // for unary calls and for streams
+	transport *http.Transport // of unary calls that no stream carries
 	metrics   metrics
 	patience  patience
 
@@ -69,8 +71,8 @@ type Client struct {
 type endpoint struct {
 	address string // HOST:PORT
 	unary   metadatav1connect.MetadataServiceClient
-	stream  metadatav1connect.MetadataServiceClient
 	cluster metadatav1connect.ClusterServiceClient
+	grpc    *connection
 	health  health
 }
 
@@ -90,29 +92,31 @@ func New(opts Options) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.life, c.end = context.WithCancel(context.Background())
-	// HTTP/1.1 is the cheapest way to make unary calls with net/http; streams
-	// need HTTP/2 to carry both directions at once.
-	c.transport[0] = newTransport(opts.TLS, false)
-	c.transport[1] = newTransport(opts.TLS, true)
+	c.transport = newTransport(opts.TLS)
 	for _, text := range opts.Endpoints {
 		base, err := baseURL(text, opts.TLS != nil)
 		if err != nil {
 			return nil, err
 		}
-		c.endpoints = append(c.endpoints, c.newEndpoint(base))
+		e, err := c.newEndpoint(base)
+		if err != nil {
+			return nil, fmt.Errorf("client: endpoint %q: %w", text, err)
+		}
+		c.endpoints = append(c.endpoints, e)
 	}
 	return c, nil
 }
 
-// Close ends the client's caches and drops idle connections. Calls and Watches in
-// flight end as they would without it.
+// Close ends the client's caches and its connections. Calls, Watches and streams that are
+// under way end, as a rule with an error.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.end()
 	c.mu.Unlock()
 	c.background.Wait()
-	for _, t := range c.transport {
-		t.CloseIdleConnections()
+	c.transport.CloseIdleConnections()
+	for _, e := range c.endpoints {
+		_ = e.grpc.conn.Close() // fails if it was closed before
 	}
 }
 
@@ -127,23 +131,28 @@ func (c *Client) inBackground(job func()) bool {
 	return true
 }
 
-func (c *Client) newEndpoint(base *url.URL) *endpoint {
+func (c *Client) newEndpoint(base *url.URL) (*endpoint, error) {
+	connection, err := c.newConnection(base)
+	if err != nil {
+		return nil, err
+	}
 	options := []connect.ClientOption{
 		connect.WithReadMaxBytes(maxReceiveBytes),
 		connect.WithInterceptors(actorInterceptor(c.opts.Actor)),
 	}
-	unary := &http.Client{Transport: c.transport[0]}
-	stream := &http.Client{Transport: c.transport[1]}
+	unary := &http.Client{Transport: c.transport}
 	return &endpoint{
 		address: base.Host,
 		unary:   metadatav1connect.NewMetadataServiceClient(unary, base.String(), options...),
-		stream:  metadatav1connect.NewMetadataServiceClient(stream, base.String(), options...),
 		cluster: metadatav1connect.NewClusterServiceClient(unary, base.String(), options...),
-	}
+		grpc:    connection,
+	}, nil
 }
 
-func newTransport(config *tls.Config, streams bool) *http.Transport {
-	dialer := &net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}
+// newTransport speaks HTTP/1.1, the cheapest way to make single calls with net/http, and
+// the one that every proxy carries.
+func newTransport(config *tls.Config) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	t := &http.Transport{
 		DialContext:         dialer.DialContext,
 		TLSClientConfig:     config.Clone(),
@@ -152,13 +161,7 @@ func newTransport(config *tls.Config, streams bool) *http.Transport {
 		IdleConnTimeout:     90 * time.Second,
 		Protocols:           new(http.Protocols),
 	}
-	if streams {
-		t.Protocols.SetHTTP2(true)
-		t.Protocols.SetUnencryptedHTTP2(true)
-		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 5 * time.Second, PingTimeout: 5 * time.Second}
-	} else {
-		t.Protocols.SetHTTP1(true)
-	}
+	t.Protocols.SetHTTP1(true)
 	return t
 }
 

@@ -1,13 +1,19 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heliosdb/metadata/client/follow"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -83,6 +89,57 @@ func (e *unknownOutcomeError) Error() string {
 }
 
 func (e *unknownOutcomeError) Unwrap() error { return e.cause }
+
+// fromStatus turns what grpc-go returns into what the Client's other errors are, but for
+// io.EOF, which is a stream's end.
+func fromStatus(err error) error {
+	if err == nil || err == io.EOF { //nolint:errorlint // gRPC's io.EOF is never wrapped
+		return err
+	}
+	s := status.Convert(err)
+	return wireError(connect.Code(s.Code()), s.Message(), s.Proto().GetDetails())
+}
+
+// decodeAnswer reads the answer to a call on a Pipeline stream.
+func decodeAnswer(answer *metadatav1.PipelineAnswer, to proto.Message) error {
+	if failed := answer.GetError(); failed != nil {
+		return wireError(connect.Code(failed.GetCode()), failed.GetMessage(), failed.GetDetails())
+	}
+	if err := proto.Unmarshal(answer.GetResponse(), to); err != nil {
+		return connect.NewError(connect.CodeInternal, fmt.Errorf("client: the answer cannot be decoded: %w", err))
+	}
+	return nil
+}
+
+// wireError is an error as the service said it; without details it may be of whoever is
+// in between, or of nobody who was reached.
+func wireError(code connect.Code, text string, details []*anypb.Any) error {
+	if len(details) == 0 && code != connect.CodeUnimplemented {
+		return connect.NewError(code, errors.New(text))
+	}
+	err := connect.NewWireError(code, errors.New(text))
+	for _, any := range details {
+		if d, bad := connect.NewErrorDetail(any); bad == nil {
+			err.AddDetail(d)
+		}
+	}
+	return err
+}
+
+// asConnect gives an error of ours a code: the end of the call's time, or a broken
+// stream.
+func asConnect(err error) error {
+	if _, ok := errors.AsType[*connect.Error](err); ok {
+		return err
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	case errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, err)
+	}
+	return connect.NewError(connect.CodeUnavailable, err)
+}
 
 // detail returns the first error detail of a type.
 func detail[D any](err error) (D, bool) {

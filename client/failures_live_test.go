@@ -319,12 +319,12 @@ func TestACacheFollowsAMemberAcrossACheckpoint(t *testing.T) {
 	stream := must(only.Subscribe(within(t, 10*time.Second), &metadatav1.SubscribeRequest{
 		Start: &metadatav1.SubscribeRequest_After{After: at},
 	}))(t)
-	for stream.Receive() {
+	defer stream.Close()
+	var err error
+	for err == nil {
+		_, err = stream.Receive()
 	}
-	if client.Reason(stream.Err()) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP {
-		t.Fatalf("the member took over no checkpoint: it has what follows revision %d: %v", had.Revision, stream.Err())
-	}
-	if err := stream.Close(); err != nil {
-		t.Fatal(err)
+	if client.Reason(err) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP {
+		t.Fatalf("the member took over no checkpoint: it has what follows revision %d: %v", had.Revision, err)
 	}
 }

@@ -67,6 +67,10 @@ func newClient(t *testing.T, endpoints ...string) *Client {
 }
 
 func (f *fakes) serve(server int, w http.ResponseWriter, r *http.Request) {
+	if r.Method == "PRI" { // they carry no gRPC, as some proxies do not
+		w.WriteHeader(http.StatusHTTPVersionNotSupported)
+		return
+	}
 	method := path.Base(r.URL.Path)
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

@@ -9,9 +9,10 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/cenkalti/backoff/v5"
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/heliosdb/metadata/client/internal/pipeline"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -20,32 +21,73 @@ const (
 	maxBackoff = 500 * time.Millisecond
 )
 
-// method is a unary rpc as an endpoint offers it.
+// method is a unary rpc as an endpoint offers it, by itself.
 type method[Req, Res any] = func(service, context.Context, *Req) (*Res, error)
+
+// message is a pointer to a message.
+type message[M any] interface {
+	*M
+	proto.Message
+}
 
 // attempt is one try of a call at one member.
 type attempt[Res any] = func(ctx context.Context, e *endpoint, first bool) (*Res, error)
 
+// callOnce calls a member: over the stream that it shares with others if there is one,
+// else by itself. name is the method's.
+func callOnce[Req, Res any, Q message[Req], A message[Res]](
+	ctx context.Context, e *endpoint, req Q, name string, alone func(service, context.Context, Q) (A, error),
+) (A, error) {
+	pipe := e.grpc.pipelined()
+	if pipe == nil {
+		return alone(e.unary, ctx, req)
+	}
+	encoded, err := proto.Marshal(req)
+	if err != nil || len(encoded) > maxPipelined {
+		return alone(e.unary, ctx, req)
+	}
+	answer, err := pipe.Call(ctx, name, encoded)
+	if broken, ok := errors.AsType[*pipeline.BrokenError](err); ok && !broken.Sent {
+		return alone(e.unary, ctx, req)
+	}
+	if err == nil {
+		res := A(new(Res))
+		if err = decodeAnswer(answer, res); err == nil {
+			return res, nil
+		}
+	}
+	return nil, asConnect(err)
+}
+
 // read makes a call without effect: it may be repeated at will.
-func read[Req, Res any](ctx context.Context, c *Client, req *Req, call method[Req, Res]) (*Res, error) {
-	t := c.tries(0)
-	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*Res, error) {
+func read[Req, Res any, Q message[Req], A message[Res]](
+	ctx context.Context, c *Client, req Q, name string, alone func(service, context.Context, Q) (A, error),
+) (*Res, error) {
+	return perform(ctx, c.tries(0), func(ctx context.Context, e *endpoint, _ bool) (*Res, error) {
+		return callOnce(ctx, e, req, name, alone)
+	})
+}
+
+// readPage is read for answers so large that they would keep others on the same stream
+// waiting.
+func readPage[Req, Res any](ctx context.Context, c *Client, req *Req, call method[Req, Res]) (*Res, error) {
+	return perform(ctx, c.tries(0), func(ctx context.Context, e *endpoint, _ bool) (*Res, error) {
 		return call(e.unary, ctx, req)
 	})
 }
 
 // write makes a call with effect. All attempts carry one request id, so at most
 // one takes effect.
-func write[Req, Res any, P interface {
-	*Req
-	proto.Message
+func write[Req, Res any, Q interface {
+	message[Req]
 	GetWrite() *metadatav1.WriteOptions
-}](ctx context.Context, c *Client, s metadatav1.Stream, req *Req, call method[Req, Res]) (*Res, error) {
-	p := P(req)
+}, A message[Res]](
+	ctx context.Context, c *Client, s metadatav1.Stream, req Q, name string, alone func(service, context.Context, Q) (A, error),
+) (*Res, error) {
+	p := req
 	known := uint64(0)
 	if p.GetWrite().GetRequestId() == "" {
-		p = proto.Clone(p).(P)
-		writeOptions(p).RequestId = uuid.Must(uuid.NewV7()).String()
+		p = withOptions(p, func(o *metadatav1.WriteOptions) { o.RequestId = newID() })
 		known = c.known.revision(s)
 	}
 	t := c.tries(s)
@@ -53,10 +95,9 @@ func write[Req, Res any, P interface {
 		if !first && known > 0 && p.GetWrite().GetKnownRevision() == 0 {
 			// From now on the id may have been used; say how old it is, so that a
 			// service that has forgotten it says so instead of writing again.
-			p = proto.Clone(p).(P)
-			writeOptions(p).KnownRevision = known
+			p = withOptions(p, func(o *metadatav1.WriteOptions) { o.KnownRevision = known })
 		}
-		return call(e.unary, ctx, (*Req)(p))
+		return callOnce(ctx, e, p, name, alone)
 	})
 	if err != nil && t.uncertain && !p.GetWrite().GetDryRun() {
 		err = &unknownOutcomeError{requestID: p.GetWrite().GetRequestId(), cause: err}
@@ -64,11 +105,26 @@ func write[Req, Res any, P interface {
 	return res, err
 }
 
-// writeOptions returns the write options of a command, to be filled in.
-func writeOptions(m proto.Message) *metadatav1.WriteOptions {
-	r := m.ProtoReflect()
-	field := r.Descriptor().Fields().ByName("write")
-	return r.Mutable(field).Message().Interface().(*metadatav1.WriteOptions)
+// withOptions returns a command with other write options. It shares the rest with the
+// caller's, which stays as it is.
+func withOptions[M interface {
+	proto.Message
+	GetWrite() *metadatav1.WriteOptions
+}](m M, change func(*metadatav1.WriteOptions)) M {
+	options := proto.CloneOf(m.GetWrite())
+	if options == nil {
+		options = new(metadatav1.WriteOptions)
+	}
+	change(options)
+	from := m.ProtoReflect()
+	to := from.New()
+	from.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		to.Set(field, v)
+		return true
+	})
+	to.SetUnknown(from.GetUnknown())
+	to.Set(from.Descriptor().Fields().ByName("write"), protoreflect.ValueOfMessage(options.ProtoReflect()))
+	return to.Interface().(M)
 }
 
 // tries are the attempts of one call, one after the other.

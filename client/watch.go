@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -98,26 +99,26 @@ func (w *watch) session(
 	})
 	defer alive.Stop()
 	defer cancel(nil)
-	stream, err := w.client.endpoints[w.index].stream.Subscribe(ctx, request)
+	stream, err := w.client.endpoints[w.index].grpc.subscribe(ctx, request)
 	if err != nil {
 		return false, causeOf(ctx, err)
 	}
-	defer func() {
-		cancel(nil) // closing waits for the answer to begin, unless the call has ended
-		_ = stream.Close()
-	}()
-	for stream.Receive() {
+	defer stream.Close()
+	for {
+		frame, err := stream.Receive()
+		switch {
+		case errors.Is(err, io.EOF):
+			return false, errEnded
+		case err != nil:
+			return false, causeOf(ctx, err)
+		}
 		alive.Stop() // the caller may take its time
 		w.pause.Reset()
-		if frame := w.resumption.See(stream.Msg()); frame != nil && !yield(frame, nil) {
+		if frame := w.resumption.See(frame); frame != nil && !yield(frame, nil) {
 			return true, nil
 		}
 		alive.Reset(silence)
 	}
-	if err := stream.Err(); err != nil {
-		return false, causeOf(ctx, err)
-	}
-	return false, errEnded
 }
 
 // causeOf returns why the context ended, if it did, instead of how that showed.

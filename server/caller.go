@@ -19,7 +19,14 @@ const ActorHeader = "Helios-Actor"
 // caller is what is known of who makes a call.
 type caller struct {
 	actor string
+	peer  connect.Peer
 	json  bool // the answer is sent as JSON
+}
+
+// binary is the caller of calls whose answers are binary whatever carries them.
+func (c caller) binary() caller {
+	c.json = false
+	return c
 }
 
 type callerKey struct{}
@@ -32,7 +39,7 @@ func callerOf(ctx context.Context) caller {
 // identify names the caller: the subject of its verified certificate, else what
 // it calls itself, else where it comes from.
 func identify(state *tls.ConnectionState, peer connect.Peer, header http.Header) caller {
-	c := caller{json: isJSON(peer, header)}
+	c := caller{peer: peer, json: isJSON(peer, header)}
 	if state != nil && len(state.VerifiedChains) > 0 && len(state.PeerCertificates) > 0 {
 		c.actor = clean(state.PeerCertificates[0].Subject.String())
 	}

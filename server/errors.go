@@ -34,6 +34,9 @@ var codes = map[failure.Kind]connect.Code{
 	failure.Canceled:     connect.CodeCanceled,
 }
 
+// detailURL is before the type of a detail in a google.protobuf.Any.
+const detailURL = "type.googleapis.com/"
+
 const internalMessage = "internal error: this is a bug; the server's log says more"
 
 // errStopping is why calls are refused and streams end while the server drains.

@@ -83,10 +83,10 @@ func (c *call) deadline(set func(*http.ResponseController, time.Time) error, by 
 
 // gate admits calls before anything of their message is read.
 type gate struct {
-	requests, streams, subscriptions places
-	rates                            *peerRates
-	metrics                          *Metrics
-	draining                         func() bool
+	requests, streams, subscriptions, pipelines places
+	rates                                       *peerRates
+	metrics                                     *Metrics
+	draining                                    func() bool
 }
 
 func newGate(l Limits, m *Metrics, now func() time.Time, draining func() bool) *gate {
@@ -94,6 +94,7 @@ func newGate(l Limits, m *Metrics, now func() time.Time, draining func() bool) *
 	g.requests.name, g.requests.limit = "concurrent_requests", int64(l.Requests)
 	g.streams.name, g.streams.limit = "heartbeat_streams", int64(l.Streams)
 	g.subscriptions.name, g.subscriptions.limit = "subscriptions", int64(l.Subscriptions)
+	g.pipelines.name, g.pipelines.limit = "pipelines", int64(l.Pipelines)
 	if l.PeerRate > 0 {
 		g.rates = newPeerRates(rate.Limit(l.PeerRate), l.PeerBurst, now)
 	}
@@ -103,11 +104,19 @@ func newGate(l Limits, m *Metrics, now func() time.Time, draining func() bool) *
 // admit is a connect.RequestGateFunc.
 func (g *gate) admit(ctx context.Context, spec connect.Spec, peer connect.Peer, header http.Header) (context.Context, error) {
 	c := callOf(ctx)
-	if err := g.refusal(c, spec, peer, header); err != nil {
-		g.metrics.refused.WithLabelValues(spec.Procedure, failure.Name(err.Reason)).Inc()
-		return nil, encode(err)
+	if err := g.enter(c, spec, peer, header); err != nil {
+		return nil, err
 	}
 	return context.WithValue(ctx, callerKey{}, identify(c.tls, peer, header)), nil
+}
+
+// enter gives a call its place or returns why it is refused. header may be nil.
+func (g *gate) enter(c *call, spec connect.Spec, peer connect.Peer, header http.Header) error {
+	if err := g.refusal(c, spec, peer, header); err != nil {
+		g.metrics.refused.WithLabelValues(spec.Procedure, failure.Name(err.Reason)).Inc()
+		return encode(err)
+	}
+	return nil
 }
 
 func (g *gate) refusal(c *call, spec connect.Spec, peer connect.Peer, header http.Header) *failure.Error {
@@ -128,20 +137,22 @@ func (g *gate) refusal(c *call, spec connect.Spec, peer connect.Peer, header htt
 			return f
 		}
 	}
-	return g.enter(c, g.placesOf(spec))
+	return c.takePlace(g.placesOf(spec))
 }
 
 func (g *gate) placesOf(spec connect.Spec) *places {
 	switch {
 	case spec.Procedure == metadatav1connect.MetadataServiceSubscribeProcedure:
 		return &g.subscriptions
+	case spec.Procedure == metadatav1connect.MetadataServicePipelineProcedure:
+		return &g.pipelines
 	case spec.StreamType == connect.StreamTypeUnary:
 		return &g.requests
 	}
 	return &g.streams
 }
 
-func (g *gate) enter(c *call, p *places) *failure.Error {
+func (c *call) takePlace(p *places) *failure.Error {
 	if !p.take() {
 		f := failure.New(metadatav1.ErrorReason_ERROR_REASON_LIMIT_REACHED,
 			"this member serves %d %s already; ask another member or wait", p.limit, p.name).

@@ -40,27 +40,11 @@ func (s service) beat(ctx context.Context, beats []*metadatav1.HeartbeatRequest)
 
 // StreamHeartbeats is of the contract.
 func (s service) StreamHeartbeats(ctx context.Context, stream *connect.BidiStream[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]) error {
-	return s.heartbeats(ctx, connectBeats{stream, callOf(ctx)})
+	return s.heartbeats(ctx, connectDuplex[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]{stream, callOf(ctx)})
 }
 
 // beats are the two directions of a heartbeat stream.
-type beats interface {
-	Receive() (*metadatav1.StreamHeartbeatsRequest, error)
-	Send(*metadatav1.StreamHeartbeatsResponse) error
-	// finish comes before the handler returns. Where the stream may not be read after
-	// that, it makes Receive fail and waits until the reader is gone.
-	finish(readerGone func())
-}
-
-type connectBeats struct {
-	*connect.BidiStream[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]
-	call *call
-}
-
-func (b connectBeats) finish(readerGone func()) {
-	b.call.stopReading()
-	readerGone()
-}
+type beats = duplex[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]
 
 // heartbeats answers the beats of one stream. Beats that arrive while others are being
 // answered go to the member together. When maxBeatsInFlight of them wait, no

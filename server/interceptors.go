@@ -134,6 +134,19 @@ func (e *edge) caught(spec connect.Spec, r any) error {
 	return encode(failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, internalMessage))
 }
 
+// run carries out a call that no interceptor is around: it measures it, catches its
+// panic and encodes its error.
+func (e *edge) run(ctx context.Context, spec connect.Spec, call func(context.Context) error) (err error) {
+	finish := e.begin(spec)
+	defer func() { finish(err) }()
+	defer func() {
+		if r := recover(); r != nil {
+			err = e.caught(spec, r)
+		}
+	}()
+	return e.fail(ctx, spec, call(ctx))
+}
+
 // begin measures one call; the function that it returns ends the measurement.
 func (e *edge) begin(spec connect.Spec) func(error) {
 	start := e.now()

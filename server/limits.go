@@ -36,6 +36,10 @@ const (
 	maxPeers = 4096
 	// maxBeatsInFlight bounds the beats of one stream that wait for an answer.
 	maxBeatsInFlight = 256
+	// maxPipelined bounds the calls under way on one Pipeline stream; maxIdleWorkers the
+	// goroutines that wait there for further ones.
+	maxPipelined   = 1024
+	maxIdleWorkers = 64
 
 	readHeaderTimeout = 5 * time.Second
 	maxOpening        = 1024        // connections that have not said yet what they are
@@ -59,6 +63,9 @@ type Limits struct {
 	Streams int
 	// Subscriptions bounds open subscriptions. Default 4,096.
 	Subscriptions int
+	// Pipelines bounds open Pipeline streams; the calls on them count as Requests.
+	// Default 4,096.
+	Pipelines int
 	// UnaryTimeout ends a unary call, the reading of its request included.
 	// Default 1 minute.
 	UnaryTimeout time.Duration
@@ -79,6 +86,7 @@ func (l Limits) withDefaults() Limits {
 	l.Requests = positive(l.Requests, 4096)
 	l.Streams = positive(l.Streams, 4096)
 	l.Subscriptions = positive(l.Subscriptions, 4096)
+	l.Pipelines = positive(l.Pipelines, 4096)
 	l.UnaryTimeout = positive(l.UnaryTimeout, time.Minute)
 	l.PeerBurst = positive(l.PeerBurst, max(1, int(l.PeerRate)))
 	l.Pages = positive(l.Pages, 64)

@@ -32,12 +32,11 @@ import (
 // gate, checks, handlers, metrics and errors.
 type native struct {
 	service
-	edge  *edge
-	unary map[string]bool // paths
+	unaryPaths map[string]bool
 }
 
-func newNative(s *Server, e *edge) *grpc.Server {
-	n := &native{service: service{s}, edge: e, unary: unaryPaths()}
+func newNative(s *Server) *grpc.Server {
+	n := &native{service: service{s}, unaryPaths: unaryPaths()}
 	server := grpc.NewServer(
 		grpc.Creds(handed{}),
 		grpc.ForceServerCodecV2(nativeCodec{}),
@@ -66,7 +65,7 @@ func newNative(s *Server, e *edge) *grpc.Server {
 // only.
 func (n *native) limitTime(ctx context.Context, info *tap.Info) (context.Context, error) {
 	var limited limitedContext
-	if n.unary[info.FullMethodName] {
+	if n.unaryPaths[info.FullMethodName] {
 		limited.Context, limited.cancel = context.WithTimeout(ctx, n.limits.UnaryTimeout)
 	} else {
 		limited.Context, limited.cancel = context.WithCancel(ctx)
@@ -123,7 +122,7 @@ func (n *native) admit(ctx context.Context, spec connect.Spec) (context.Context,
 
 // call carries out a call: run gets its context. What a panic or an error makes of
 // it is the edge's business.
-func (n *native) call(ctx context.Context, spec connect.Spec, run func(context.Context) error) (err error) {
+func (n *native) call(ctx context.Context, spec connect.Spec, run func(context.Context) error) error {
 	ctx, leave, err := n.admit(ctx, spec)
 	defer leave()
 	if err != nil {
@@ -132,14 +131,7 @@ func (n *native) call(ctx context.Context, spec connect.Spec, run func(context.C
 	if spec.StreamType != connect.StreamTypeUnary {
 		defer n.endWithServer(ctx)()
 	}
-	finish := n.edge.begin(spec)
-	defer func() { finish(err); err = asStatus(err) }()
-	defer func() {
-		if r := recover(); r != nil {
-			err = n.edge.caught(spec, r)
-		}
-	}()
-	return n.edge.fail(ctx, spec, run(ctx))
+	return asStatus(n.edge.run(ctx, spec, run))
 }
 
 // receive reads a message and checks it. Where it is too large, grpc-go has answered
@@ -162,7 +154,7 @@ func asStatus(err error) error {
 	}
 	out := &spb.Status{Code: int32(own.Code()), Message: own.Message()} //nolint:gosec // both are gRPC's codes
 	for _, d := range own.Details() {
-		out.Details = append(out.Details, &anypb.Any{TypeUrl: "type.googleapis.com/" + d.Type(), Value: d.Bytes()})
+		out.Details = append(out.Details, &anypb.Any{TypeUrl: detailURL + d.Type(), Value: d.Bytes()})
 	}
 	return status.ErrorProto(out)
 }

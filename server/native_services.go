@@ -23,52 +23,28 @@ import (
 // services are grpc-go's descriptions of the contract's. Every rpc is a stream to
 // it, also a unary one: only so does the gate come before the message is read.
 func (n *native) services() []*grpc.ServiceDesc {
-	s := n.service
-	return []*grpc.ServiceDesc{
-		{ServiceName: metadatav1connect.MetadataServiceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{
-			unary(n, metadatav1connect.MetadataServiceCreateNamespaceProcedure, s.CreateNamespace),
-			unary(n, metadatav1connect.MetadataServiceDropNamespaceProcedure, s.DropNamespace),
-			unary(n, metadatav1connect.MetadataServiceListNamespacesProcedure, s.ListNamespaces),
-			unary(n, metadatav1connect.MetadataServiceCreateTableProcedure, s.CreateTable),
-			unary(n, metadatav1connect.MetadataServiceAlterTableProcedure, s.AlterTable),
-			unary(n, metadatav1connect.MetadataServiceDropTableProcedure, s.DropTable),
-			unary(n, metadatav1connect.MetadataServiceGetTableProcedure, s.GetTable),
-			unary(n, metadatav1connect.MetadataServiceListTablesProcedure, s.ListTables),
-			unary(n, metadatav1connect.MetadataServiceRegisterNodeProcedure, s.RegisterNode),
-			unary(n, metadatav1connect.MetadataServiceUnregisterNodeProcedure, s.UnregisterNode),
-			unary(n, metadatav1connect.MetadataServiceDrainNodeProcedure, s.DrainNode),
-			unary(n, metadatav1connect.MetadataServiceGetNodeProcedure, s.GetNode),
-			unary(n, metadatav1connect.MetadataServiceListNodesProcedure, s.ListNodes),
-			unary(n, metadatav1connect.MetadataServiceUpdateShardMapProcedure, s.UpdateShardMap),
-			unary(n, metadatav1connect.MetadataServiceGetShardProcedure, s.GetShard),
-			unary(n, metadatav1connect.MetadataServiceListShardsProcedure, s.ListShards),
-			unary(n, metadatav1connect.MetadataServiceGetTopologyProcedure, s.GetTopology),
-			unary(n, metadatav1connect.MetadataServiceApplyBatchProcedure, s.ApplyBatch),
-			unary(n, metadatav1connect.MetadataServiceHeartbeatProcedure, s.Heartbeat),
-			n.subscribe(),
-			n.streamHeartbeats(),
-		}},
-		{ServiceName: metadatav1connect.ClusterServiceName, HandlerType: (*any)(nil), Streams: []grpc.StreamDesc{
-			unary(n, metadatav1connect.ClusterServiceStatusProcedure, s.Status),
-		}},
+	metadata := &grpc.ServiceDesc{
+		ServiceName: metadatav1connect.MetadataServiceName, HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{n.subscribe(), n.streamHeartbeats(), n.pipelines()},
 	}
+	for _, rpc := range n.unaryRPCs() {
+		metadata.Streams = append(metadata.Streams, n.unary(rpc))
+	}
+	cluster := &grpc.ServiceDesc{
+		ServiceName: metadatav1connect.ClusterServiceName, HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{n.unary(newUnaryRPC(metadatav1connect.ClusterServiceStatusProcedure, n.Status))},
+	}
+	return []*grpc.ServiceDesc{metadata, cluster}
 }
 
-func unary[Q, A any, PQ interface {
-	*Q
-	proto.Message
-}, PA interface {
-	*A
-	proto.Message
-}](n *native, procedure string, handle func(context.Context, PQ) (PA, error)) grpc.StreamDesc {
-	spec := connect.Spec{StreamType: connect.StreamTypeUnary, Procedure: procedure}
-	return stream(procedure, func(s grpc.ServerStream) error {
-		return n.call(s.Context(), spec, func(ctx context.Context) error {
-			request := PQ(new(Q))
+func (n *native) unary(rpc unaryRPC) grpc.StreamDesc {
+	return stream(rpc.spec.Procedure, func(s grpc.ServerStream) error {
+		return n.call(s.Context(), rpc.spec, func(ctx context.Context) error {
+			request := rpc.request()
 			if err := n.receive(s, request); err != nil {
 				return err
 			}
-			answer, err := handle(ctx, request)
+			answer, err := rpc.handle(ctx, request)
 			if err != nil {
 				return err
 			}
@@ -109,35 +85,57 @@ func (n *native) streamHeartbeats() grpc.StreamDesc {
 	spec := connect.Spec{StreamType: connect.StreamTypeBidi, Procedure: metadatav1connect.MetadataServiceStreamHeartbeatsProcedure}
 	desc := stream(spec.Procedure, func(s grpc.ServerStream) error {
 		return n.call(s.Context(), spec, func(ctx context.Context) error {
-			return n.heartbeats(ctx, &nativeBeats{n: n, stream: s, sent: n.metrics.sent.WithLabelValues(spec.Procedure).Inc})
+			return n.heartbeats(ctx, newNativeDuplex[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse](n, s, spec))
 		})
 	})
 	desc.ServerStreams, desc.ClientStreams = true, true
 	return desc
 }
 
-// nativeBeats are the two directions of a heartbeat stream.
-type nativeBeats struct {
+// pipelines is Pipeline of the contract.
+func (n *native) pipelines() grpc.StreamDesc {
+	spec := connect.Spec{StreamType: connect.StreamTypeBidi, Procedure: metadatav1connect.MetadataServicePipelineProcedure}
+	desc := stream(spec.Procedure, func(s grpc.ServerStream) error {
+		return n.call(s.Context(), spec, func(ctx context.Context) error {
+			return n.pipeline(ctx, newNativeDuplex[metadatav1.PipelineRequest, metadatav1.PipelineResponse](n, s, spec))
+		})
+	})
+	desc.ServerStreams, desc.ClientStreams = true, true
+	return desc
+}
+
+// nativeDuplex is the duplex of a grpc-go stream.
+type nativeDuplex[Q, A any, PQ interface {
+	*Q
+	proto.Message
+}] struct {
 	n      *native
 	stream grpc.ServerStream
 	sent   func()
 }
 
-func (b *nativeBeats) Receive() (*metadatav1.StreamHeartbeatsRequest, error) {
-	message := new(metadatav1.StreamHeartbeatsRequest)
-	return message, b.n.receive(b.stream, message)
+func newNativeDuplex[Q, A any, PQ interface {
+	*Q
+	proto.Message
+}](n *native, s grpc.ServerStream, spec connect.Spec) *nativeDuplex[Q, A, PQ] {
+	return &nativeDuplex[Q, A, PQ]{n: n, stream: s, sent: n.metrics.sent.WithLabelValues(spec.Procedure).Inc}
 }
 
-func (b *nativeBeats) Send(message *metadatav1.StreamHeartbeatsResponse) error {
-	if err := b.stream.SendMsg(message); err != nil {
+func (d *nativeDuplex[Q, A, PQ]) Receive() (*Q, error) {
+	message := PQ(new(Q))
+	return message, d.n.receive(d.stream, message)
+}
+
+func (d *nativeDuplex[Q, A, PQ]) Send(message *A) error {
+	if err := d.stream.SendMsg(message); err != nil {
 		return err
 	}
-	b.sent()
+	d.sent()
 	return nil
 }
 
 // finish has nothing to do: grpc-go ends the reading of a stream after its handler.
-func (b *nativeBeats) finish(func()) {}
+func (d *nativeDuplex[Q, A, PQ]) finish(func()) {}
 
 func stream(procedure string, handle func(grpc.ServerStream) error) grpc.StreamDesc {
 	return grpc.StreamDesc{

@@ -64,7 +64,7 @@ func tlsOf(r *http.Request) *tls.ConnectionState {
 }
 
 // routes is everything that the port serves.
-func (s *Server) routes(e *edge, o Options) http.Handler {
+func (s *Server) routes(o Options) http.Handler {
 	rpcs := http.NewServeMux()
 	common := []connect.HandlerOption{
 		connect.WithReadMaxBytes(ReadMaxBytes),
@@ -74,7 +74,7 @@ func (s *Server) routes(e *edge, o Options) http.Handler {
 		connect.WithCodec(binaryCodec{}),
 		connect.WithCodec(jsonCodec{"json"}),
 		connect.WithCodec(jsonCodec{"json; charset=utf-8"}),
-		connect.WithInterceptors(e),
+		connect.WithInterceptors(s.edge),
 	}
 	gated := append(slices.Clone(common), connect.WithRequestGate(s.gate.admit))
 	rpcs.Handle(metadatav1connect.NewMetadataServiceHandler(service{s}, gated...))

@@ -8,11 +8,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path"
 	"sync"
 	"time"
 
 	"buf.build/go/protovalidate"
 	"github.com/google/uuid"
+	"github.com/samber/lo"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -71,6 +73,8 @@ type Server struct {
 	newRequestID func() string
 	ready        *readiness
 	gate         *gate
+	edge         *edge
+	rpcs         map[string]unaryRPC // of MetadataService, by method
 	schema       *source[*projections.Schema]
 	topology     *source[*projections.Topology]
 	http         *http.Server
@@ -117,9 +121,10 @@ func New(member Member, o Options) (*Server, error) {
 	s.gate = newGate(o.Limits, o.Metrics, o.Now, s.draining)
 	s.schema = schemaSource(member, o)
 	s.topology = topologySource(member, o)
-	e := &edge{validator: validator, metrics: s.metrics, log: s.log, now: o.Now}
-	s.http = newHTTPServer(s.routes(e, o), o)
-	s.grpc = newNative(s, e)
+	s.edge = &edge{validator: validator, metrics: s.metrics, log: s.log, now: o.Now}
+	s.rpcs = lo.KeyBy(service{s}.unaryRPCs(), func(rpc unaryRPC) string { return path.Base(rpc.spec.Procedure) })
+	s.http = newHTTPServer(s.routes(o), o)
+	s.grpc = newNative(s)
 	s.work.Go(func() { s.sample() })
 	return s, nil
 }

@@ -73,22 +73,29 @@ func (s *subscriber) session(ctx context.Context, at *client.Client) {
 	defer silence.Stop()
 	stream, err := at.Subscribe(inner, request)
 	if err == nil {
-		for stream.Receive() {
-			silence.Reset(frameWait)
-			s.run.frames.Add(1)
-			recorded.Frame(stream.Msg(), s.run.now())
-			s.see(stream.Msg())
-			if s.random.IntN(breakOff) == 0 && !s.run.resting.Load() {
-				cancel()
-			}
-		}
-		err = stream.Err()
-		cancel()
-		_ = stream.Close()
+		err = s.hear(stream, func() { silence.Reset(frameWait) }, recorded)
 	}
 	if ctx.Err() == nil {
 		s.set(nil)
 		recorded.Broke(err, s.run.now())
+	}
+}
+
+// hear records frames until the stream breaks, or is broken off.
+func (s *subscriber) hear(stream *client.Subscription, alive func(), recorded *consistency.Subscription) error {
+	defer stream.Close()
+	for {
+		frame, err := stream.Receive()
+		if err != nil {
+			return err
+		}
+		alive()
+		s.run.frames.Add(1)
+		recorded.Frame(frame, s.run.now())
+		s.see(frame)
+		if s.random.IntN(breakOff) == 0 && !s.run.resting.Load() {
+			stream.Close()
+		}
 	}
 }
 

@@ -3,8 +3,6 @@ package workload
 import (
 	"context"
 
-	"connectrpc.com/connect"
-
 	"github.com/heliosdb/metadata/client"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -46,9 +44,7 @@ func (c goCaller) Beats(ctx context.Context) (Beats, error) {
 	return goBeats{stream}, nil
 }
 
-type goBeats struct {
-	*connect.BidiStreamForClientSimple[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]
-}
+type goBeats struct{ *client.HeartbeatStream }
 
 // Close tells the service; it has nobody to report to.
 func (b goBeats) Close() { _ = b.CloseRequest() }
@@ -58,19 +54,5 @@ func (c goCaller) Frames(ctx context.Context, req *metadatav1.SubscribeRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return goFrames{stream}, nil
-}
-
-type goFrames struct {
-	stream *connect.ServerStreamForClient[metadatav1.SubscribeResponse]
-}
-
-func (f goFrames) Receive() (*metadatav1.SubscribeResponse, error) {
-	if f.stream.Receive() {
-		return f.stream.Msg(), nil
-	}
-	if err := f.stream.Err(); err != nil {
-		return nil, err
-	}
-	return nil, &refusedError{"ended", "the service ended the subscription"}
+	return stream, nil
 }

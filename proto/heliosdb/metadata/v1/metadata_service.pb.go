@@ -3096,7 +3096,7 @@ var File_heliosdb_metadata_v1_metadata_service_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_metadata_service_proto_rawDesc = "" +
 	"\n" +
-	"+heliosdb/metadata/v1/metadata_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#heliosdb/metadata/v1/position.proto\x1a'heliosdb/metadata/v1/subscription.proto\x1a heliosdb/metadata/v1/table.proto\x1a#heliosdb/metadata/v1/topology.proto\"k\n" +
+	"+heliosdb/metadata/v1/metadata_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#heliosdb/metadata/v1/pipeline.proto\x1a#heliosdb/metadata/v1/position.proto\x1a'heliosdb/metadata/v1/subscription.proto\x1a heliosdb/metadata/v1/table.proto\x1a#heliosdb/metadata/v1/topology.proto\"k\n" +
 	"\bTableRef\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12&\n" +
 	"\tnamespace\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\tnamespace\x12\x1c\n" +
@@ -3297,7 +3297,7 @@ const file_heliosdb_metadata_v1_metadata_service_proto_rawDesc = "" +
 	"\x10HeartbeatRefused\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage2\xea\x10\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage2\xc9\x11\n" +
 	"\x0fMetadataService\x12n\n" +
 	"\x0fCreateNamespace\x12,.heliosdb.metadata.v1.CreateNamespaceRequest\x1a-.heliosdb.metadata.v1.CreateNamespaceResponse\x12h\n" +
 	"\rDropNamespace\x12*.heliosdb.metadata.v1.DropNamespaceRequest\x1a+.heliosdb.metadata.v1.DropNamespaceResponse\x12p\n" +
@@ -3323,7 +3323,8 @@ const file_heliosdb_metadata_v1_metadata_service_proto_rawDesc = "" +
 	"ApplyBatch\x12'.heliosdb.metadata.v1.ApplyBatchRequest\x1a(.heliosdb.metadata.v1.ApplyBatchResponse\x12\\\n" +
 	"\tHeartbeat\x12&.heliosdb.metadata.v1.HeartbeatRequest\x1a'.heliosdb.metadata.v1.HeartbeatResponse\x12u\n" +
 	"\x10StreamHeartbeats\x12-.heliosdb.metadata.v1.StreamHeartbeatsRequest\x1a..heliosdb.metadata.v1.StreamHeartbeatsResponse(\x010\x01\x12^\n" +
-	"\tSubscribe\x12&.heliosdb.metadata.v1.SubscribeRequest\x1a'.heliosdb.metadata.v1.SubscribeResponse0\x01BDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\tSubscribe\x12&.heliosdb.metadata.v1.SubscribeRequest\x1a'.heliosdb.metadata.v1.SubscribeResponse0\x01\x12]\n" +
+	"\bPipeline\x12%.heliosdb.metadata.v1.PipelineRequest\x1a&.heliosdb.metadata.v1.PipelineResponse(\x010\x01BDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_metadata_service_proto_rawDescOnce sync.Once
@@ -3402,7 +3403,9 @@ var file_heliosdb_metadata_v1_metadata_service_proto_goTypes = []any{
 	(*NodeLoad)(nil),                 // 60: heliosdb.metadata.v1.NodeLoad
 	(NodeStatus)(0),                  // 61: heliosdb.metadata.v1.NodeStatus
 	(*SubscribeRequest)(nil),         // 62: heliosdb.metadata.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),        // 63: heliosdb.metadata.v1.SubscribeResponse
+	(*PipelineRequest)(nil),          // 63: heliosdb.metadata.v1.PipelineRequest
+	(*SubscribeResponse)(nil),        // 64: heliosdb.metadata.v1.SubscribeResponse
+	(*PipelineResponse)(nil),         // 65: heliosdb.metadata.v1.PipelineResponse
 }
 var file_heliosdb_metadata_v1_metadata_service_proto_depIdxs = []int32{
 	46,  // 0: heliosdb.metadata.v1.CreateNamespaceRequest.namespace:type_name -> heliosdb.metadata.v1.Namespace
@@ -3516,29 +3519,31 @@ var file_heliosdb_metadata_v1_metadata_service_proto_depIdxs = []int32{
 	41,  // 108: heliosdb.metadata.v1.MetadataService.Heartbeat:input_type -> heliosdb.metadata.v1.HeartbeatRequest
 	43,  // 109: heliosdb.metadata.v1.MetadataService.StreamHeartbeats:input_type -> heliosdb.metadata.v1.StreamHeartbeatsRequest
 	62,  // 110: heliosdb.metadata.v1.MetadataService.Subscribe:input_type -> heliosdb.metadata.v1.SubscribeRequest
-	2,   // 111: heliosdb.metadata.v1.MetadataService.CreateNamespace:output_type -> heliosdb.metadata.v1.CreateNamespaceResponse
-	4,   // 112: heliosdb.metadata.v1.MetadataService.DropNamespace:output_type -> heliosdb.metadata.v1.DropNamespaceResponse
-	6,   // 113: heliosdb.metadata.v1.MetadataService.ListNamespaces:output_type -> heliosdb.metadata.v1.ListNamespacesResponse
-	8,   // 114: heliosdb.metadata.v1.MetadataService.CreateTable:output_type -> heliosdb.metadata.v1.CreateTableResponse
-	10,  // 115: heliosdb.metadata.v1.MetadataService.AlterTable:output_type -> heliosdb.metadata.v1.AlterTableResponse
-	12,  // 116: heliosdb.metadata.v1.MetadataService.DropTable:output_type -> heliosdb.metadata.v1.DropTableResponse
-	14,  // 117: heliosdb.metadata.v1.MetadataService.GetTable:output_type -> heliosdb.metadata.v1.GetTableResponse
-	16,  // 118: heliosdb.metadata.v1.MetadataService.ListTables:output_type -> heliosdb.metadata.v1.ListTablesResponse
-	18,  // 119: heliosdb.metadata.v1.MetadataService.RegisterNode:output_type -> heliosdb.metadata.v1.RegisterNodeResponse
-	20,  // 120: heliosdb.metadata.v1.MetadataService.UnregisterNode:output_type -> heliosdb.metadata.v1.UnregisterNodeResponse
-	22,  // 121: heliosdb.metadata.v1.MetadataService.DrainNode:output_type -> heliosdb.metadata.v1.DrainNodeResponse
-	24,  // 122: heliosdb.metadata.v1.MetadataService.GetNode:output_type -> heliosdb.metadata.v1.GetNodeResponse
-	26,  // 123: heliosdb.metadata.v1.MetadataService.ListNodes:output_type -> heliosdb.metadata.v1.ListNodesResponse
-	28,  // 124: heliosdb.metadata.v1.MetadataService.UpdateShardMap:output_type -> heliosdb.metadata.v1.UpdateShardMapResponse
-	30,  // 125: heliosdb.metadata.v1.MetadataService.GetShard:output_type -> heliosdb.metadata.v1.GetShardResponse
-	32,  // 126: heliosdb.metadata.v1.MetadataService.ListShards:output_type -> heliosdb.metadata.v1.ListShardsResponse
-	34,  // 127: heliosdb.metadata.v1.MetadataService.GetTopology:output_type -> heliosdb.metadata.v1.GetTopologyResponse
-	38,  // 128: heliosdb.metadata.v1.MetadataService.ApplyBatch:output_type -> heliosdb.metadata.v1.ApplyBatchResponse
-	42,  // 129: heliosdb.metadata.v1.MetadataService.Heartbeat:output_type -> heliosdb.metadata.v1.HeartbeatResponse
-	44,  // 130: heliosdb.metadata.v1.MetadataService.StreamHeartbeats:output_type -> heliosdb.metadata.v1.StreamHeartbeatsResponse
-	63,  // 131: heliosdb.metadata.v1.MetadataService.Subscribe:output_type -> heliosdb.metadata.v1.SubscribeResponse
-	111, // [111:132] is the sub-list for method output_type
-	90,  // [90:111] is the sub-list for method input_type
+	63,  // 111: heliosdb.metadata.v1.MetadataService.Pipeline:input_type -> heliosdb.metadata.v1.PipelineRequest
+	2,   // 112: heliosdb.metadata.v1.MetadataService.CreateNamespace:output_type -> heliosdb.metadata.v1.CreateNamespaceResponse
+	4,   // 113: heliosdb.metadata.v1.MetadataService.DropNamespace:output_type -> heliosdb.metadata.v1.DropNamespaceResponse
+	6,   // 114: heliosdb.metadata.v1.MetadataService.ListNamespaces:output_type -> heliosdb.metadata.v1.ListNamespacesResponse
+	8,   // 115: heliosdb.metadata.v1.MetadataService.CreateTable:output_type -> heliosdb.metadata.v1.CreateTableResponse
+	10,  // 116: heliosdb.metadata.v1.MetadataService.AlterTable:output_type -> heliosdb.metadata.v1.AlterTableResponse
+	12,  // 117: heliosdb.metadata.v1.MetadataService.DropTable:output_type -> heliosdb.metadata.v1.DropTableResponse
+	14,  // 118: heliosdb.metadata.v1.MetadataService.GetTable:output_type -> heliosdb.metadata.v1.GetTableResponse
+	16,  // 119: heliosdb.metadata.v1.MetadataService.ListTables:output_type -> heliosdb.metadata.v1.ListTablesResponse
+	18,  // 120: heliosdb.metadata.v1.MetadataService.RegisterNode:output_type -> heliosdb.metadata.v1.RegisterNodeResponse
+	20,  // 121: heliosdb.metadata.v1.MetadataService.UnregisterNode:output_type -> heliosdb.metadata.v1.UnregisterNodeResponse
+	22,  // 122: heliosdb.metadata.v1.MetadataService.DrainNode:output_type -> heliosdb.metadata.v1.DrainNodeResponse
+	24,  // 123: heliosdb.metadata.v1.MetadataService.GetNode:output_type -> heliosdb.metadata.v1.GetNodeResponse
+	26,  // 124: heliosdb.metadata.v1.MetadataService.ListNodes:output_type -> heliosdb.metadata.v1.ListNodesResponse
+	28,  // 125: heliosdb.metadata.v1.MetadataService.UpdateShardMap:output_type -> heliosdb.metadata.v1.UpdateShardMapResponse
+	30,  // 126: heliosdb.metadata.v1.MetadataService.GetShard:output_type -> heliosdb.metadata.v1.GetShardResponse
+	32,  // 127: heliosdb.metadata.v1.MetadataService.ListShards:output_type -> heliosdb.metadata.v1.ListShardsResponse
+	34,  // 128: heliosdb.metadata.v1.MetadataService.GetTopology:output_type -> heliosdb.metadata.v1.GetTopologyResponse
+	38,  // 129: heliosdb.metadata.v1.MetadataService.ApplyBatch:output_type -> heliosdb.metadata.v1.ApplyBatchResponse
+	42,  // 130: heliosdb.metadata.v1.MetadataService.Heartbeat:output_type -> heliosdb.metadata.v1.HeartbeatResponse
+	44,  // 131: heliosdb.metadata.v1.MetadataService.StreamHeartbeats:output_type -> heliosdb.metadata.v1.StreamHeartbeatsResponse
+	64,  // 132: heliosdb.metadata.v1.MetadataService.Subscribe:output_type -> heliosdb.metadata.v1.SubscribeResponse
+	65,  // 133: heliosdb.metadata.v1.MetadataService.Pipeline:output_type -> heliosdb.metadata.v1.PipelineResponse
+	112, // [112:134] is the sub-list for method output_type
+	90,  // [90:112] is the sub-list for method input_type
 	90,  // [90:90] is the sub-list for extension type_name
 	90,  // [90:90] is the sub-list for extension extendee
 	0,   // [0:90] is the sub-list for field type_name
@@ -3549,6 +3554,7 @@ func file_heliosdb_metadata_v1_metadata_service_proto_init() {
 	if File_heliosdb_metadata_v1_metadata_service_proto != nil {
 		return
 	}
+	file_heliosdb_metadata_v1_pipeline_proto_init()
 	file_heliosdb_metadata_v1_position_proto_init()
 	file_heliosdb_metadata_v1_subscription_proto_init()
 	file_heliosdb_metadata_v1_table_proto_init()

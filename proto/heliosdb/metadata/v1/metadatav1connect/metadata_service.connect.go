@@ -95,6 +95,9 @@ const (
 	// MetadataServiceSubscribeProcedure is the fully-qualified name of the MetadataService's Subscribe
 	// RPC.
 	MetadataServiceSubscribeProcedure = "/heliosdb.metadata.v1.MetadataService/Subscribe"
+	// MetadataServicePipelineProcedure is the fully-qualified name of the MetadataService's Pipeline
+	// RPC.
+	MetadataServicePipelineProcedure = "/heliosdb.metadata.v1.MetadataService/Pipeline"
 )
 
 // MetadataServiceClient is a client for the heliosdb.metadata.v1.MetadataService service.
@@ -155,6 +158,13 @@ type MetadataServiceClient interface {
 	// whole, resumable from any position, with bookmarks when idle, and never ahead of
 	// commit. A slow subscriber slows nobody: it is a cursor on the log.
 	Subscribe(context.Context, *v1.SubscribeRequest) (*connect.ServerStreamForClient[v1.SubscribeResponse], error)
+	// Pipeline carries many calls of this service's unary rpcs on one stream, at a
+	// fraction of the cost: those that a client makes at the same moment share messages,
+	// and so do their answers. Each call is admitted, checked, limited, carried out and
+	// measured as it is by itself. Calls begin in the order of their arrival and end in
+	// any; at most 1,024 are under way on a stream, further ones wait unread. A call that
+	// is refused or fails does not end the stream; a message that breaks a rule does.
+	Pipeline(context.Context) (*connect.BidiStreamForClientSimple[v1.PipelineRequest, v1.PipelineResponse], error)
 }
 
 // NewMetadataServiceClient constructs a client for the heliosdb.metadata.v1.MetadataService
@@ -302,6 +312,12 @@ func NewMetadataServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(metadataServiceMethods.ByName("Subscribe")),
 			connect.WithClientOptions(opts...),
 		),
+		pipeline: connect.NewClient[v1.PipelineRequest, v1.PipelineResponse](
+			httpClient,
+			baseURL+MetadataServicePipelineProcedure,
+			connect.WithSchema(metadataServiceMethods.ByName("Pipeline")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -328,6 +344,7 @@ type metadataServiceClient struct {
 	heartbeat        *connect.Client[v1.HeartbeatRequest, v1.HeartbeatResponse]
 	streamHeartbeats *connect.Client[v1.StreamHeartbeatsRequest, v1.StreamHeartbeatsResponse]
 	subscribe        *connect.Client[v1.SubscribeRequest, v1.SubscribeResponse]
+	pipeline         *connect.Client[v1.PipelineRequest, v1.PipelineResponse]
 }
 
 // CreateNamespace calls heliosdb.metadata.v1.MetadataService.CreateNamespace.
@@ -511,6 +528,11 @@ func (c *metadataServiceClient) Subscribe(ctx context.Context, req *v1.Subscribe
 	return c.subscribe.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Pipeline calls heliosdb.metadata.v1.MetadataService.Pipeline.
+func (c *metadataServiceClient) Pipeline(ctx context.Context) (*connect.BidiStreamForClientSimple[v1.PipelineRequest, v1.PipelineResponse], error) {
+	return c.pipeline.CallBidiStreamSimple(ctx)
+}
+
 // MetadataServiceHandler is an implementation of the heliosdb.metadata.v1.MetadataService service.
 type MetadataServiceHandler interface {
 	// CreateNamespace creates an empty namespace. ALREADY_EXISTS if the name is taken.
@@ -569,6 +591,13 @@ type MetadataServiceHandler interface {
 	// whole, resumable from any position, with bookmarks when idle, and never ahead of
 	// commit. A slow subscriber slows nobody: it is a cursor on the log.
 	Subscribe(context.Context, *v1.SubscribeRequest, *connect.ServerStream[v1.SubscribeResponse]) error
+	// Pipeline carries many calls of this service's unary rpcs on one stream, at a
+	// fraction of the cost: those that a client makes at the same moment share messages,
+	// and so do their answers. Each call is admitted, checked, limited, carried out and
+	// measured as it is by itself. Calls begin in the order of their arrival and end in
+	// any; at most 1,024 are under way on a stream, further ones wait unread. A call that
+	// is refused or fails does not end the stream; a message that breaks a rule does.
+	Pipeline(context.Context, *connect.BidiStream[v1.PipelineRequest, v1.PipelineResponse]) error
 }
 
 // NewMetadataServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -712,6 +741,12 @@ func NewMetadataServiceHandler(svc MetadataServiceHandler, opts ...connect.Handl
 		connect.WithSchema(metadataServiceMethods.ByName("Subscribe")),
 		connect.WithHandlerOptions(opts...),
 	)
+	metadataServicePipelineHandler := connect.NewBidiStreamHandler(
+		MetadataServicePipelineProcedure,
+		svc.Pipeline,
+		connect.WithSchema(metadataServiceMethods.ByName("Pipeline")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/heliosdb.metadata.v1.MetadataService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case MetadataServiceCreateNamespaceProcedure:
@@ -756,6 +791,8 @@ func NewMetadataServiceHandler(svc MetadataServiceHandler, opts ...connect.Handl
 			metadataServiceStreamHeartbeatsHandler.ServeHTTP(w, r)
 		case MetadataServiceSubscribeProcedure:
 			metadataServiceSubscribeHandler.ServeHTTP(w, r)
+		case MetadataServicePipelineProcedure:
+			metadataServicePipelineHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -847,4 +884,8 @@ func (UnimplementedMetadataServiceHandler) StreamHeartbeats(context.Context, *co
 
 func (UnimplementedMetadataServiceHandler) Subscribe(context.Context, *v1.SubscribeRequest, *connect.ServerStream[v1.SubscribeResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("heliosdb.metadata.v1.MetadataService.Subscribe is not implemented"))
+}
+
+func (UnimplementedMetadataServiceHandler) Pipeline(context.Context, *connect.BidiStream[v1.PipelineRequest, v1.PipelineResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("heliosdb.metadata.v1.MetadataService.Pipeline is not implemented"))
 }

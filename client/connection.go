@@ -1,0 +1,208 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/heliosdb/metadata/client/internal/pipeline"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
+)
+
+const (
+	// maxPipelined is the size of the largest request that shares a stream with others:
+	// a larger one would keep them waiting.
+	maxPipelined = 64 << 10
+	// greeting is how long a member may take to serve a Pipeline stream.
+	greeting = 3 * time.Second
+	// pipeRetry is between two attempts to open one.
+	pipeRetry = time.Second
+	// pipeIdle is how long a Pipeline stream is kept without a call.
+	pipeIdle = time.Minute
+)
+
+// connection is the gRPC connection to a member. It carries streams and, while a Pipeline
+// stream is open on it, unary calls.
+type connection struct {
+	client *Client
+	conn   *grpc.ClientConn
+	pipe   atomic.Pointer[pipeline.Pipe] // nil: none is open
+
+	mu      sync.Mutex
+	opening bool
+	tried   time.Time // when an attempt to open one ended last
+}
+
+// newConnection prepares a connection; the first stream connects.
+func (c *Client) newConnection(base *url.URL) (*connection, error) {
+	security := insecure.NewCredentials()
+	if base.Scheme == "https" {
+		config := c.opts.TLS.Clone()
+		if config == nil {
+			config = new(tls.Config)
+		}
+		security = credentials.NewTLS(config)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+base.Host,
+		grpc.WithTransportCredentials(security),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReceiveBytes)),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: minBackoff, Multiplier: 2, Jitter: 0.2, MaxDelay: maxBackoff},
+			MinConnectTimeout: dialTimeout,
+		}),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &connection{client: c, conn: conn}, nil
+}
+
+// open opens a stream. Cancel its context when it is done with.
+func (n *connection) open(ctx context.Context, procedure string, desc *grpc.StreamDesc) (grpc.ClientStream, error) {
+	if actor := n.client.opts.Actor; actor != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, actorHeader, actor)
+	}
+	stream, err := n.conn.NewStream(ctx, desc, procedure)
+	return stream, fromStatus(err)
+}
+
+// duplex describes streams of both directions to grpc-go.
+var duplex = &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+
+// pipelined returns the Pipeline stream that unary calls can be made on; nil if there is
+// none right now. Then it begins to open one, and the caller does without: nobody waits
+// for it, and what a member without it, or a proxy that carries no gRPC, says to the
+// attempt is of no interest.
+func (n *connection) pipelined() *pipeline.Pipe {
+	if p := n.pipe.Load(); p != nil {
+		return p
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.opening && time.Since(n.tried) > pipeRetry {
+		n.opening = n.client.inBackground(n.keepPipe)
+	}
+	return n.pipe.Load()
+}
+
+// keepPipe opens a Pipeline stream and keeps it until it breaks or nobody uses it.
+func (n *connection) keepPipe() {
+	ctx, cancel := context.WithCancel(n.client.life)
+	defer cancel()
+	defer func() {
+		n.mu.Lock()
+		n.opening, n.tried = false, time.Now()
+		n.mu.Unlock()
+	}()
+	late := time.AfterFunc(greeting, cancel)
+	stream, err := n.open(ctx, metadatav1connect.MetadataServicePipelineProcedure, duplex)
+	if err != nil {
+		return
+	}
+	pipe, err := pipeline.Open(pipeStream{stream})
+	if !late.Stop() || err != nil {
+		n.client.log.Debug("no stream for unary calls", "endpoint", n.conn.Target(), "error", err)
+		return
+	}
+	n.pipe.Store(pipe)
+	defer n.pipe.Store(nil)
+	look := time.NewTicker(pipeIdle / 4)
+	defer look.Stop()
+	for {
+		select {
+		case <-pipe.Broken():
+			return
+		case <-look.C:
+		}
+		if since, idle := pipe.Idle(); idle && time.Since(since) > pipeIdle {
+			n.pipe.Store(nil)
+			_ = stream.CloseSend() // who has just begun a call is answered before the end
+			<-pipe.Broken()
+			return
+		}
+	}
+}
+
+// pipeStream is grpc-go's stream as package pipeline wants it.
+type pipeStream struct{ grpc.ClientStream }
+
+func (s pipeStream) Send(m *metadatav1.PipelineRequest) error { return s.SendMsg(m) }
+
+func (s pipeStream) Receive() (*metadatav1.PipelineResponse, error) {
+	m := new(metadatav1.PipelineResponse)
+	return m, s.RecvMsg(m)
+}
+
+// HeartbeatStream is an open stream of beats to one member. One goroutine may send while
+// another receives.
+type HeartbeatStream struct{ stream grpc.ClientStream }
+
+// Send sends a beat. It returns [io.EOF] if the stream has ended: Receive says why.
+func (s *HeartbeatStream) Send(m *metadatav1.StreamHeartbeatsRequest) error {
+	return fromStatus(s.stream.SendMsg(m))
+}
+
+// Receive returns the next answer; [io.EOF] after the last one.
+func (s *HeartbeatStream) Receive() (*metadatav1.StreamHeartbeatsResponse, error) {
+	m := new(metadatav1.StreamHeartbeatsResponse)
+	if err := s.stream.RecvMsg(m); err != nil {
+		return nil, fromStatus(err)
+	}
+	return m, nil
+}
+
+// CloseRequest says that no beat will follow. The member answers those that it has got.
+func (s *HeartbeatStream) CloseRequest() error { return s.stream.CloseSend() }
+
+// Subscription is an open subscription to one member, for one goroutine.
+type Subscription struct {
+	stream grpc.ClientStream
+	cancel context.CancelFunc
+}
+
+// subscribe opens a subscription.
+func (n *connection) subscribe(ctx context.Context, req *metadatav1.SubscribeRequest) (*Subscription, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := n.open(ctx, metadatav1connect.MetadataServiceSubscribeProcedure, &grpc.StreamDesc{ServerStreams: true})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	s := &Subscription{stream, cancel}
+	if err := stream.SendMsg(req); err != nil && err != io.EOF { //nolint:errorlint // gRPC's io.EOF is never wrapped
+		cancel()
+		return nil, fromStatus(err)
+	}
+	_ = stream.CloseSend() // never fails
+	return s, nil
+}
+
+// Receive returns the next frame. After an error, which is [io.EOF] if the member ended
+// the subscription without one, there are no more.
+func (s *Subscription) Receive() (*metadatav1.SubscribeResponse, error) {
+	m := new(metadatav1.SubscribeResponse)
+	if err := s.stream.RecvMsg(m); err != nil {
+		s.cancel()
+		return nil, fromStatus(err)
+	}
+	return m, nil
+}
+
+// Close ends the subscription; a Receive that waits fails. It may be called more than
+// once, and by any goroutine.
+func (s *Subscription) Close() { s.cancel() }

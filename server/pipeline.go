@@ -1,0 +1,280 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/heliosdb/metadata/internal/failure"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Pipeline is of the contract.
+func (s service) Pipeline(ctx context.Context, stream *connect.BidiStream[metadatav1.PipelineRequest, metadatav1.PipelineResponse]) error {
+	return s.pipeline(ctx, connectDuplex[metadatav1.PipelineRequest, metadatav1.PipelineResponse]{stream, callOf(ctx)})
+}
+
+// pipeline is the calls of one Pipeline stream. One goroutine reads calls, some carry
+// them out, and the handler's own sends the answers: all that are ready at a moment in
+// one message. Calls take their turn in a message of answers without a timer: while one
+// is being sent, the next ones gather.
+type pipeline struct {
+	service
+	peer   connect.Peer
+	stream duplex[metadatav1.PipelineRequest, metadatav1.PipelineResponse]
+	ctx    context.Context     // ends with the stream
+	places chan struct{}       // one for each call under way
+	calls  chan *pipelinedCall // to workers that wait
+	ready  chan struct{}       // holds a token when there is something to look at
+
+	mu      sync.Mutex
+	cancel  map[uint64]context.CancelFunc // by the id of a call under way
+	idle    int                           // workers that wait
+	answers []*metadatav1.PipelineAnswer  // not sent yet
+}
+
+// pipelinedCall is a call under way.
+type pipelinedCall struct {
+	*metadatav1.PipelineCall
+	ctx context.Context
+}
+
+// pipeline serves one stream. It ends when the client ends it and all is answered, when
+// it breaks, or when the server drains: calls under way are answered first.
+func (s service) pipeline(ctx context.Context, stream duplex[metadatav1.PipelineRequest, metadatav1.PipelineResponse]) error {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &pipeline{
+		service: s, stream: stream, peer: callerOf(ctx).peer,
+		ctx:    context.WithValue(ctx, callerKey{}, callerOf(ctx).binary()),
+		places: make(chan struct{}, maxPipelined), calls: make(chan *pipelinedCall), ready: make(chan struct{}, 1),
+		cancel: make(map[uint64]context.CancelFunc),
+	}
+	// The client makes no call before it knows that the stream is served.
+	if err := stream.Send(&metadatav1.PipelineResponse{}); err != nil {
+		cancel()
+		return err
+	}
+	received, gone := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(gone)
+		received <- p.receive()
+	}()
+	defer func() {
+		cancel()
+		stream.finish(func() { <-gone })
+	}()
+	return s.orStopping(p.answer(received))
+}
+
+// receive begins calls until the client ends the stream.
+func (p *pipeline) receive() error {
+	for {
+		message, err := p.stream.Receive()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, id := range message.GetCancelled() {
+			p.cancelCall(id)
+		}
+		for _, call := range message.GetCalls() {
+			select {
+			case p.places <- struct{}{}:
+			case <-p.ctx.Done():
+				return p.ctx.Err()
+			}
+			if err := p.begin(call); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (p *pipeline) cancelCall(id uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if cancel, ok := p.cancel[id]; ok {
+		cancel()
+	}
+}
+
+// begin hands a call to a worker.
+func (p *pipeline) begin(call *metadatav1.PipelineCall) error {
+	limit := p.limits.UnaryTimeout
+	if own := time.Duration(call.GetTimeoutMillis()) * time.Millisecond; own > 0 {
+		limit = min(limit, own)
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	p.mu.Lock()
+	if _, taken := p.cancel[call.GetId()]; taken {
+		p.mu.Unlock()
+		cancel()
+		return failure.InvalidField("calls", "two calls under way have the id %d; choose another one for each", call.GetId())
+	}
+	p.cancel[call.GetId()] = cancel
+	waits := p.idle > 0
+	if waits {
+		p.idle--
+	}
+	p.mu.Unlock()
+	begun := &pipelinedCall{call, ctx}
+	if !waits {
+		go p.work(begun)
+		return nil
+	}
+	select {
+	case p.calls <- begun: // it waits, or is about to
+	case <-p.ctx.Done():
+	}
+	return nil
+}
+
+// work carries out a call, and others after it: a goroutine whose stack has grown is
+// worth keeping.
+func (p *pipeline) work(call *pipelinedCall) {
+	for {
+		answer := p.carryOut(call)
+		p.mu.Lock()
+		p.cancel[call.GetId()]()
+		delete(p.cancel, call.GetId())
+		p.answers = append(p.answers, answer)
+		wait := p.idle < maxIdleWorkers
+		if wait {
+			p.idle++
+		}
+		p.mu.Unlock()
+		<-p.places
+		p.look()
+		if !wait {
+			return
+		}
+		select {
+		case call = <-p.calls:
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *pipeline) look() {
+	select {
+	case p.ready <- struct{}{}:
+	default:
+	}
+}
+
+// answer sends answers until the stream is over and the calls are, or it breaks.
+func (p *pipeline) answer(received <-chan error) error {
+	drained, ending := p.life.Done(), false
+	for {
+		select {
+		case <-p.ready:
+			runtime.Gosched() // others who are about to answer do so in the same message
+		case err := <-received:
+			if err != nil {
+				return err
+			}
+			ending, received = true, nil
+		case <-drained:
+			ending, drained = true, nil
+		case <-p.ctx.Done():
+			return p.ctx.Err()
+		}
+		answers, busy := p.take()
+		if err := p.send(answers); err != nil {
+			return err
+		}
+		if ending && !busy {
+			return p.ended()
+		}
+	}
+}
+
+// ended is how a stream ends whose calls have been answered.
+func (p *pipeline) ended() error {
+	if p.draining() {
+		return errStopping
+	}
+	return nil
+}
+
+// take returns the answers that are ready, and whether there will be more.
+func (p *pipeline) take() (answers []*metadatav1.PipelineAnswer, busy bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	answers, p.answers = p.answers, nil
+	return answers, len(p.cancel) > 0
+}
+
+// send sends answers, as few messages as they fit into.
+func (p *pipeline) send(answers []*metadatav1.PipelineAnswer) error {
+	for len(answers) > 0 {
+		n, size := 0, 0
+		for ; n < len(answers); n++ {
+			if size += proto.Size(answers[n]); size > pageBytes && n > 0 {
+				break
+			}
+		}
+		if err := p.stream.Send(&metadatav1.PipelineResponse{Answers: answers[:n]}); err != nil {
+			return err
+		}
+		answers = answers[n:]
+	}
+	return nil
+}
+
+// carryOut carries out a call as if it had come by itself.
+func (p *pipeline) carryOut(c *pipelinedCall) *metadatav1.PipelineAnswer {
+	rpc, ok := p.rpcs[c.GetMethod()]
+	if !ok {
+		return failed(c, connect.NewError(connect.CodeUnimplemented,
+			errors.New("MetadataService has no unary rpc of this name: "+clean(c.GetMethod()))))
+	}
+	var response []byte
+	place := new(call)
+	defer place.end()
+	if err := p.gate.enter(place, rpc.spec, p.peer, nil); err != nil {
+		return failed(c, err)
+	}
+	err := p.edge.run(c.ctx, rpc.spec, func(ctx context.Context) error {
+		request := rpc.request()
+		if err := proto.Unmarshal(c.GetRequest(), request); err != nil {
+			return badBytes("the request cannot be decoded: %v", err)
+		}
+		if err := p.edge.check(request); err != nil {
+			return err
+		}
+		answer, err := rpc.handle(ctx, request)
+		if err != nil {
+			return err
+		}
+		response, err = proto.Marshal(answer)
+		return err
+	})
+	if err != nil {
+		return failed(c, err)
+	}
+	return &metadatav1.PipelineAnswer{Id: c.GetId(), Outcome: &metadatav1.PipelineAnswer_Response{Response: response}}
+}
+
+// failed answers a call with an error.
+func failed(c *pipelinedCall, err error) *metadatav1.PipelineAnswer {
+	out := &metadatav1.PipelineError{Code: uint32(connect.CodeInternal), Message: internalMessage}
+	if own, ok := errors.AsType[*connect.Error](toConnect(err)); ok {
+		out.Code, out.Message = uint32(own.Code()), strings.ToValidUTF8(own.Message(), "?")
+		for _, d := range own.Details() {
+			out.Details = append(out.Details, &anypb.Any{TypeUrl: detailURL + d.Type(), Value: d.Bytes()})
+		}
+	}
+	return &metadatav1.PipelineAnswer{Id: c.GetId(), Outcome: &metadatav1.PipelineAnswer_Error{Error: out}}
+}
