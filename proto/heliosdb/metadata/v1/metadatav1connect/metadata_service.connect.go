@@ -161,9 +161,10 @@ type MetadataServiceClient interface {
 	// Pipeline carries many calls of this service's unary rpcs on one stream, at a
 	// fraction of the cost: those that a client makes at the same moment share messages,
 	// and so do their answers. Each call is admitted, checked, limited, carried out and
-	// measured as it is by itself. Calls begin in the order of their arrival and end in
-	// any; at most 1,024 are under way on a stream, further ones wait unread. A call that
-	// is refused or fails does not end the stream; a message that breaks a rule does.
+	// measured as it is by itself, and independent of the others: they end in any order.
+	// The first response is empty and says that calls are taken. At most 1,024 calls are
+	// under way on a stream; further ones wait unread. A call that is refused or fails
+	// does not end the stream; a message that breaks a rule does.
 	Pipeline(context.Context) (*connect.BidiStreamForClientSimple[v1.PipelineRequest, v1.PipelineResponse], error)
 }
 
@@ -594,9 +595,10 @@ type MetadataServiceHandler interface {
 	// Pipeline carries many calls of this service's unary rpcs on one stream, at a
 	// fraction of the cost: those that a client makes at the same moment share messages,
 	// and so do their answers. Each call is admitted, checked, limited, carried out and
-	// measured as it is by itself. Calls begin in the order of their arrival and end in
-	// any; at most 1,024 are under way on a stream, further ones wait unread. A call that
-	// is refused or fails does not end the stream; a message that breaks a rule does.
+	// measured as it is by itself, and independent of the others: they end in any order.
+	// The first response is empty and says that calls are taken. At most 1,024 calls are
+	// under way on a stream; further ones wait unread. A call that is refused or fails
+	// does not end the stream; a message that breaks a rule does.
 	Pipeline(context.Context, *connect.BidiStream[v1.PipelineRequest, v1.PipelineResponse]) error
 }
 
