@@ -140,6 +140,19 @@ bench-etcd-rows: ## List the rows of bench-etcd
 bench-check: ## Vet and test the comparison with etcd, without building etcd
 	@cd bench && go mod tidy -diff > /dev/null && go vet ./... && go test ./...
 
+# Both versions are built first and run in turn, so that a machine whose speed drifts treats both alike.
+.PHONY: benchstat
+benchstat: ## Compare Go benchmarks with those of another commit: PKG=./commands [BASE=main] [BENCH=.] [COUNT=10]
+	@rm -rf $(TMP)/benchstat && mkdir -p $(TMP)/benchstat && git worktree prune
+	@git worktree add -q --detach $(TMP)/benchstat/base $(or $(BASE),main)
+	@trap 'git worktree remove --force $(TMP)/benchstat/base' EXIT; \
+	out=$(CURDIR)/$(TMP)/benchstat; \
+	(cd $(TMP)/benchstat/base && go test -c -o $$out/before.test $(PKG)); go test -c -o $$out/after.test $(PKG); \
+	for i in $$(seq $(or $(COUNT),10)); do for side in before after; do \
+		(cd $(PKG) && $$out/$$side.test -test.run '^$$' -test.bench '$(or $(BENCH),.)' -test.benchmem >> $$out/$$side.txt); \
+	done; done; \
+	go tool -modfile=tools/go.mod benchstat $$out/before.txt $$out/after.txt
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target in turn, each for FUZZTIME (10s)
 	@.ci/fuzz $(or $(FUZZTIME),10s)
