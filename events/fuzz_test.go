@@ -50,31 +50,6 @@ func FuzzEvent(f *testing.F) {
 	})
 }
 
-// FuzzHistoryRecord takes any bytes for what the history keeps of a change.
-func FuzzHistoryRecord(f *testing.F) {
-	for _, s := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
-		raw, err := proto.Marshal(&metadatav1.HistoryRecord{
-			Change: sampleChange(s).Raw(), Digest: make([]byte, len(Digest{})), LogIndex: 9, LogTerm: 2,
-		})
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(raw)
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		var stored metadatav1.HistoryRecord
-		if proto.Unmarshal(raw, &stored) != nil {
-			return
-		}
-		c, err := DecodeChange(stored.GetChange())
-		if err != nil {
-			wantTyped(t, err)
-			return
-		}
-		checkChange(t, c)
-	})
-}
-
 func wantTyped(t *testing.T, err error) {
 	t.Helper()
 	_, corrupt := errors.AsType[*CorruptError](err)

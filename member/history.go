@@ -14,6 +14,7 @@ import (
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
 )
 
 // history reads one stream's changes from the storage, for the feed.
@@ -30,7 +31,7 @@ func NewHistory(store raftlog.Storage, stream metadatav1.Stream) feed.History {
 
 // Read implements feed.History.
 func (h *history) Read(from uint64, maxBytes int) ([]*events.Change, error) {
-	records, err := h.store.ReadHistory(h.group, from, maxBytes)
+	past, err := h.store.ReadHistory(h.group, from, maxBytes)
 	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
 		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
 			"this member joined by a checkpoint and lacks revision %d of the %s stream; ask another member", gap.Seq, events.StreamName(h.stream)).
@@ -39,17 +40,25 @@ func (h *history) Read(from uint64, maxBytes int) ([]*events.Change, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading history of the %s stream from revision %d: %w", events.StreamName(h.stream), from, err)
 	}
-	changes := make([]*events.Change, 0, len(records))
-	for _, r := range records {
-		var stored metadatav1.HistoryRecord
-		if err := proto.Unmarshal(r.Data, &stored); err != nil {
-			return nil, fmt.Errorf("history of the %s stream, revision %d: %w", events.StreamName(h.stream), r.Seq, err)
+	var changes []*events.Change
+	size := 0
+	for i := range past {
+		b, err := replica.DecodePast(&past[i])
+		if err == nil && b.Stream != h.stream {
+			err = fmt.Errorf("log entry %d belongs to stream %s", past[i].Entry, events.StreamName(b.Stream))
 		}
-		c, err := events.DecodeChange(stored.GetChange())
 		if err != nil {
-			return nil, fmt.Errorf("history of the %s stream, revision %d: %w", events.StreamName(h.stream), r.Seq, err)
+			return nil, fmt.Errorf("history of the %s stream, revisions %d to %d: %w", events.StreamName(h.stream), past[i].First, past[i].Last, err)
 		}
-		changes = append(changes, c)
+		for _, c := range b.Changes {
+			if c.Revision() < from {
+				continue
+			}
+			if size += len(c.Raw()); size > maxBytes && len(changes) > 0 {
+				return changes, nil
+			}
+			changes = append(changes, c)
+		}
 	}
 	return changes, nil
 }

@@ -143,7 +143,7 @@ func (c *cluster) historyComplete(m *member) error {
 	}
 	var again model
 	for _, r := range rs {
-		again.fold(r.Data)
+		again.fold(r.Content)
 	}
 	if again != m.model {
 		return fmt.Errorf("member %d: history has %d records with another digest, the model is at %d", m.id, len(rs), m.model.seq)

@@ -329,7 +329,7 @@ func (c *cluster) apply(m *member, n int) {
 		}
 		if e.Data != nil {
 			m.model.fold(e.Data)
-			m.g.AddHistory(raftlog.Record{Seq: m.model.seq, Data: e.Data})
+			m.g.AddHistory(raftlog.Record{First: m.model.seq, Last: m.model.seq, Entry: e.Index})
 		}
 	}
 	m.commits = m.commits[min(n, len(m.commits)):]

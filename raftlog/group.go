@@ -261,8 +261,8 @@ func (g *Group) Applied(index uint64) {
 func (g *Group) AddHistory(rs ...Record) { g.queued.history = append(g.queued.history, rs...) }
 
 // Cut makes cp, a finished checkpoint of the caller, the current one for restarts
-// and for members that lag, and deletes the log up to upTo (0: nothing), which is at
-// most cp.Index; history stays. Both happen in one Write, behind all history added
+// and for members that lag, and has the log start after upTo (0: where it does), which is
+// at most cp.Index; history stays. Both happen in one Write, behind all history added
 // before. Entries between upTo and cp.Index keep short gaps of other members cheap.
 // A checkpoint that is not newer than the current one changes nothing.
 func (g *Group) Cut(upTo uint64, cp Descriptor) error {

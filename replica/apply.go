@@ -4,10 +4,6 @@ import (
 	"bytes"
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
-
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/invariants"
 	"github.com/heliosdb/metadata/projections"
@@ -46,7 +42,7 @@ func (r *Replica[D]) apply(entries []raftlog.Entry) error {
 // applyEntry returns the changes that took effect.
 func (r *Replica[D]) applyEntry(e *raftlog.Entry) ([]*events.Change, error) {
 	if l := r.lead; l != nil && e.Term == l.term && len(l.proposed) > 0 && bytes.Equal(l.proposed[0].data, e.Data) {
-		return r.applyOwn(e)
+		return r.applyOwn(e), nil
 	}
 	b, err := events.DecodeBatch(e.Data)
 	if err != nil {
@@ -60,14 +56,8 @@ func (r *Replica[D]) applyEntry(e *raftlog.Entry) ([]*events.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	digest := r.state.Head.Digest
-	for _, c := range b.Changes {
-		digest = digest.Next(c.Raw())
-		if err := r.keepHistory(e, c, digest); err != nil {
-			return nil, err
-		}
-	}
 	r.state = next
+	r.keepHistory(e, b.Changes)
 	if r.lead != nil && r.lead.ready {
 		r.resetLead() // not what this leader decided next
 	}
@@ -96,13 +86,13 @@ func (r *Replica[D]) fenced(e *raftlog.Entry, why string) {
 
 // applyOwn makes the pending state the applied one: the entry is the oldest proposal
 // of this leader, so it was folded when it was decided.
-func (r *Replica[D]) applyOwn(e *raftlog.Entry) ([]*events.Change, error) {
+func (r *Replica[D]) applyOwn(e *raftlog.Entry) []*events.Change {
 	l := r.lead
 	b := l.proposed[0]
 	if b.previous != r.state.Head.Digest {
 		r.fenced(e, "the leader's own proposal was decided on another state")
 		r.resetLead()
-		return nil, nil
+		return nil
 	}
 	l.proposed = l.proposed[1:]
 	if invariants.Enabled {
@@ -111,16 +101,14 @@ func (r *Replica[D]) applyOwn(e *raftlog.Entry) ([]*events.Change, error) {
 	changes := make([]*events.Change, len(b.decisions))
 	for i := range b.decisions {
 		d := &b.decisions[i]
-		if err := r.keepHistory(e, d.change, d.digest); err != nil {
-			return nil, err
-		}
 		changes[i] = d.change
 		r.answer(d.waiter.done, Answer{Reply: d.reply, Revision: d.change.Revision()})
 	}
 	r.state = b.after
+	r.keepHistory(e, changes)
 	l.changes -= len(b.decisions)
 	l.bytes -= b.bytes
-	return changes, nil
+	return changes
 }
 
 // foldAgain checks that folding is the same wherever it happens.
@@ -134,20 +122,6 @@ func foldAgain[D projections.Domain[D]](before *projections.State[D], ds []decis
 		invariants.Assert(again.Head.Digest == ds[i].digest, "change %d: applied digest %s, pending digest %s", c.Revision(), again.Head.Digest, ds[i].digest)
 	}
 	invariants.Assert(again.Hash() == pending.Hash(), "revision %d: applied and pending model differ", again.Head.Revision)
-}
-
-// keepHistory queues a change's history record. Written twice, after a restart, it is
-// the same record.
-func (r *Replica[D]) keepHistory(e *raftlog.Entry, c *events.Change, digest events.Digest) error {
-	record, err := proto.MarshalOptions{Deterministic: true}.Marshal(&metadatav1.HistoryRecord{
-		Change: c.Raw(), Digest: digest[:], LogIndex: e.Index, LogTerm: e.Term,
-	})
-	if err != nil {
-		return err
-	}
-	r.group.AddHistory(raftlog.Record{Seq: c.Revision(), Data: record})
-	r.checkpts.grown += uint64(len(c.Raw()))
-	return nil
 }
 
 // fold turns a *projections.FoldError, which folding panics with, into an error.

@@ -116,7 +116,7 @@ func (r *Replica[D]) Wrote(w *raftlog.Write) {
 		r.group.Applied(w.Install.Index)
 	}
 	if n := len(w.History); n > 0 {
-		r.cfg.Feed.SetDurable(w.History[n-1].Seq)
+		r.cfg.Feed.SetDurable(w.History[n-1].Last)
 	}
 	if r.lead != nil && r.lead.gate == w {
 		r.lead.gate = nil

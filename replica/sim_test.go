@@ -5,10 +5,6 @@ import (
 	"slices"
 	"testing"
 	"testing/cryptotest"
-
-	"google.golang.org/protobuf/proto"
-
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 // TestSimulation runs three members through seeded loss, duplication, reordering,
@@ -255,18 +251,19 @@ func (n *node) history() map[string][]uint64 {
 		if err != nil {
 			continue // a gap that a checkpoint left
 		}
-		var record metadatav1.HistoryRecord
-		if err := proto.Unmarshal(rs[0].Data, &record); err != nil {
+		past, err := DecodePast(&rs[0])
+		if err != nil {
 			t.Fatal(err)
 		}
-		var change metadatav1.Change
-		if err := proto.Unmarshal(record.GetChange(), &change); err != nil {
-			t.Fatal(err)
+		last := past.Changes[len(past.Changes)-1].Revision()
+		if digest := n.c.digests[last]; past.Digest != digest {
+			t.Fatalf("member %d: history has digest %s at revision %d, the chain %s", n.id, past.Digest, last, digest)
 		}
-		if digest := n.c.digests[seq]; string(record.GetDigest()) != string(digest[:]) || change.GetRevision() != seq {
-			t.Fatalf("member %d: history record %d is of revision %d with another digest than the chain's", n.id, seq, change.GetRevision())
+		for _, change := range past.Changes {
+			if change.Revision() == seq {
+				found[change.RequestID()] = append(found[change.RequestID()], seq)
+			}
 		}
-		found[change.GetRequestId()] = append(found[change.GetRequestId()], seq)
 	}
 	return found
 }

@@ -14,16 +14,30 @@ func (s *Store) HistoryBounds(id raftlog.GroupID) (first, last uint64, err error
 	return first, last, nil
 }
 
+// ascend calls f with the records that are not trimmed, from the one that holds a sequence
+// on, while it returns true.
+func (s *Store) ascend(id raftlog.GroupID, g *group, from uint64, f func(raftlog.Record) bool) {
+	from = max(from, s.trims[id])
+	g.history.Descend(from, func(first uint64, r raftlog.Record) bool {
+		if r.Last >= from {
+			from = first
+		}
+		return false
+	})
+	g.history.Ascend(from, func(_ uint64, r raftlog.Record) bool { return f(r) })
+}
+
 func (s *Store) bounds(id raftlog.GroupID, g *group) (first, last uint64) {
-	g.history.Ascend(s.trims[id], func(k uint64, _ []byte) bool { first = k; return false })
+	s.ascend(id, g, 0, func(r raftlog.Record) bool { first = r.First; return false })
 	if first != 0 {
-		last, _, _ = g.history.Max()
+		_, newest, _ := g.history.Max()
+		last = newest.Last
 	}
 	return first, last
 }
 
 // ReadHistory implements raftlog.Storage.
-func (s *Store) ReadHistory(id raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Record, error) {
+func (s *Store) ReadHistory(id raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Past, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g, err := s.group(id)
@@ -34,29 +48,44 @@ func (s *Store) ReadHistory(id raftlog.GroupID, from uint64, maxBytes int) ([]ra
 	if from > last {
 		return nil, nil
 	}
-	var out []raftlog.Record
-	size := 0
+	var out []raftlog.Past
+	size, next := 0, from
 	if from >= first {
-		g.history.Ascend(from, func(k uint64, v []byte) bool {
-			size += len(v)
-			if k != from+uint64(len(out)) || (len(out) > 0 && size > maxBytes) {
+		s.ascend(id, g, from, func(r raftlog.Record) bool {
+			if r.First > next {
 				return false
 			}
-			out = append(out, raftlog.Record{Seq: k, Data: v})
+			if err = s.readable(id, g, r); err != nil {
+				return false
+			}
+			e := g.entry(r.Entry)
+			if size += len(e.GetData()); len(out) > 0 && size > maxBytes {
+				return false
+			}
+			out, next = append(out, raftlog.Past{Record: r, Term: e.GetTerm(), Content: e.GetData()}), r.Last+1
 			return true
 		})
 	}
-	for i, r := range out {
-		if err := s.damageAt(spot{recordSpot, id, r.Seq}); err != nil && i == 0 {
-			return nil, err
-		} else if err != nil {
-			return out[:i], nil
+	if len(out) > 0 {
+		return out, nil // damage behind it is found by who reads on
+	}
+	if err != nil {
+		return nil, err
+	}
+	return nil, &raftlog.GapError{Group: id, Seq: from, First: first, Last: last}
+}
+
+// readable fails where a record or its entry is damaged or missing.
+func (s *Store) readable(id raftlog.GroupID, g *group, r raftlog.Record) error {
+	for seq := r.First; seq <= r.Last && len(s.damaged) > 0; seq++ {
+		if err := s.damageAt(spot{recordSpot, id, seq}); err != nil {
+			return err
 		}
 	}
-	if len(out) == 0 {
-		return nil, &raftlog.GapError{Group: id, Seq: from, First: first, Last: last}
+	if g.entry(r.Entry) == nil {
+		return s.damageOf(spot{entrySpot, id, r.Entry}, "is missing")
 	}
-	return out, nil
+	return s.damageAt(spot{entrySpot, id, r.Entry})
 }
 
 // TrimHistory implements raftlog.Storage.

@@ -24,7 +24,11 @@ func (s *Store) damageAt(at spot) error {
 	if !s.damaged[at] {
 		return nil
 	}
-	return &raftlog.DamageError{Path: s.name, Detail: fmt.Sprintf("record %c of group %d at %d does not match its checksum", at.kind, at.group, at.index)}
+	return s.damageOf(at, "does not match its checksum")
+}
+
+func (s *Store) damageOf(at spot, what string) error {
+	return &raftlog.DamageError{Path: s.name, Detail: fmt.Sprintf("record %c of group %d at %d %s", at.kind, at.group, at.index, what)}
 }
 
 // both calls f with what is seen and what is durable of a group.
@@ -39,8 +43,8 @@ func (s *Store) both(id raftlog.GroupID, f func(*group)) {
 	}
 }
 
-// LoseTail deletes the last n entries of a group as a damaged disk would, and checkpoints
-// of what is gone. Load then returns a *ShortError, or a *DamageError when the rest makes no
+// LoseTail deletes the last n entries of a group as a damaged disk would, and history and
+// checkpoints of what is gone. Load then returns a *ShortError, or a *DamageError when the rest makes no
 // sense. What the floor did not know yet (LagFloor) goes without a word: this is outside
 // of what a member promises; call RaiseFloor before to stay inside.
 func (s *Store) LoseTail(id raftlog.GroupID, n int) {
@@ -49,6 +53,9 @@ func (s *Store) LoseTail(id raftlog.GroupID, n int) {
 	s.both(id, func(g *group) {
 		g.entries = g.entries[:max(0, len(g.entries)-n)]
 		g.hard.Commit = min(g.hard.Commit, g.last())
+		for newest, r, ok := g.history.Max(); ok && r.Entry > g.last(); newest, r, ok = g.history.Max() {
+			g.history.Delete(newest) // it was written after its entry
+		}
 		kept := g.checkpoints[:0:0]
 		for _, d := range g.checkpoints {
 			if d.Index <= g.last() {
@@ -117,11 +124,12 @@ func (s *Store) empty() {
 	clear(s.short)
 }
 
-// DamageEntry damages a stored entry: Load of its group returns a *DamageError.
+// DamageEntry damages a stored entry: Load of its group returns a *DamageError, and so does
+// ReadHistory for what it holds.
 func (s *Store) DamageEntry(id raftlog.GroupID, index uint64) { s.damage(spot{entrySpot, id, index}) }
 
-// DamageRecord damages a record of history: ReadHistory returns a *DamageError for it,
-// after those before it.
+// DamageRecord damages the record of history that holds a sequence: ReadHistory returns a
+// *DamageError for it, after those before it.
 func (s *Store) DamageRecord(id raftlog.GroupID, seq uint64) { s.damage(spot{recordSpot, id, seq}) }
 
 // DamageCheckpoint damages the chunks of a checkpoint file: ReadChunk returns a
@@ -145,7 +153,9 @@ func (s *Store) mend(w *raftlog.Write) {
 		delete(s.damaged, spot{entrySpot, w.Group, e.GetIndex()})
 	}
 	for _, r := range w.History {
-		delete(s.damaged, spot{recordSpot, w.Group, r.Seq})
+		for seq := r.First; seq <= r.Last; seq++ {
+			delete(s.damaged, spot{recordSpot, w.Group, seq})
+		}
 	}
 }
 

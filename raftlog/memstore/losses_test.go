@@ -22,7 +22,7 @@ func lived(t *testing.T) *memstore.Store {
 	w, err := s.CreateCheckpoint(a, storagetest.Descriptor(a, 4, 2))
 	cp := storagetest.WriteCheckpoint(t, w, err, []byte("x"))
 	storagetest.Must(t, s.Write([]*raftlog.Write{{
-		Group: a, Checkpoint: &cp, CutTo: 2, History: []raftlog.Record{{Seq: 1, Data: []byte("1")}, {Seq: 2, Data: []byte("2")}, {Seq: 3, Data: []byte("3")}},
+		Group: a, Checkpoint: &cp, CutTo: 2, History: []raftlog.Record{storagetest.Record(1, 1, 2), storagetest.Record(2, 2, 3), storagetest.Record(3, 3, 4)},
 	}}))
 	return s
 }
@@ -78,7 +78,7 @@ func TestDamagedReads(t *testing.T) {
 	}
 	storagetest.Must(t, s.Condemn("damaged", raftlog.VotesKnown))
 	storagetest.Must(t, s.BeginRebuild(storagetest.Identity(), []raftlog.GroupID{a}, storagetest.Voters))
-	storagetest.Must(t, s.Write([]*raftlog.Write{{Group: a, History: []raftlog.Record{{Seq: 2}}}}))
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(a, 2, 1), {Group: a, History: []raftlog.Record{storagetest.Record(2, 2, 2)}}}))
 	if rs, err := s.ReadHistory(a, 2, 100); len(rs) != 1 || err != nil {
 		t.Fatalf("history after a rebuild: %v, %v", rs, err)
 	}
@@ -127,10 +127,10 @@ func TestLaggingFloor(t *testing.T) {
 	}
 	s.RaiseFloor()
 	promise(raftlog.Promise{Last: 7, Term: 5, Vote: 1})
-	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(a, 4, 6)})) // replaced: lower at once
-	promise(raftlog.Promise{Last: 3, Term: 6, Vote: 1})
+	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(a, 6, 6)})) // replaced: lower at once
+	promise(raftlog.Promise{Last: 5, Term: 6, Vote: 1})
 	storagetest.Must(t, s.Close())
-	promise(raftlog.Promise{Last: 4, Term: 6, Vote: 1})
+	promise(raftlog.Promise{Last: 6, Term: 6, Vote: 1})
 }
 
 // TestFailedSync checks that nothing is taken after a failed sync, and that any first part

@@ -57,16 +57,41 @@ type group struct {
 	hard        raftlog.HardState
 	start       raftlog.LogStart
 	entries     []*pb.Entry
-	history     *btree.Map[uint64, []byte]
+	past        *btree.Map[uint64, *pb.Entry] // by index: those at or below start, kept for history
+	history     *btree.Map[uint64, raftlog.Record]
 	checkpoints []raftlog.Descriptor
 	replaced    uint64 // index of the last one that became current
 }
 
 func (g *group) last() uint64 { return g.start.Index + uint64(len(g.entries)) }
 
+// entry returns an entry, wherever it is; nil if there is none.
+func (g *group) entry(index uint64) *pb.Entry {
+	if index > g.start.Index && index <= g.last() {
+		return g.entries[index-g.start.Index-1]
+	}
+	e, _ := g.past.Get(index)
+	return e
+}
+
+// named returns the index of the last entry that history names.
+func (g *group) named() uint64 {
+	_, newest, _ := g.history.Max()
+	return newest.Entry
+}
+
+// retire moves entries up to an index from the log to what is kept for history.
+func (g *group) retire(upTo uint64) {
+	for len(g.entries) > 0 && g.entries[0].GetIndex() <= upTo {
+		g.past.Set(g.entries[0].GetIndex(), g.entries[0])
+		g.entries = g.entries[1:]
+	}
+}
+
 func (g *group) clone() *group {
 	c := *g
 	c.entries = slices.Clone(g.entries)
+	c.past = g.past.Copy()
 	c.history = g.history.Copy()
 	c.checkpoints = slices.Clone(g.checkpoints)
 	return &c
@@ -158,7 +183,8 @@ func (s *Store) genesis(groups []raftlog.GroupID, voters []uint64) error {
 		}
 		fresh := &group{
 			hard:  raftlog.HardState{Term: raftlog.GenesisTerm, Commit: raftlog.GenesisIndex},
-			start: raftlog.LogStart{Index: raftlog.GenesisIndex, Term: raftlog.GenesisTerm}, history: &btree.Map[uint64, []byte]{},
+			start: raftlog.LogStart{Index: raftlog.GenesisIndex, Term: raftlog.GenesisTerm},
+			past:  &btree.Map[uint64, *pb.Entry]{}, history: &btree.Map[uint64, raftlog.Record]{},
 			checkpoints: []raftlog.Descriptor{d},
 		}
 		s.durable[g], s.now[g] = fresh, fresh.clone()
@@ -195,7 +221,7 @@ func (s *Store) Load(id raftlog.GroupID) (*raftlog.Loaded, error) {
 			return nil, err
 		}
 	}
-	l := &raftlog.Loaded{Group: id, HardState: g.hard, Start: g.start, Entries: slices.Clone(g.entries)}
+	l := &raftlog.Loaded{Group: id, HardState: g.hard, Start: g.start, Entries: append([]*pb.Entry(nil), g.entries...)}
 	for _, d := range g.checkpoints {
 		if d.Index >= g.start.Index && !s.damaged[spot{checkpointSpot, id, d.Index}] {
 			l.Checkpoints = append(l.Checkpoints, d)
@@ -302,7 +328,7 @@ func (s *Store) lowerFloor(w *raftlog.Write) {
 
 // check refuses a batch that does not fit what is stored.
 func (s *Store) check(ws []*raftlog.Write) error {
-	ends := map[raftlog.GroupID][2]uint64{}
+	ends := map[raftlog.GroupID]raftlog.Extent{}
 	for _, w := range ws {
 		g, err := s.group(w.Group)
 		if err != nil {
@@ -318,12 +344,11 @@ func (s *Store) check(ws []*raftlog.Write) error {
 		}
 		end, ok := ends[w.Group]
 		if !ok {
-			end = [2]uint64{g.start.Index, g.last()}
+			end = raftlog.Extent{Start: g.start.Index, Last: g.last(), Named: g.named()}
 		}
-		if end[0], end[1], err = w.Fit(end[0], end[1]); err != nil {
+		if ends[w.Group], err = w.Fit(end); err != nil {
 			return err
 		}
-		ends[w.Group] = end
 	}
 	return nil
 }
@@ -331,6 +356,7 @@ func (s *Store) check(ws []*raftlog.Write) error {
 // apply is total on Writes that fit.
 func (g *group) apply(w *raftlog.Write) {
 	if d := w.Install; d != nil {
+		g.retire(w.Named(g.named()))
 		g.start = raftlog.LogStart{Index: d.Index, Term: d.Term}
 		g.entries, g.checkpoints, g.replaced = nil, []raftlog.Descriptor{*d}, d.Index
 		g.hard.Commit = max(g.hard.Commit, d.Index)
@@ -345,16 +371,17 @@ func (g *group) apply(w *raftlog.Write) {
 		g.hard = *w.HardState
 	}
 	for _, r := range w.History {
-		g.history.Set(r.Seq, r.Data)
+		g.history.Set(r.First, r)
 	}
 	if d := w.Checkpoint; d != nil {
 		g.checkpoints, g.replaced = append(g.checkpoints, *d), d.Index
 		g.checkpoints = g.checkpoints[max(0, len(g.checkpoints)-raftlog.KeepCheckpoints):]
 	}
 	if w.CutTo > g.start.Index {
-		n := w.CutTo - g.start.Index
-		g.start = raftlog.LogStart{Index: w.CutTo, Term: g.entries[n-1].GetTerm()}
-		g.entries = slices.Clone(g.entries[n:])
+		term := g.entry(w.CutTo).GetTerm()
+		g.retire(w.CutTo)
+		g.start = raftlog.LogStart{Index: w.CutTo, Term: term}
+		g.entries = slices.Clone(g.entries)
 	}
 }
 
@@ -369,6 +396,7 @@ func (s *Store) Space() (free, used uint64, err error) {
 		for _, e := range g.entries {
 			used += uint64(len(e.GetData()))
 		}
+		g.past.Scan(func(_ uint64, e *pb.Entry) bool { used += uint64(len(e.GetData())); return true })
 	}
 	if s.full {
 		return 0, used, nil

@@ -24,8 +24,9 @@ func TestCrashKeepsPrefix(t *testing.T) {
 	for keep := range 4 {
 		s := memstore.New("disk")
 		storagetest.Fresh(t, disk{s})
+		storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 2, 1, 1, 1)}))
 		for seq := uint64(1); seq <= 3; seq++ {
-			storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, History: []raftlog.Record{{Seq: seq}}}}))
+			storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, History: []raftlog.Record{storagetest.Record(seq, seq, seq+1)}}}))
 		}
 		if s.Unsynced() != 3 {
 			t.Fatalf("%d writes are unsynced, want 3", s.Unsynced())

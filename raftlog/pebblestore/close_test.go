@@ -16,7 +16,8 @@ func TestReadersBesideClose(t *testing.T) {
 		s := storagetest.Fresh(t, d)
 		w := &raftlog.Write{Group: storagetest.A, Sync: true}
 		for seq := range uint64(200) {
-			w.History = append(w.History, raftlog.Record{Seq: seq + 1, Data: make([]byte, 100)})
+			w.Entries = append(w.Entries, storagetest.Entries(seq+2, 1)...)
+			w.History = append(w.History, storagetest.Record(seq+1, seq+1, seq+2))
 		}
 		storagetest.Must(t, s.Write([]*raftlog.Write{w}))
 		var readers sync.WaitGroup

@@ -11,7 +11,8 @@
 //	<dir>/RESERVE         takes room that is given back when the disk is full (space.go)
 //
 // Keys are the group (one byte, 0 for the member), a letter and, where there are
-// many, an index of eight bytes, big endian; keys.go has the values. Each value has a
+// many, an index of eight bytes, big endian; keys.go has the values. Entries before the
+// start of a log are there for history, whose records name them. Each value has a
 // CRC-32C over its key and its content, because Pebble's own checksums do not see
 // everything: it drops the end of a log whose tail was lost without a word. Against
 // that stands the floor: term and vote are synced there before Write returns, the
@@ -23,9 +24,9 @@
 // disk does so only when the reserve is used up too: Space says 0 long before, and
 // checkpoint files are refused from then on.
 //
-// Open reads the logs, the floor, all entries, and the heads and ends of checkpoints before
+// Open reads the logs, the floor, the entries of the logs, and the heads and ends of checkpoints before
 // it changes a byte, so a directory that it refuses for one of them stays as it was found.
-// What it does not read, the chunks of checkpoints and tables that hold nothing but history,
+// What it does not read, the chunks of checkpoints and what is there for history alone,
 // may be damaged too: whoever reads that later finds it, when Pebble has already moved its
 // log into a table. Nothing that could be read is lost by that. It refuses a directory in use, of another format, damaged, or shorter than its
 // floor. Of the floor it repairs a bad slot from the other one, and nothing else: a directory is

@@ -131,8 +131,8 @@ func TestReadsFailAtRunTime(t *testing.T) {
 	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, last+1, 1)}))
 	broken.armed.Store(false)
 	storagetest.Must(t, r.Close())
-	if records, err := s.ReadHistory(storagetest.A, 1, 1<<30); err != nil || len(records) != len(want[storagetest.A].records) {
-		t.Errorf("%d records of history after it, %v", len(records), err)
+	if past, err := s.ReadHistory(storagetest.A, 1, 1<<30); err != nil || len(past) != len(want[storagetest.A].past) {
+		t.Errorf("%d records of history after it, %v", len(past), err)
 	}
 	if why := s.Condemned(); why != "" {
 		t.Errorf("condemned because %s", why)

@@ -2,6 +2,8 @@ package pebblestore
 
 import (
 	"encoding/hex"
+	"math"
+	"reflect"
 	"testing"
 
 	"github.com/heliosdb/metadata/raftlog"
@@ -36,6 +38,21 @@ func TestFrozenEntry(t *testing.T) {
 	for _, other := range [][]byte{indexKey(3, kindEntry, 0x0103), indexKey(4, kindEntry, 0x0102), indexKey(3, kindHistory, 0x0102)} {
 		if _, err := unseal(other, value); err == nil {
 			t.Fatalf("the record of %x was read at %x", key, other)
+		}
+	}
+}
+
+func TestFrozenHistory(t *testing.T) {
+	r := raftlog.Record{First: 0x0102, Last: 0x0102 + 300, Entry: 129, Data: []byte("data")}
+	key := indexKey(3, kindHistory, r.First)
+	expectHex(t, "history key", key, "03720000000000000102")
+	expectHex(t, "history record", seal(key, historyRecord(&r)), "698e8c35ac02810164617461")
+	if back, err := parseHistory(r.First, historyRecord(&r)); err != nil || !reflect.DeepEqual(back, r) {
+		t.Fatalf("history comes back as %+v, %v", back, err)
+	}
+	for _, bad := range [][]byte{nil, {5}, {0x80}, {1, 0x80}, historyRecord(&raftlog.Record{First: 1, Last: math.MaxUint64, Entry: 1})} {
+		if r, err := parseHistory(0x0102, bad); err == nil {
+			t.Errorf("%x was read as %+v", bad, r)
 		}
 	}
 }

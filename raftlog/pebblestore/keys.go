@@ -18,7 +18,7 @@ const (
 	kindStart      = 's' // index, term of the log's start
 	kindCheckpoint = 'c' // by index: raftlog.Descriptor
 	kindEntry      = 'e' // by index: term, type, data
-	kindHistory    = 'r' // by sequence: opaque
+	kindHistory    = 'r' // by first sequence: how many more, entry, opaque
 )
 
 func memberKey(kind byte) []byte                   { return []byte{0, kind} }
@@ -77,6 +77,23 @@ func parseEntry(index uint64, content []byte) (*pb.Entry, error) {
 		e.Data = append([]byte(nil), data...)
 	}
 	return e, nil
+}
+
+// historyRecord is the content of a history record: last less first sequence uvarint,
+// index of the entry uvarint, opaque bytes. The first sequence is in the key.
+func historyRecord(r *raftlog.Record) []byte {
+	b := binary.AppendUvarint(make([]byte, 0, 2*binary.MaxVarintLen64+len(r.Data)), r.Last-r.First)
+	b = binary.AppendUvarint(b, r.Entry)
+	return append(b, r.Data...)
+}
+
+func parseHistory(first uint64, content []byte) (raftlog.Record, error) {
+	more, n := binary.Uvarint(content)
+	entry, m := binary.Uvarint(content[max(n, 0):])
+	if n <= 0 || m <= 0 || first == 0 || first+more < first {
+		return raftlog.Record{}, fmt.Errorf("history record %d cannot be read", first)
+	}
+	return raftlog.Record{First: first, Last: first + more, Entry: entry, Data: append([]byte(nil), content[n+m:]...)}, nil
 }
 
 // words is a record of fixed numbers, each u64.

@@ -49,7 +49,7 @@ func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
 		return nil, err
 	}
 	st.last = st.start.Index
-	it, err := s.iterate(g, kindEntry, 0)
+	it, err := s.iterate(g, kindEntry, st.start.Index+1)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +59,11 @@ func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
 	if err := s.wrap(it.Close()); err != nil { // it says what the iterator has found, too
 		return nil, err
 	}
+	newest, err := s.newestRecord(s.db, g)
+	if err != nil {
+		return nil, err
+	}
+	st.named = newest.Entry
 	st.short = s.compareFloor(g, st)
 	return st, nil
 }
@@ -79,7 +84,11 @@ func (s *Store) getWords(g raftlog.GroupID, kind byte, vs ...*uint64) error {
 
 // iterate opens an iterator over the records of one kind from an index on.
 func (s *Store) iterate(g raftlog.GroupID, kind byte, from uint64) (*pebble.Iterator, error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(g, kind, from), UpperBound: groupKey(g, kind+1)})
+	return s.iterateIn(s.db, g, kind, from)
+}
+
+func (s *Store) iterateIn(r pebble.Reader, g raftlog.GroupID, kind byte, from uint64) (*pebble.Iterator, error) {
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: indexKey(g, kind, from), UpperBound: groupKey(g, kind+1)})
 	return it, s.wrap(err)
 }
 
@@ -132,7 +141,7 @@ func (s *Store) Load(g raftlog.GroupID) (*raftlog.Loaded, error) {
 // loadLog reads and verifies a log and what a restart begins from.
 func (s *Store) loadLog(g raftlog.GroupID, st *groupState) (_ *raftlog.Loaded, err error) {
 	l := &raftlog.Loaded{Group: g, HardState: st.hard, Start: st.start}
-	err = s.scan(g, kindEntry, 0, func(index uint64, content []byte) (bool, error) {
+	err = s.scan(g, kindEntry, st.start.Index+1, func(index uint64, content []byte) (bool, error) {
 		if want := l.LastIndex() + 1; index != want {
 			return false, s.damage("%s has entry %d where %d is due", s.opts.Name(g), index, want)
 		}
@@ -171,68 +180,4 @@ func (s *Store) compareFloor(g raftlog.GroupID, st *groupState) error {
 		return short("vote", st.hard.Vote, p.Vote)
 	}
 	return nil
-}
-
-// HistoryBounds implements raftlog.Storage.
-func (s *Store) HistoryBounds(g raftlog.GroupID) (first, last uint64, err error) {
-	s.reading.RLock()
-	defer s.reading.RUnlock()
-	if _, err := s.group(g); err != nil {
-		return 0, 0, err
-	}
-	return s.bounds(g)
-}
-
-func (s *Store) bounds(g raftlog.GroupID) (first, last uint64, err error) {
-	it, err := s.iterate(g, kindHistory, 0)
-	if err != nil {
-		return 0, 0, err
-	}
-	if it.First() {
-		first = indexOf(it.Key())
-	}
-	if it.Last() {
-		last = indexOf(it.Key())
-	}
-	return first, last, s.wrap(it.Close())
-}
-
-// ReadHistory implements raftlog.Storage.
-func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Record, error) {
-	s.reading.RLock()
-	defer s.reading.RUnlock()
-	if _, err := s.group(g); err != nil {
-		return nil, err
-	}
-	var out []raftlog.Record
-	size := 0
-	err := s.scan(g, kindHistory, from, func(seq uint64, content []byte) (bool, error) {
-		size += len(content)
-		if seq != from+uint64(len(out)) || (len(out) > 0 && size > maxBytes) {
-			return false, nil
-		}
-		out = append(out, raftlog.Record{Seq: seq, Data: append([]byte{}, content...)})
-		return true, nil
-	})
-	if err != nil || len(out) > 0 {
-		return out, err
-	}
-	first, last, err := s.bounds(g)
-	if err != nil || from > last {
-		return nil, err
-	}
-	return nil, &raftlog.GapError{Group: g, Seq: from, First: first, Last: last}
-}
-
-// TrimHistory implements raftlog.Storage.
-func (s *Store) TrimHistory(g raftlog.GroupID, below uint64) error {
-	s.reading.RLock()
-	defer s.reading.RUnlock()
-	if err := s.available(); err != nil {
-		return err
-	}
-	if _, err := s.group(g); err != nil {
-		return err
-	}
-	return s.wrap(s.db.DeleteRange(indexKey(g, kindHistory, 0), indexKey(g, kindHistory, below), pebble.NoSync))
 }

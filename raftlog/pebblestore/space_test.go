@@ -182,7 +182,7 @@ func fillDisk(t *testing.T, full error) {
 	expect("after a checkpoint found no room", 0, true) // not worth the ballast
 	for i := range uint64(100) {
 		storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 3+i, 1), {
-			Group: storagetest.A, History: []raftlog.Record{{Seq: 1 + i, Data: []byte("x")}},
+			Group: storagetest.A, History: []raftlog.Record{storagetest.Record(1+i, 1+i, 3+i)},
 		}}))
 	}
 	expect("living on the ballast", 0, false)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/go-cmp/cmp"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/pebblestore"
 	"github.com/heliosdb/metadata/raftlog/storagetest"
@@ -53,9 +54,9 @@ func (lazyFile) SyncTo(int64) (bool, error) { return false, nil }
 
 // acknowledged is what a store has said it holds of a group.
 type acknowledged struct {
-	loaded  *raftlog.Loaded
-	records []raftlog.Record
-	chunks  map[uint64][][]byte
+	loaded *raftlog.Loaded
+	past   []raftlog.Past
+	chunks map[uint64][][]byte
 }
 
 // live builds a directory that has seen restarts, checkpoints and cuts, and returns what
@@ -78,9 +79,11 @@ func live(t *testing.T, path string) (*pebblestore.Store, map[raftlog.GroupID]*a
 		}
 		var ws []*raftlog.Write
 		for g, a := range want {
-			r := raftlog.Record{Seq: i + 1, Data: fmt.Appendf(nil, "record %d of group %d %s", i+1, g, strings.Repeat("r", 100))}
-			a.records = append(a.records, r)
-			ws = append(ws, &raftlog.Write{Group: g, History: []raftlog.Record{r}})
+			if i > 0 {
+				r := raftlog.Record{First: 2*i - 1, Last: 2 * i, Entry: 1 + i, Data: fmt.Appendf(nil, "record %d of group %d %s", i, g, strings.Repeat("r", 100))}
+				a.past = append(a.past, raftlog.Past{Record: r, Term: 1, Content: storagetest.Past(r, 1).Content})
+				ws = append(ws, &raftlog.Write{Group: g, History: []raftlog.Record{r}})
+			}
 			if i%100 == 99 {
 				chunks := [][]byte{bytes.Repeat([]byte{byte(i)}, 9000), []byte("end")}
 				d := storagetest.Descriptor(g, 2+i-60, 1)
@@ -233,9 +236,9 @@ func readGroup(t *testing.T, s raftlog.Storage, g raftlog.GroupID, what string, 
 			t.Errorf("%s: log of group %d starts at %+v, want %+v", what, g, l.Start, want.loaded.Start)
 		}
 	}
-	records, historyErr := s.ReadHistory(g, 1, 1<<30)
+	past, historyErr := s.ReadHistory(g, 1, 1<<30)
 	if historyErr == nil && loadErr == nil {
-		if !slices.EqualFunc(want.records, records, func(a, b raftlog.Record) bool { return a.Seq == b.Seq && bytes.Equal(a.Data, b.Data) }) {
+		if !cmp.Equal(want.past, past) {
 			t.Errorf("%s: group %d has another history", what, g)
 		}
 	}

@@ -17,6 +17,7 @@ type groupState struct {
 	hard        raftlog.HardState
 	start       raftlog.LogStart
 	last        uint64
+	named       uint64               // index of the last entry that history names
 	checkpoints []raftlog.Descriptor // current ones, newest last
 	replaced    uint64               // index of the last one that became current in this life: files below it are
 	durable     raftlog.Promise      // under writing
@@ -189,22 +190,22 @@ func (s *Store) prepare(b *pebble.Batch, ws []*raftlog.Write) (map[raftlog.Group
 		if err := s.checkFiles(w); err != nil {
 			return nil, err
 		}
-		_, last, err := w.Fit(st.start.Index, st.last)
+		after, err := w.Fit(raftlog.Extent{Start: st.start.Index, Last: st.last, Named: st.named})
 		if err != nil {
 			return nil, err
 		}
-		if err := s.fill(b, st, w, last, ws[:i+1]); err != nil {
+		if err := s.fill(b, st, w, after, ws[:i+1]); err != nil {
 			return nil, err
 		}
 	}
 	return next, nil
 }
 
-// fill adds one Write that fits to the batch. last is the end of the log after it.
-func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, last uint64, ws []*raftlog.Write) error {
+// fill adds one Write that fits to the batch. after is the log after it.
+func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, after raftlog.Extent, ws []*raftlog.Write) error {
 	g := w.Group
 	if d := w.Install; d != nil {
-		deleteRange(b, g, kindEntry, 0, math.MaxUint64)
+		deleteRange(b, g, kindEntry, after.Named+1, math.MaxUint64)
 		deleteRange(b, g, kindCheckpoint, 0, math.MaxUint64)
 		st.start, st.checkpoints = raftlog.LogStart{Index: d.Index, Term: d.Term}, nil
 		st.last, st.hard.Commit = d.Index, max(st.hard.Commit, d.Index)
@@ -222,13 +223,14 @@ func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, last uin
 			put(b, indexKey(g, kindEntry, e.GetIndex()), entryRecord(e))
 		}
 	}
-	st.last = last
+	st.last, st.named = after.Last, after.Named
 	if w.HardState != nil {
 		st.hard = *w.HardState
 		putHard(b, g, st.hard)
 	}
-	for _, r := range w.History {
-		put(b, indexKey(g, kindHistory, r.Seq), r.Data)
+	for i := range w.History {
+		r := &w.History[i]
+		put(b, indexKey(g, kindHistory, r.First), historyRecord(r))
 	}
 	if w.Checkpoint != nil {
 		if err := putCheckpoint(b, st, w.Checkpoint); err != nil {
@@ -242,7 +244,6 @@ func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, last uin
 		}
 		st.start = raftlog.LogStart{Index: w.CutTo, Term: term}
 		put(b, groupKey(g, kindStart), words(w.CutTo, term))
-		deleteRange(b, g, kindEntry, 0, w.CutTo+1)
 	}
 	return nil
 }

@@ -173,20 +173,61 @@ func testCheckpointsKept(t *testing.T, d Disk) {
 	Must(t, s.Close())
 }
 
+// testHistoryAndCut checks that entries stay for history where the log begins behind them.
 func testHistoryAndCut(t *testing.T, d Disk) {
 	s := Fresh(t, d)
-	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1)}))
-	cp := create(t, s, Descriptor(A, 3, 1), []byte("x"))
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 2)}))
+	cp := create(t, s, Descriptor(A, 4, 2), []byte("x"))
 	Must(t, s.Write([]*raftlog.Write{
-		{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("a")}}},
-		{Group: A, History: []raftlog.Record{{Seq: 2, Data: []byte("b")}}, Checkpoint: &cp, CutTo: 3, Sync: true},
+		{Group: A, History: []raftlog.Record{Record(1, 2, 2)}},
+		{Group: A, History: []raftlog.Record{Record(3, 3, 4)}, Checkpoint: &cp, CutTo: 4, Sync: true},
 	}))
-	d.Crash(t)
-	s = d.Open(t)
-	rs, err := s.ReadHistory(A, 1, 100)
-	Must(t, err)
-	if diff := cmp.Diff([]raftlog.Record{{Seq: 1, Data: []byte("a")}, {Seq: 2, Data: []byte("b")}}, rs); diff != "" {
-		t.Fatalf("history behind the cut (-want +got):\n%s", diff)
+	for range 2 {
+		expectLog(t, s, A)
+		expectHistory(t, s, A, 1, 100, Past(Record(1, 2, 2), 1), Past(Record(3, 3, 4), 2))
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	// The log goes on, and is cut again.
+	Must(t, s.Write([]*raftlog.Write{Append(A, 5, 2, 3)}))
+	cp = create(t, s, Descriptor(A, 5, 2), []byte("y"))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(4, 9, 5)}, Checkpoint: &cp, CutTo: 5, Sync: true}}))
+	for range 2 {
+		expectLog(t, s, A, Entries(6, 3)...)
+		expectHistory(t, s, A, 3, 100, Past(Record(3, 3, 4), 2), Past(Record(4, 9, 5), 2))
+		Must(t, s.Close())
+		s = d.Open(t)
+	}
+	Must(t, s.Close())
+}
+
+// testHistoryAndInstall checks what an installed checkpoint leaves of the log before it.
+func testHistoryAndInstall(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 1, 1, 1)}))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(1, 1, 2)}}}))
+	behind := create(t, s, Descriptor(A, 3, 9), []byte("x"))
+	if err := s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(2, 2, 4)}, Install: &behind}}); err == nil {
+		t.Fatal("a checkpoint was installed before what history names")
+	}
+	other := create(t, s, Descriptor(A, 8, 9), []byte("installed"))
+	// History that comes with it names entries of the log that it replaces.
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(2, 2, 4)}, Install: &other}}))
+	for range 2 {
+		if l := expectLog(t, s, A); l.LastIndex() != 8 || l.LastTerm() != 9 {
+			t.Fatalf("the log ends at %d of term %d", l.LastIndex(), l.LastTerm())
+		}
+		expectHistory(t, s, A, 1, 1000, Past(Record(1, 1, 2), 1), Past(Record(2, 2, 4), 1))
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	Must(t, s.Write([]*raftlog.Write{Append(A, 9, 9), {Group: A, History: []raftlog.Record{Record(7, 7, 9)}, CutTo: 9, Sync: true}}))
+	expectHistory(t, s, A, 7, 1000, Past(Record(7, 7, 9), 9))
+	// What no record names is gone: a record that names it anyhow does not read something else.
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(3, 6, 5)}}}))
+	var damage *raftlog.DamageError
+	if ps, err := s.ReadHistory(A, 3, 1000); !errors.As(err, &damage) {
+		t.Fatalf("history of an entry that was replaced: %v, %v", ps, err)
 	}
 	Must(t, s.Close())
 }
@@ -224,7 +265,7 @@ func testStage(t *testing.T, d Disk) {
 func testInstall(t *testing.T, d Disk) {
 	s := Fresh(t, d)
 	Must(t, s.Write([]*raftlog.Write{
-		{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("kept")}}}, Append(A, 2, 1, 1, 1, 1, 1, 1, 1), Append(B, 2, 1),
+		Append(A, 2, 1, 1, 1, 1, 1, 1, 1), {Group: A, History: []raftlog.Record{Record(1, 1, 3)}}, Append(B, 2, 1),
 	}))
 	other := create(t, s, Descriptor(A, 5, 9), []byte("installed"))
 	hs := &raftlog.HardState{Term: 9, Vote: 3, Commit: 5}

@@ -73,7 +73,7 @@ func Fill(t *testing.T, s raftlog.Storage) raftlog.Descriptor {
 	}
 	Must(t, s.Write([]*raftlog.Write{
 		{Group: A, Install: &cp, Entries: Entries(5, 3, 3), HardState: &raftlog.HardState{Term: 3, Vote: 3, Commit: 4}},
-		{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("filled")}}},
+		{Group: A, History: []raftlog.Record{Record(41, 42, 5)}},
 		Append(B, 2, 3),
 	}))
 	return cp
@@ -91,11 +91,7 @@ func ExpectRebuilt(t *testing.T, s raftlog.Storage, cp raftlog.Descriptor) {
 	}
 	expectLog(t, s, B, Entries(2, 3)...)
 	expectChunks(t, s, cp, Chunks()...)
-	rs, err := s.ReadHistory(A, 1, 100)
-	Must(t, err)
-	if diff := cmp.Diff([]raftlog.Record{{Seq: 1, Data: []byte("filled")}}, rs); diff != "" {
-		t.Fatalf("rebuilt history (-want +got):\n%s", diff)
-	}
+	expectHistory(t, s, A, 41, 100, Past(Record(41, 42, 5), 3))
 	expectPromise(t, s, A, raftlog.Promise{Last: 6, Term: 3, Vote: 3})
 	expectPromise(t, s, B, raftlog.Promise{Last: 2, Term: 3, Vote: 1})
 }
@@ -197,7 +193,7 @@ func testCondemnBlank(t *testing.T, d Disk) {
 func testRebuild(t *testing.T, d Disk) {
 	s := Fresh(t, d)
 	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 1, 3, 3), Append(B, 2, 3)}))
-	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("old")}, {Seq: 2, Data: []byte("old")}}, Sync: true}}))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(1, 1, 2), Record(2, 2, 3)}, Sync: true}}))
 	old := create(t, s, Descriptor(A, 3, 1), []byte("old"))
 	Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &old, Sync: true}}))
 	Must(t, s.Condemn("damaged", raftlog.VotesKnown))

@@ -3,8 +3,6 @@
 package storagetest
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -54,7 +52,9 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"CrashLosesOnlyUnsynced", testCrash},
 		{"BatchIsAtomic", testAtomic},
 		{"History", testHistory},
+		{"HistoryMisfits", testHistoryMisfits},
 		{"HistorySurvivesCut", testHistoryAndCut},
+		{"HistorySurvivesInstall", testHistoryAndInstall},
 		{"Checkpoint", testCheckpoint},
 		{"CheckpointLimits", testCheckpointLimits},
 		{"CheckpointsKept", testCheckpointsKept},
@@ -224,7 +224,7 @@ func testCrash(t *testing.T, d Disk) {
 	s := Fresh(t, d)
 	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1)}))
 	Must(t, s.Write([]*raftlog.Write{{Group: A, HardState: &raftlog.HardState{Term: 1, Vote: 1, Commit: 2}}}))
-	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("one")}}}}))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(1, 1, 2)}}}))
 	d.Crash(t)
 	s = d.Open(t)
 	l := expectLog(t, s, A, Entries(2, 1)...)
@@ -232,7 +232,7 @@ func testCrash(t *testing.T, d Disk) {
 		t.Fatalf("hard state after the crash: %+v", l.HardState)
 	}
 	// A synced Write makes everything before it durable.
-	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{{Seq: 1, Data: []byte("one")}}}}))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(1, 1, 2)}}}))
 	Must(t, s.Write([]*raftlog.Write{{Group: A, HardState: &raftlog.HardState{Term: 1, Vote: 1, Commit: 2}}}))
 	Must(t, s.Write([]*raftlog.Write{Append(B, 2, 5)}))
 	d.Crash(t)
@@ -254,57 +254,4 @@ func testAtomic(t *testing.T, d Disk) {
 	}
 	d.Crash(t)
 	expectLog(t, d.Open(t), A)
-}
-
-func testHistory(t *testing.T, d Disk) {
-	s := Fresh(t, d)
-	if first, last, err := s.HistoryBounds(A); first != 0 || last != 0 || err != nil {
-		t.Fatalf("bounds of an empty history: %d, %d, %v", first, last, err)
-	}
-	if rs, err := s.ReadHistory(A, 1, 100); len(rs) != 0 || err != nil {
-		t.Fatalf("read of an empty history: %v, %v", rs, err)
-	}
-	record := func(seq uint64) raftlog.Record {
-		return raftlog.Record{Seq: seq, Data: bytes.Repeat([]byte{byte(seq)}, 10)}
-	}
-	for seq := uint64(1); seq <= 9; seq++ {
-		Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{record(seq)}}}))
-	}
-	Must(t, s.Write([]*raftlog.Write{{Group: B, History: []raftlog.Record{record(100)}}}))
-	read := func(from uint64, maxBytes int, want ...uint64) {
-		t.Helper()
-		rs, err := s.ReadHistory(A, from, maxBytes)
-		Must(t, err)
-		var wants []raftlog.Record
-		for _, seq := range want {
-			wants = append(wants, record(seq))
-		}
-		if diff := cmp.Diff(wants, rs); diff != "" {
-			t.Fatalf("history from %d, %d bytes (-want +got):\n%s", from, maxBytes, diff)
-		}
-	}
-	read(1, 1, 1)
-	read(2, 35, 2, 3, 4)
-	read(8, 1000, 8, 9)
-	read(10, 1000)
-	Must(t, s.TrimHistory(A, 4))
-	if first, last, err := s.HistoryBounds(A); first != 4 || last != 9 || err != nil {
-		t.Fatalf("bounds after trimming below 4: %d, %d, %v", first, last, err)
-	}
-	read(4, 15, 4)
-	var gap *raftlog.GapError
-	if _, err := s.ReadHistory(A, 3, 100); !errors.As(err, &gap) || gap.First != 4 || gap.Last != 9 {
-		t.Fatalf("read below the first record: %v", err)
-	}
-	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{record(12)}}}))
-	read(9, 1000, 9) // stops before the hole
-	if _, err := s.ReadHistory(A, 10, 100); !errors.As(err, &gap) {
-		t.Fatalf("read inside a hole: %v", err)
-	}
-	Must(t, s.Close())
-	s = d.Open(t)
-	if _, last, err := s.HistoryBounds(A); last != 12 || err != nil {
-		t.Fatalf("a clean stop lost history: it ends at %d, %v", last, err)
-	}
-	Must(t, s.Close())
 }

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/check"
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
@@ -52,7 +50,8 @@ type member struct {
 	keep  uint64 // entries behind a checkpoint; 0: 10
 	// Faults of the code, not of the disk.
 	skip    uint64                                     // this revision's history record is not stored
-	distort func(revision uint64, change, sum *[]byte) // what a history record holds
+	distort func(record *raftlog.Record)               // what a history record says
+	decide  func(revision uint64, batch *events.Batch) // what an entry holds
 }
 
 func (m *member) live(dir string) {
@@ -80,18 +79,20 @@ func (m *member) change(revision uint64) {
 	head := m.state.Head
 	batch := events.Batch{Stream: head.Stream, Cluster: head.Cluster, Term: 2, Previous: head.Digest, Changes: []*events.Change{c}}
 	m.state = m.state.Fold(c)
-	change, sum := c.Raw(), m.state.Head.Digest[:]
+	digest := m.state.Head.Digest
+	record := raftlog.Record{First: revision, Last: revision, Entry: revision + 1, Data: digest[:]}
 	if m.distort != nil {
-		m.distort(revision, &change, &sum)
+		m.distort(&record)
 	}
-	record, err := proto.Marshal(&metadatav1.HistoryRecord{Change: change, Digest: sum, LogIndex: revision + 1, LogTerm: 2})
-	must(m.t, err)
+	if m.decide != nil {
+		m.decide(revision, &batch)
+	}
 	w := &raftlog.Write{
 		Group: schema, Sync: true, HardState: &raftlog.HardState{Term: 2, Vote: 1, Commit: revision + 1},
 		Entries: []*pb.Entry{{Index: new(revision + 1), Term: new(uint64(2)), Data: batch.Encode()}},
 	}
 	if revision != m.skip {
-		w.History = []raftlog.Record{{Seq: revision, Data: record}}
+		w.History = []raftlog.Record{record}
 	}
 	must(m.t, m.store.Write([]*raftlog.Write{w}))
 }
@@ -386,23 +387,39 @@ func TestHistory(t *testing.T) {
 		verdict    check.Verdict
 		m          member
 	}{
-		{"another digest", "revision 33: the chain leads to digest", check.Damaged, member{distort: func(r uint64, _, sum *[]byte) {
-			if r == 33 {
-				*sum = bytes.Repeat([]byte{1}, 32)
+		{"another digest", "revisions 33 to 33: the chain leads to digest", check.Damaged, member{distort: func(r *raftlog.Record) {
+			if r.First == 33 {
+				r.Data = bytes.Repeat([]byte{1}, 32)
 			}
 		}}},
-		{"another change", "revision 33: it is change 32", check.Damaged, func() member {
-			var last []byte
-			return member{distort: func(r uint64, change, _ *[]byte) {
-				if r == 33 {
-					*change = last
-				}
-				last = *change
-			}}
-		}()},
-		{"last digest", "revision 60: the chain leads to digest", check.Damaged, member{distort: func(r uint64, _, sum *[]byte) {
-			if r == all {
-				*sum = bytes.Repeat([]byte{1}, 32)
+		{"no digest", "revisions 33 to 33: the digest after log entry 34 has 0 bytes", check.Damaged, member{distort: func(r *raftlog.Record) {
+			if r.First == 33 {
+				r.Data = nil
+			}
+		}}},
+		{"another entry", "revisions 33 to 33: log entry 33 holds revisions 32 to 32", check.Damaged, member{distort: func(r *raftlog.Record) {
+			if r.First == 33 {
+				r.Entry--
+			}
+		}}},
+		{"an entry decided elsewhere", "revisions 12 to 12: the chain leads to digest", check.Damaged, member{decide: func(r uint64, b *events.Batch) {
+			if r == 12 {
+				b.Previous[0]++
+			}
+		}}},
+		{"a fenced entry", "revisions 12 to 12: log entry 13 of term 2 was decided in term 1", check.Damaged, member{decide: func(r uint64, b *events.Batch) {
+			if r == 12 {
+				b.Term--
+			}
+		}}},
+		{"another stream", "revisions 12 to 12: it belongs to stream schema of cluster", check.Damaged, member{decide: func(r uint64, b *events.Batch) {
+			if r == 12 {
+				b.Cluster[0]++
+			}
+		}}},
+		{"last digest", "revisions 60 to 60: the chain leads to digest", check.Damaged, member{distort: func(r *raftlog.Record) {
+			if r.First == all {
+				r.Data = bytes.Repeat([]byte{1}, 32)
 			}
 		}}},
 		{"a gap", "revisions 1 to 60, lacks 33 to 33, digest", check.Sound, member{skip: 33}},

@@ -5,12 +5,9 @@ import (
 	"fmt"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/schema"
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/replica"
 	pb "go.etcd.io/raft/v3/raftpb"
@@ -28,7 +25,7 @@ type stream[D projections.Domain[D]] struct {
 	genesis *projections.State[D]
 
 	loaded  *raftlog.Loaded
-	digests map[uint64]events.Digest // of the revisions in want
+	digests map[uint64]events.Digest // of the revisions that checkpoints have
 	first   uint64                   // of the history
 	last    uint64
 	lastSum events.Digest
@@ -119,13 +116,18 @@ func (s *stream[D]) checkEntry(e *pb.Entry) error {
 	if err != nil {
 		return err
 	}
+	return s.checkOwn(b)
+}
+
+// checkOwn checks that a batch is of this stream and cluster.
+func (s *stream[D]) checkOwn(b *events.Batch) error {
 	if head := s.genesis.Head; b.Stream != head.Stream || b.Cluster != head.Cluster || b.RecoveryEpoch != head.RecoveryEpoch {
 		return fmt.Errorf("it belongs to stream %s of cluster %s, recovery epoch %d", events.StreamName(b.Stream), b.Cluster, b.RecoveryEpoch)
 	}
 	return nil
 }
 
-// checkHistory walks the digest chain. Revisions that a member lacks because it joined by
+// checkHistory walks the digest chain through the entries that history names. Revisions that a member lacks because it joined by
 // a checkpoint are said, and no damage; the chain goes on behind them.
 func (s *stream[D]) checkHistory() (string, error) {
 	var err error
@@ -137,7 +139,7 @@ func (s *stream[D]) checkHistory() (string, error) {
 		chained, lacks = false, fmt.Sprintf(", lacks 1 to %d", s.first-1)
 	}
 	for next := s.first; next <= s.last; {
-		records, err := s.store.ReadHistory(s.group(), next, readBytes)
+		past, err := s.store.ReadHistory(s.group(), next, readBytes)
 		if _, gap := errors.AsType[*raftlog.GapError](err); gap {
 			from := next
 			if next, err = s.afterGap(next); err == nil {
@@ -148,16 +150,12 @@ func (s *stream[D]) checkHistory() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		for _, r := range records {
-			if digest, err = s.checkRecord(r, digest, chained); err != nil {
-				return "", fmt.Errorf("revision %d: %w", r.Seq, err)
+		for i := range past {
+			if digest, err = s.checkPast(&past[i], digest, chained); err != nil {
+				return "", fmt.Errorf("revisions %d to %d: %w", past[i].First, past[i].Last, err)
 			}
-			chained = true
-			if _, wanted := s.digests[r.Seq]; wanted {
-				s.digests[r.Seq] = digest
-			}
+			chained, next = true, past[i].Last+1
 		}
-		next += uint64(len(records))
 	}
 	s.lastSum = digest
 	return fmt.Sprintf("revisions %d to %d%s, digest %.16s", s.first, s.last, lacks, digest), nil
@@ -174,28 +172,30 @@ func (s *stream[D]) afterGap(from uint64) (uint64, error) {
 	return 0, fmt.Errorf("revision %d is missing", from)
 }
 
-// checkRecord returns the digest after a change. Without a chain before it, it takes
-// the one that is kept with the change.
-func (s *stream[D]) checkRecord(r raftlog.Record, before events.Digest, chained bool) (events.Digest, error) {
-	var stored metadatav1.HistoryRecord
-	if err := proto.Unmarshal(r.Data, &stored); err != nil {
-		return before, err
-	}
-	change, err := events.DecodeChange(stored.GetChange())
+// checkPast returns the digest after an entry that history names. Without a chain before it,
+// it takes the one that the entry was decided behind.
+func (s *stream[D]) checkPast(p *raftlog.Past, before events.Digest, chained bool) (events.Digest, error) {
+	past, err := replica.DecodePast(p)
 	if err != nil {
 		return before, err
 	}
-	if change.Revision() != r.Seq || change.Stream() != s.genesis.Head.Stream {
-		return before, fmt.Errorf("it is change %d of stream %s", change.Revision(), events.StreamName(change.Stream()))
+	if err := s.checkOwn(past.Batch); err != nil {
+		return before, err
 	}
-	if len(stored.GetDigest()) != len(before) {
-		return before, fmt.Errorf("its digest has %d bytes", len(stored.GetDigest()))
+	if chained && past.Previous != before {
+		return before, fmt.Errorf("the chain leads to digest %s, log entry %d was decided behind %s", before, p.Entry, past.Previous)
 	}
-	kept := events.Digest(stored.GetDigest())
-	if next := before.Next(change.Raw()); chained && next != kept {
-		return before, fmt.Errorf("the chain leads to digest %s, kept is %s", next, kept)
+	digest := past.Previous
+	for _, c := range past.Changes {
+		digest = digest.Next(c.Raw())
+		if _, wanted := s.digests[c.Revision()]; wanted {
+			s.digests[c.Revision()] = digest
+		}
 	}
-	return kept, nil
+	if digest != past.Digest {
+		return before, fmt.Errorf("the chain leads to digest %s, kept is %s", digest, past.Digest)
+	}
+	return digest, nil
 }
 
 // checkCheckpoint verifies the bytes, imports the model and compares its digest with

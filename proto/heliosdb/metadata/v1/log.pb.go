@@ -181,79 +181,6 @@ func (x *Batch) GetChanges() [][]byte {
 	return nil
 }
 
-// HistoryRecord is one change as the history keeps it.
-type HistoryRecord struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The encoded Change as logged.
-	Change []byte `protobuf:"bytes,1,opt,name=change,proto3" json:"change,omitempty"`
-	// Digest of the stream after the change.
-	Digest []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
-	// Index of the log entry.
-	LogIndex uint64 `protobuf:"varint,3,opt,name=log_index,json=logIndex,proto3" json:"log_index,omitempty"`
-	// Term of the log entry.
-	LogTerm       uint64 `protobuf:"varint,4,opt,name=log_term,json=logTerm,proto3" json:"log_term,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *HistoryRecord) Reset() {
-	*x = HistoryRecord{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *HistoryRecord) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*HistoryRecord) ProtoMessage() {}
-
-func (x *HistoryRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use HistoryRecord.ProtoReflect.Descriptor instead.
-func (*HistoryRecord) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *HistoryRecord) GetChange() []byte {
-	if x != nil {
-		return x.Change
-	}
-	return nil
-}
-
-func (x *HistoryRecord) GetDigest() []byte {
-	if x != nil {
-		return x.Digest
-	}
-	return nil
-}
-
-func (x *HistoryRecord) GetLogIndex() uint64 {
-	if x != nil {
-		return x.LogIndex
-	}
-	return 0
-}
-
-func (x *HistoryRecord) GetLogTerm() uint64 {
-	if x != nil {
-		return x.LogTerm
-	}
-	return 0
-}
-
 // CheckpointHead is the first record of a checkpoint.
 type CheckpointHead struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -281,7 +208,7 @@ type CheckpointHead struct {
 
 func (x *CheckpointHead) Reset() {
 	*x = CheckpointHead{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[2]
+	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -293,7 +220,7 @@ func (x *CheckpointHead) String() string {
 func (*CheckpointHead) ProtoMessage() {}
 
 func (x *CheckpointHead) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[2]
+	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -306,7 +233,7 @@ func (x *CheckpointHead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointHead.ProtoReflect.Descriptor instead.
 func (*CheckpointHead) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{2}
+	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CheckpointHead) GetFormat() uint32 {
@@ -393,7 +320,7 @@ type CheckpointRecord struct {
 
 func (x *CheckpointRecord) Reset() {
 	*x = CheckpointRecord{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +332,7 @@ func (x *CheckpointRecord) String() string {
 func (*CheckpointRecord) ProtoMessage() {}
 
 func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +345,7 @@ func (x *CheckpointRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointRecord.ProtoReflect.Descriptor instead.
 func (*CheckpointRecord) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{3}
+	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CheckpointRecord) GetRecord() isCheckpointRecord_Record {
@@ -558,7 +485,7 @@ type UsedIds struct {
 
 func (x *UsedIds) Reset() {
 	*x = UsedIds{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +497,7 @@ func (x *UsedIds) String() string {
 func (*UsedIds) ProtoMessage() {}
 
 func (x *UsedIds) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +510,7 @@ func (x *UsedIds) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsedIds.ProtoReflect.Descriptor instead.
 func (*UsedIds) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *UsedIds) GetKind() IdKind {
@@ -613,7 +540,7 @@ type IdRange struct {
 
 func (x *IdRange) Reset() {
 	*x = IdRange{}
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +552,7 @@ func (x *IdRange) String() string {
 func (*IdRange) ProtoMessage() {}
 
 func (x *IdRange) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_log_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +565,7 @@ func (x *IdRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdRange.ProtoReflect.Descriptor instead.
 func (*IdRange) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{5}
+	return file_heliosdb_metadata_v1_log_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *IdRange) GetFirst() uint64 {
@@ -668,12 +595,7 @@ const file_heliosdb_metadata_v1_log_proto_rawDesc = "" +
 	"\x04term\x18\x04 \x01(\x04R\x04term\x12'\n" +
 	"\x0fprevious_digest\x18\x05 \x01(\fR\x0epreviousDigest\x12#\n" +
 	"\rfeature_level\x18\x06 \x01(\rR\ffeatureLevel\x12\x18\n" +
-	"\achanges\x18\x0f \x03(\fR\achanges\"w\n" +
-	"\rHistoryRecord\x12\x16\n" +
-	"\x06change\x18\x01 \x01(\fR\x06change\x12\x16\n" +
-	"\x06digest\x18\x02 \x01(\fR\x06digest\x12\x1b\n" +
-	"\tlog_index\x18\x03 \x01(\x04R\blogIndex\x12\x19\n" +
-	"\blog_term\x18\x04 \x01(\x04R\alogTerm\"\xdc\x02\n" +
+	"\achanges\x18\x0f \x03(\fR\achanges\"\xdc\x02\n" +
 	"\x0eCheckpointHead\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x124\n" +
 	"\x06stream\x18\x02 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1d\n" +
@@ -719,25 +641,24 @@ func file_heliosdb_metadata_v1_log_proto_rawDescGZIP() []byte {
 }
 
 var file_heliosdb_metadata_v1_log_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_heliosdb_metadata_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_heliosdb_metadata_v1_log_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_heliosdb_metadata_v1_log_proto_goTypes = []any{
 	(IdKind)(0),                   // 0: heliosdb.metadata.v1.IdKind
 	(*Batch)(nil),                 // 1: heliosdb.metadata.v1.Batch
-	(*HistoryRecord)(nil),         // 2: heliosdb.metadata.v1.HistoryRecord
-	(*CheckpointHead)(nil),        // 3: heliosdb.metadata.v1.CheckpointHead
-	(*CheckpointRecord)(nil),      // 4: heliosdb.metadata.v1.CheckpointRecord
-	(*UsedIds)(nil),               // 5: heliosdb.metadata.v1.UsedIds
-	(*IdRange)(nil),               // 6: heliosdb.metadata.v1.IdRange
-	(Stream)(0),                   // 7: heliosdb.metadata.v1.Stream
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*CheckpointHead)(nil),        // 2: heliosdb.metadata.v1.CheckpointHead
+	(*CheckpointRecord)(nil),      // 3: heliosdb.metadata.v1.CheckpointRecord
+	(*UsedIds)(nil),               // 4: heliosdb.metadata.v1.UsedIds
+	(*IdRange)(nil),               // 5: heliosdb.metadata.v1.IdRange
+	(Stream)(0),                   // 6: heliosdb.metadata.v1.Stream
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
 }
 var file_heliosdb_metadata_v1_log_proto_depIdxs = []int32{
-	7, // 0: heliosdb.metadata.v1.Batch.stream:type_name -> heliosdb.metadata.v1.Stream
-	7, // 1: heliosdb.metadata.v1.CheckpointHead.stream:type_name -> heliosdb.metadata.v1.Stream
-	8, // 2: heliosdb.metadata.v1.CheckpointHead.time:type_name -> google.protobuf.Timestamp
-	5, // 3: heliosdb.metadata.v1.CheckpointRecord.used_ids:type_name -> heliosdb.metadata.v1.UsedIds
+	6, // 0: heliosdb.metadata.v1.Batch.stream:type_name -> heliosdb.metadata.v1.Stream
+	6, // 1: heliosdb.metadata.v1.CheckpointHead.stream:type_name -> heliosdb.metadata.v1.Stream
+	7, // 2: heliosdb.metadata.v1.CheckpointHead.time:type_name -> google.protobuf.Timestamp
+	4, // 3: heliosdb.metadata.v1.CheckpointRecord.used_ids:type_name -> heliosdb.metadata.v1.UsedIds
 	0, // 4: heliosdb.metadata.v1.UsedIds.kind:type_name -> heliosdb.metadata.v1.IdKind
-	6, // 5: heliosdb.metadata.v1.UsedIds.ranges:type_name -> heliosdb.metadata.v1.IdRange
+	5, // 5: heliosdb.metadata.v1.UsedIds.ranges:type_name -> heliosdb.metadata.v1.IdRange
 	6, // [6:6] is the sub-list for method output_type
 	6, // [6:6] is the sub-list for method input_type
 	6, // [6:6] is the sub-list for extension type_name
@@ -751,7 +672,7 @@ func file_heliosdb_metadata_v1_log_proto_init() {
 		return
 	}
 	file_heliosdb_metadata_v1_position_proto_init()
-	file_heliosdb_metadata_v1_log_proto_msgTypes[3].OneofWrappers = []any{
+	file_heliosdb_metadata_v1_log_proto_msgTypes[2].OneofWrappers = []any{
 		(*CheckpointRecord_Namespace)(nil),
 		(*CheckpointRecord_Table)(nil),
 		(*CheckpointRecord_Node)(nil),
@@ -766,7 +687,7 @@ func file_heliosdb_metadata_v1_log_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_log_proto_rawDesc), len(file_heliosdb_metadata_v1_log_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

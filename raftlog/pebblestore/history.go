@@ -1,0 +1,195 @@
+package pebblestore
+
+import (
+	"errors"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/heliosdb/metadata/raftlog"
+)
+
+// recordAt reads the history record that an iterator stands at.
+func (s *Store) recordAt(g raftlog.GroupID, it *pebble.Iterator) (raftlog.Record, error) {
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return raftlog.Record{}, s.wrap(err)
+	}
+	content, err := unseal(it.Key(), value)
+	if err != nil {
+		return raftlog.Record{}, s.damage("%s: %v", s.opts.Name(g), err)
+	}
+	r, err := parseHistory(indexOf(it.Key()), content)
+	if err != nil {
+		return r, s.damage("%s: %v", s.opts.Name(g), err)
+	}
+	return r, nil
+}
+
+// newestRecord returns the last record of a group's history; a zero one when there is none.
+func (s *Store) newestRecord(r pebble.Reader, g raftlog.GroupID) (newest raftlog.Record, err error) {
+	it, err := s.iterateIn(r, g, kindHistory, 0)
+	if err != nil {
+		return newest, err
+	}
+	if it.Last() {
+		newest, err = s.recordAt(g, it)
+	}
+	return newest, errors.Join(err, s.wrap(it.Close()))
+}
+
+// HistoryBounds implements raftlog.Storage.
+func (s *Store) HistoryBounds(g raftlog.GroupID) (first, last uint64, err error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	if _, err := s.group(g); err != nil {
+		return 0, 0, err
+	}
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	return s.bounds(snapshot, g)
+}
+
+func (s *Store) bounds(r pebble.Reader, g raftlog.GroupID) (first, last uint64, err error) {
+	it, err := s.iterateIn(r, g, kindHistory, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	if it.First() {
+		first = indexOf(it.Key())
+	}
+	if err := s.wrap(it.Close()); err != nil || first == 0 {
+		return 0, 0, err
+	}
+	newest, err := s.newestRecord(r, g)
+	return first, newest.Last, err
+}
+
+// ReadHistory implements raftlog.Storage. Records and entries are read as of one moment, so
+// that a record whose entry was just trimmed is not taken for damage.
+func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Past, error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	if _, err := s.group(g); err != nil {
+		return nil, err
+	}
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	out, err := s.readPast(snapshot, g, from, maxBytes)
+	if err != nil || len(out) > 0 {
+		return out, err
+	}
+	first, last, err := s.bounds(snapshot, g)
+	if err != nil || from > last {
+		return nil, err
+	}
+	return nil, &raftlog.GapError{Group: g, Seq: from, First: first, Last: last}
+}
+
+func (s *Store) readPast(r pebble.Reader, g raftlog.GroupID, from uint64, maxBytes int) (out []raftlog.Past, err error) {
+	records, err := s.iterateIn(r, g, kindHistory, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer records.Close()
+	entries, err := s.iterateIn(r, g, kindEntry, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer entries.Close()
+	size, next := 0, from
+	for more := seekHolder(records, g, from); more; more = records.Next() {
+		record, err := s.recordAt(g, records)
+		if err != nil {
+			return nil, err
+		}
+		if record.Last < from {
+			continue // it ends before a hole
+		}
+		if record.First > next {
+			return out, nil
+		}
+		past, err := s.pastOf(g, record, entries)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(past.Content); len(out) > 0 && size > maxBytes {
+			return out, nil
+		}
+		out, next = append(out, past), record.Last+1
+	}
+	return out, s.wrap(errors.Join(records.Error(), entries.Error()))
+}
+
+// seekHolder moves to the last record that begins at or below a sequence; to the first one
+// if none does.
+func seekHolder(records *pebble.Iterator, g raftlog.GroupID, seq uint64) bool {
+	if seq < math.MaxUint64 {
+		seq++
+	}
+	return records.SeekLT(indexKey(g, kindHistory, seq)) || records.First()
+}
+
+// pastOf adds the entry that a record names.
+func (s *Store) pastOf(g raftlog.GroupID, record raftlog.Record, entries *pebble.Iterator) (raftlog.Past, error) {
+	past := raftlog.Past{Record: record}
+	if !entries.SeekGE(indexKey(g, kindEntry, record.Entry)) || indexOf(entries.Key()) != record.Entry {
+		if err := entries.Error(); err != nil {
+			return past, s.wrap(err)
+		}
+		return past, s.damage("%s: entry %d, which holds %d to %d of history, is missing", s.opts.Name(g), record.Entry, record.First, record.Last)
+	}
+	value, err := entries.ValueAndErr()
+	if err != nil {
+		return past, s.wrap(err)
+	}
+	content, err := unseal(entries.Key(), value)
+	if err != nil {
+		return past, s.damage("%s: %v", s.opts.Name(g), err)
+	}
+	e, err := parseEntry(record.Entry, content)
+	if err != nil {
+		return past, s.damage("%s: %v", s.opts.Name(g), err)
+	}
+	past.Term, past.Content = e.GetTerm(), e.GetData()
+	return past, nil
+}
+
+// TrimHistory implements raftlog.Storage. What is at or below the start of the log and is
+// not named by then is never named.
+func (s *Store) TrimHistory(g raftlog.GroupID, below uint64) error {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	if err := s.available(); err != nil {
+		return err
+	}
+	st, err := s.group(g)
+	if err != nil {
+		return err
+	}
+	keep, entries, err := s.keptFrom(g, below)
+	if err != nil {
+		return err
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	deleteRange(b, g, kindHistory, 0, keep)
+	deleteRange(b, g, kindEntry, 0, min(entries, st.start.Index+1))
+	return s.wrap(s.db.Apply(b, pebble.NoSync))
+}
+
+// keptFrom returns with which record, and which entry for it, history begins when it is
+// trimmed below a sequence.
+func (s *Store) keptFrom(g raftlog.GroupID, below uint64) (keep, entry uint64, err error) {
+	records, err := s.iterate(g, kindHistory, 0)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer records.Close()
+	for more := seekHolder(records, g, below); more; more = records.Next() {
+		r, err := s.recordAt(g, records)
+		if err != nil || r.Last >= below {
+			return r.First, r.Entry, err
+		}
+	}
+	return below, math.MaxUint64, s.wrap(records.Error())
+}
