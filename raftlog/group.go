@@ -45,10 +45,22 @@ type applyBatch struct {
 }
 
 type queuedWrite struct {
+	hard       *HardState // of which only the commit index is new
 	history    []Record
 	checkpoint *Descriptor
 	cutTo      uint64
+	ticked     bool // it has waited since before the last tick
 }
+
+// maxKeptBack is how many history records wait for a Write with something else in it.
+const maxKeptBack = 64
+
+// due says that what is queued has to be written now, not only with the next Write.
+func (q *queuedWrite) due() bool {
+	return q.checkpoint != nil || q.cutTo != 0 || len(q.history) >= maxKeptBack || q.ticked && q.waiting()
+}
+
+func (q *queuedWrite) waiting() bool { return q.hard != nil || len(q.history) > 0 }
 
 // NewGroup starts a group from what its storage holds. It campaigns for nothing and
 // sends nothing before it is stepped.
@@ -88,6 +100,7 @@ func NewGroup(cfg Config) (*Group, error) {
 // Tick advances raft's clock by one. The caller decides how long a tick is.
 func (g *Group) Tick() {
 	g.ticks++
+	g.queued.ticked = g.queued.waiting()
 	g.rn.Tick()
 }
 
@@ -257,7 +270,7 @@ func (g *Group) Applied(index uint64) {
 }
 
 // AddHistory attaches history records to the next Write. Ready returns a Write for
-// them alone if there is nothing else to store.
+// them alone if there is nothing else to store until the next tick, or if they are many.
 func (g *Group) AddHistory(rs ...Record) { g.queued.history = append(g.queued.history, rs...) }
 
 // Cut makes cp, a finished checkpoint of the caller, the current one for restarts

@@ -93,23 +93,50 @@ func (g *Group) takeAppend(out *Output, m *pb.Message) {
 		w.Install, w.Sync = &d, true
 		g.last, g.delivered, g.newest, g.conf = d.Index, d.Index, d.Index, d.ConfState
 		// What was queued for the log that is being replaced is void.
-		g.queued.checkpoint, g.queued.cutTo = nil, 0
+		g.queued.hard, g.queued.checkpoint, g.queued.cutTo = nil, nil, 0
 	}
 	if n := len(w.Entries); n > 0 {
 		w.Sync = true
 		g.last = w.Entries[n-1].GetIndex()
 	}
+	if g.keepBack(out, w) {
+		return
+	}
+	if w.HardState == nil {
+		w.HardState = g.queued.hard
+	}
+	g.queued.hard = nil
 	out.Write = w
 }
 
-// flushQueued adds what the caller queued to the Write, or makes one for it.
+// keepBack lets a Write with nothing but a commit index, as it follows each entry, wait for
+// the next one: it need not be durable, and the driver is spared a round trip through its
+// writer. Answers that come with it promise what was written before, and go out at once
+// if that is stored.
+func (g *Group) keepBack(out *Output, w *Write) bool {
+	if w.Sync || len(w.Entries) > 0 || len(w.responses) > 0 && len(g.inflight) > 0 {
+		return false
+	}
+	for _, m := range w.responses {
+		if m.GetTo() == g.cfg.Member {
+			return false
+		}
+	}
+	out.Messages = append(out.Messages, w.responses...)
+	if w.HardState != nil {
+		g.queued.hard = w.HardState
+	}
+	return true
+}
+
+// flushQueued adds what is queued to the Write, or makes one for it when it is due.
 func (g *Group) flushQueued(out *Output) {
 	q := g.queued
-	if len(q.history) == 0 && q.checkpoint == nil && q.cutTo == 0 {
+	switch {
+	case out.Write == nil && !q.due():
 		return
-	}
-	if out.Write == nil {
-		out.Write = &Write{Group: g.cfg.Group}
+	case out.Write == nil:
+		out.Write = &Write{Group: g.cfg.Group, HardState: q.hard}
 	}
 	w := out.Write
 	w.History, w.Checkpoint, w.CutTo = q.history, q.checkpoint, q.cutTo
