@@ -25,7 +25,9 @@ func TestFrozenEntry(t *testing.T) {
 	e := &pb.Entry{Index: new(uint64(0x0102)), Term: new(uint64(5)), Type: pb.EntryConfChangeV2.Enum(), Data: []byte("data")}
 	key := indexKey(3, kindEntry, e.GetIndex())
 	expectHex(t, "entry key", key, "03650000000000000102")
-	value := seal(key, entryRecord(e))
+	value := make([]byte, 4+9+len(e.GetData()))
+	head := entryHead(e)
+	sealInto(value, key, head[:], e.GetData())
 	expectHex(t, "entry record", value, "15d2114900000000000000050264617461")
 	content, err := unseal(key, value)
 	if err != nil {
@@ -46,11 +48,11 @@ func TestFrozenHistory(t *testing.T) {
 	r := raftlog.Record{First: 0x0102, Last: 0x0102 + 300, Entry: 129, Data: []byte("data")}
 	key := indexKey(3, kindHistory, r.First)
 	expectHex(t, "history key", key, "03720000000000000102")
-	expectHex(t, "history record", seal(key, historyRecord(&r)), "698e8c35ac02810164617461")
-	if back, err := parseHistory(r.First, historyRecord(&r)); err != nil || !reflect.DeepEqual(back, r) {
+	expectHex(t, "history record", seal(key, append(appendHistoryHead(nil, &r), r.Data...)), "698e8c35ac02810164617461")
+	if back, err := parseHistory(r.First, append(appendHistoryHead(nil, &r), r.Data...)); err != nil || !reflect.DeepEqual(back, r) {
 		t.Fatalf("history comes back as %+v, %v", back, err)
 	}
-	for _, bad := range [][]byte{nil, {5}, {0x80}, {1, 0x80}, historyRecord(&raftlog.Record{First: 1, Last: math.MaxUint64, Entry: 1})} {
+	for _, bad := range [][]byte{nil, {5}, {0x80}, {1, 0x80}, appendHistoryHead(nil, &raftlog.Record{First: 1, Last: math.MaxUint64, Entry: 1})} {
 		if r, err := parseHistory(0x0102, bad); err == nil {
 			t.Errorf("%x was read as %+v", bad, r)
 		}

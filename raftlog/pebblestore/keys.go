@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/heliosdb/metadata/raftlog"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
@@ -25,7 +26,10 @@ func memberKey(kind byte) []byte                   { return []byte{0, kind} }
 func groupKey(g raftlog.GroupID, kind byte) []byte { return []byte{byte(g), kind} }
 
 func indexKey(g raftlog.GroupID, kind byte, index uint64) []byte {
-	return binary.BigEndian.AppendUint64(groupKey(g, kind), index)
+	key := make([]byte, 10)
+	key[0], key[1] = byte(g), kind
+	binary.BigEndian.PutUint64(key[2:], index)
+	return key
 }
 
 // indexOf returns the index in a key of indexKey.
@@ -37,9 +41,31 @@ func indexOf(key []byte) uint64 { return binary.BigEndian.Uint64(key[2:]) }
 //
 // so that a value in another's place is noticed.
 func seal(key, content []byte) []byte {
-	b := make([]byte, 4, 4+len(content))
-	binary.BigEndian.PutUint32(b, checksum(key, content))
-	return append(b, content...)
+	b := make([]byte, 4+len(content))
+	sealInto(b, key, content)
+	return b
+}
+
+// sealInto fills b, which has four bytes more than the parts of the content together.
+func sealInto(b, key []byte, parts ...[]byte) {
+	at := 4
+	for _, p := range parts {
+		at += copy(b[at:], p)
+	}
+	binary.BigEndian.PutUint32(b, checksum(key, b[4:]))
+}
+
+// put seals a record into a batch, where it is written once, without a copy of its own: an
+// entry has up to some megabytes.
+func put(b *pebble.Batch, key []byte, parts ...[]byte) {
+	size := 4
+	for _, p := range parts {
+		size += len(p)
+	}
+	op := b.SetDeferred(len(key), size)
+	copy(op.Key, key)
+	sealInto(op.Value, op.Key, parts...)
+	_ = op.Finish() // fails on indexed batches only
 }
 
 func checksum(key, content []byte) uint32 {
@@ -57,12 +83,12 @@ func unseal(key, value []byte) ([]byte, error) {
 	return nil, fmt.Errorf("record %x does not match its checksum", key)
 }
 
-// entryRecord is the content of an entry: term u64, type u8, data. The index and the
+// entryHead is the content of an entry before its data: term u64, type u8. The index and the
 // group are in the key and thereby in the checksum.
-func entryRecord(e *pb.Entry) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, 0, 9+len(e.GetData())), e.GetTerm())
-	b = append(b, byte(e.GetType()))
-	return append(b, e.GetData()...)
+func entryHead(e *pb.Entry) (head [9]byte) {
+	binary.BigEndian.PutUint64(head[:], e.GetTerm())
+	head[8] = byte(e.GetType())
+	return head
 }
 
 func parseEntry(index uint64, content []byte) (*pb.Entry, error) {
@@ -79,12 +105,10 @@ func parseEntry(index uint64, content []byte) (*pb.Entry, error) {
 	return e, nil
 }
 
-// historyRecord is the content of a history record: last less first sequence uvarint,
-// index of the entry uvarint, opaque bytes. The first sequence is in the key.
-func historyRecord(r *raftlog.Record) []byte {
-	b := binary.AppendUvarint(make([]byte, 0, 2*binary.MaxVarintLen64+len(r.Data)), r.Last-r.First)
-	b = binary.AppendUvarint(b, r.Entry)
-	return append(b, r.Data...)
+// appendHistoryHead appends the content of a history record before its opaque bytes: last less
+// first sequence uvarint, index of the entry uvarint. The first sequence is in the key.
+func appendHistoryHead(b []byte, r *raftlog.Record) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(b, r.Last-r.First), r.Entry)
 }
 
 func parseHistory(first uint64, content []byte) (raftlog.Record, error) {
@@ -98,7 +122,7 @@ func parseHistory(first uint64, content []byte) (raftlog.Record, error) {
 
 // words is a record of fixed numbers, each u64.
 func words(vs ...uint64) []byte {
-	var b []byte
+	b := make([]byte, 0, 8*len(vs))
 	for _, v := range vs {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}

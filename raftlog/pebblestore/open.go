@@ -65,6 +65,7 @@ type Store struct {
 	// writing is held by what writes, through its syncs; mu for moments only, so that
 	// readers never wait for a disk. What is below mu changes under both.
 	writing  sync.Mutex
+	next     map[raftlog.GroupID]*groupState // of prepare, made once; under writing alone
 	floor    *floor
 	mu       sync.Mutex
 	mark     *mark // not nil: the directory is condemned
@@ -92,7 +93,8 @@ var _ raftlog.Storage = (*Store)(nil)
 // cannot be read, is full, belongs to somebody else.
 func Open(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
-	s := &Store{opts: opts, ballast: ballast{fs: opts.FS}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{})}
+	s := &Store{opts: opts, ballast: ballast{fs: opts.FS}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{}),
+		next: map[raftlog.GroupID]*groupState{}}
 	// A failed sync must not be tried again, so what tries again stands above.
 	s.filesFS = syncFS{FS: opts.FS, fatal: opts.Fatal}
 	s.fs = vfs.OnDiskFull(s.filesFS, s.ballast.release)

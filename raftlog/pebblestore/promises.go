@@ -10,7 +10,6 @@ import (
 // lowerFloor takes back, before it happens, what replaced entries make untrue.
 func (s *Store) lowerFloor(ws []*raftlog.Write, next map[raftlog.GroupID]*groupState) error {
 	lowered := false
-	promises := s.promises()
 	for _, w := range ws {
 		keep := uint64(math.MaxUint64)
 		if len(w.Entries) > 0 {
@@ -24,12 +23,11 @@ func (s *Store) lowerFloor(ws []*raftlog.Write, next map[raftlog.GroupID]*groupS
 			p.Last, lowered = keep, true
 			s.floor.promises[w.Group] = p
 		}
-		promises[w.Group] = s.floor.promises[w.Group]
 	}
 	if !lowered {
 		return nil
 	}
-	return s.writeFloor(promises)
+	return s.writeFloor(s.promises())
 }
 
 // promises returns what the floor says now, for a next write of it.

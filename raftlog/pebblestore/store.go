@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -100,10 +101,6 @@ func genesis(b *pebble.Batch, id raftlog.Identity, groups []raftlog.GroupID, vot
 	return states, nil
 }
 
-func put(b *pebble.Batch, key, content []byte) {
-	_ = b.Set(key, seal(key, content), nil) // fails on closed batches only
-}
-
 func (s *Store) group(g raftlog.GroupID) (*groupState, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,9 +169,11 @@ func (s *Store) synced() {
 	}
 }
 
-// prepare fills the batch and returns the states of the groups after it.
+// prepare fills the batch and returns the states of the groups after it; the map is good until
+// the next time.
 func (s *Store) prepare(b *pebble.Batch, ws []*raftlog.Write) (map[raftlog.GroupID]*groupState, error) {
-	next := map[raftlog.GroupID]*groupState{}
+	next := s.next
+	clear(next)
 	for i, w := range ws {
 		st := next[w.Group]
 		if st == nil {
@@ -220,7 +219,8 @@ func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, after ra
 			deleteRange(b, g, kindEntry, first, st.last+1)
 		}
 		for _, e := range w.Entries {
-			put(b, indexKey(g, kindEntry, e.GetIndex()), entryRecord(e))
+			head := entryHead(e)
+			put(b, indexKey(g, kindEntry, e.GetIndex()), head[:], e.GetData())
 		}
 	}
 	st.last, st.named = after.Last, after.Named
@@ -230,7 +230,8 @@ func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, after ra
 	}
 	for i := range w.History {
 		r := &w.History[i]
-		put(b, indexKey(g, kindHistory, r.First), historyRecord(r))
+		var room [2 * binary.MaxVarintLen64]byte
+		put(b, indexKey(g, kindHistory, r.First), appendHistoryHead(room[:0], r), r.Data)
 	}
 	if w.Checkpoint != nil {
 		if err := putCheckpoint(b, st, w.Checkpoint); err != nil {
