@@ -68,7 +68,8 @@ func appendUint(b []byte, num protowire.Number, v uint64) []byte {
 // is an [*UnsupportedError] or a [*CorruptError].
 func DecodeBatch(raw []byte) (*Batch, error) {
 	b := new(Batch)
-	encoded, err := b.scan(raw)
+	encoded := make([]Change, 0, countChanges(raw)) // all at once: they come and go together
+	encoded, err := b.scan(raw, encoded)
 	if err != nil {
 		return nil, err
 	}
@@ -79,9 +80,9 @@ func DecodeBatch(raw []byte) (*Batch, error) {
 		return nil, corrupt("batch", "it has no changes")
 	}
 	b.Changes = make([]*Change, len(encoded))
-	for i, bytes := range encoded {
-		c, err := DecodeChange(bytes)
-		if err != nil {
+	for i := range encoded {
+		c := &encoded[i]
+		if err := c.decode(c.raw); err != nil {
 			return nil, err
 		}
 		if c.Stream() != b.Stream || c.level > b.FeatureLevel {
@@ -96,8 +97,29 @@ func DecodeBatch(raw []byte) (*Batch, error) {
 	return b, nil
 }
 
-// scan reads the fence and finds the encoded changes.
-func (b *Batch) scan(raw []byte) (encoded [][]byte, err error) {
+// countChanges returns how many changes a batch has; it need not be exact for what
+// is no batch.
+func countChanges(raw []byte) int {
+	count := 0
+	for len(raw) > 0 {
+		num, typ, n := protowire.ConsumeTag(raw)
+		m := 0
+		if n >= 0 {
+			m = protowire.ConsumeFieldValue(num, typ, raw[n:])
+		}
+		if n < 0 || m < 0 {
+			break
+		}
+		if num == batchChanges {
+			count++
+		}
+		raw = raw[n+m:]
+	}
+	return count
+}
+
+// scan reads the fence and appends the changes, which have only their bytes yet.
+func (b *Batch) scan(raw []byte, encoded []Change) ([]Change, error) {
 	var seen uint64
 	for rest := raw; len(rest) > 0; {
 		num, typ, n := protowire.ConsumeTag(rest)
@@ -117,7 +139,7 @@ func (b *Batch) scan(raw []byte) (encoded [][]byte, err error) {
 			bytes, _ = protowire.ConsumeBytes(rest[n:])
 		}
 		if num == batchChanges && typ == protowire.BytesType {
-			encoded = append(encoded, bytes)
+			encoded = append(encoded, Change{raw: bytes})
 		} else if err := b.set(num, typ, number, bytes); err != nil {
 			return nil, err
 		}

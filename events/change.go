@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"weak"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -32,15 +32,18 @@ type Header struct {
 	CommandHash []byte    // SHA-256 of the command
 }
 
-// Change is what one command changed: sealed, immutable, with its encoding.
+// Change is what one command changed: sealed, immutable, with its encoding. It
+// holds on to that alone: its messages exist while somebody uses them.
 type Change struct {
 	header Header
 	level  uint32
 	raw    []byte
 	events []Event
+	one    [1]Event // what events lies in if there is one, as there mostly is: saves an allocation
 
-	once    sync.Once // builds message on first use
-	message *metadatav1.Change
+	given   *metadatav1.Change // by FromMessage; else nil
+	sharing sync.Mutex
+	shared  weak.Pointer[metadatav1.Change]
 }
 
 // Seal makes a change of events. The header is encoded here, the events are
@@ -56,14 +59,19 @@ func Seal(h Header, evs []Event) *Change {
 		size += len(e.raw) + 8
 	}
 	raw := appendHeader(make([]byte, 0, size), h, FeatureLevel)
-	sealed := make([]Event, len(evs))
-	for i, e := range evs {
+	c := &Change{header: h, level: FeatureLevel}
+	c.events = c.one[:0]
+	if len(evs) > 1 {
+		c.events = make([]Event, 0, len(evs))
+	}
+	for _, e := range evs {
 		raw = protowire.AppendTag(raw, changeEvents, protowire.BytesType)
 		raw = protowire.AppendBytes(raw, e.raw)
-		e.raw = raw[len(raw)-len(e.raw) : len(raw) : len(raw)]
-		sealed[i] = e
+		e.raw, e.given = raw[len(raw)-len(e.raw):len(raw):len(raw)], nil
+		c.events = append(c.events, e)
 	}
-	return &Change{header: h, level: FeatureLevel, raw: raw, events: sealed}
+	c.raw = raw
+	return c
 }
 
 // appendHeader appends the fields before the events as the deterministic
@@ -128,181 +136,37 @@ func (c *Change) Events() []Event { return c.events }
 func (c *Change) Raw() []byte { return c.raw }
 
 // Stream returns the stream that the change belongs to.
-func (c *Change) Stream() metadatav1.Stream { return StreamOf(c.events[0].message) }
+func (c *Change) Stream() metadatav1.Stream { return c.events[0].Stream() }
 
-// Message returns the change as a message, built on first use. It is shared.
+// Message returns the change as a message: the one that others are using, or else
+// decodes it. The change does not keep it alive, so that memory full of changes is
+// not full of messages, which are ten times the size.
 func (c *Change) Message() *metadatav1.Change {
-	c.once.Do(func() {
-		m := &metadatav1.Change{
-			Revision:     c.header.Revision,
-			Time:         timestamppb.New(c.header.Time),
-			Actor:        c.header.Actor,
-			RequestId:    c.header.RequestID,
-			CommandHash:  c.header.CommandHash,
-			FeatureLevel: c.level,
-			Events:       make([]*metadatav1.Event, len(c.events)),
-		}
-		for i, e := range c.events {
-			m.Events[i] = e.message
-		}
-		c.message = m
-	})
-	return c.message
-}
-
-// DecodeChange reads a change as logged. It keeps references into raw. Events of
-// older feature levels are turned into today's; Raw stays what was logged. The
-// error is an [*UnsupportedError] or a [*CorruptError].
-func DecodeChange(raw []byte) (*Change, error) {
-	c := &Change{raw: raw}
-	encoded, err := scanChange(raw)
-	if err != nil {
-		return nil, err
+	if c.given != nil {
+		return c.given
 	}
-	var m metadatav1.Change
-	if err := proto.Unmarshal(raw, &m); err != nil {
-		return nil, corrupt("change", "%v", err)
-	}
-	if m.FeatureLevel > FeatureLevel {
-		return nil, &UnsupportedError{What: fmt.Sprintf("feature level %d of change %d", m.FeatureLevel, m.Revision)}
-	}
-	if err := checkHeader(&m); err != nil {
-		return nil, err
-	}
-	c.header = Header{m.Revision, m.Time.AsTime(), m.Actor, m.RequestId, m.CommandHash}
-	c.level = m.FeatureLevel
-	c.events = make([]Event, len(m.Events))
-	stream := StreamOf(m.Events[0])
-	for i, message := range m.Events {
-		if c.events[i], err = decodeEvent(encoded[i], message, c.level); err != nil {
-			return nil, err
-		}
-		if s := StreamOf(message); s != stream {
-			return nil, corrupt("change", "change %d has events of %v and %v", m.Revision, stream, s)
-		}
-	}
-	return c, nil
-}
-
-// ScanChange returns revision and request id (a part of raw) of a change whose
-// bytes are known to be whole, as in a checkpoint with checksums. It checks the
-// change's outer shape and its feature level, at a fraction of DecodeChange's
-// cost. The errors are those of DecodeChange.
-func ScanChange(raw []byte) (revision uint64, requestID []byte, err error) {
-	encoded, err := scanChange(raw)
-	if err != nil {
-		return 0, nil, err
-	}
-	level := uint32(0)
-	for rest := raw; len(rest) > 0; {
-		num, typ, n := protowire.ConsumeTag(rest)
-		switch {
-		case num == changeRevision && typ == protowire.VarintType:
-			revision, _ = protowire.ConsumeVarint(rest[n:])
-		case num == changeFeatureLevel && typ == protowire.VarintType:
-			v, _ := protowire.ConsumeVarint(rest[n:])
-			level = uint32(v) // as protobuf has it
-		case num == changeRequestID && typ == protowire.BytesType:
-			requestID, _ = protowire.ConsumeBytes(rest[n:])
-		}
-		rest = rest[n+protowire.ConsumeFieldValue(num, typ, rest[n:]):]
-	}
-	if level > FeatureLevel {
-		return 0, nil, &UnsupportedError{What: fmt.Sprintf("feature level %d of change %d", level, revision)}
-	}
-	if revision == 0 || level == 0 || len(encoded) == 0 {
-		return 0, nil, corrupt("change", "revision %d, feature level %d, %d events", revision, level, len(encoded))
-	}
-	for _, e := range encoded {
-		if _, err := scanEvent(e); err != nil {
-			return 0, nil, err
-		}
-	}
-	return revision, requestID, nil
-}
-
-// scanChange finds the encoded events, and fields that this build does not know
-// before they could be dropped silently.
-func scanChange(raw []byte) (encoded [][]byte, err error) {
-	for rest := raw; len(rest) > 0; {
-		num, typ, n := protowire.ConsumeTag(rest)
-		if n < 0 {
-			return nil, corrupt("change", "bad tag at byte %d", len(raw)-len(rest))
-		}
-		m := protowire.ConsumeFieldValue(num, typ, rest[n:])
-		if m < 0 {
-			return nil, corrupt("change", "bad value of field %d", num)
-		}
-		switch num {
-		case changeRevision, changeTime, changeActor, changeRequestID, changeCommandHash, changeFeatureLevel:
-		case changeEvents:
-			if typ != protowire.BytesType {
-				return nil, corrupt("change", "an event is no message")
-			}
-			value, _ := protowire.ConsumeBytes(rest[n:])
-			encoded = append(encoded, value)
-		case changePartial:
-			return nil, corrupt("change", "a filtered change cannot be logged")
-		default:
-			return nil, &UnsupportedError{What: fmt.Sprintf("field %d of a change", num)}
-		}
-		rest = rest[n+m:]
-	}
-	return encoded, nil
-}
-
-func checkHeader(m *metadatav1.Change) error {
-	switch {
-	case m.Revision == 0:
-		return corrupt("change", "it has no revision")
-	case m.FeatureLevel == 0:
-		return corrupt("change", "change %d has no feature level", m.Revision)
-	case m.Time.CheckValid() != nil:
-		return corrupt("change", "change %d: %v", m.Revision, m.Time.CheckValid())
-	case len(m.Events) == 0:
-		return corrupt("change", "change %d has no events", m.Revision)
-	}
-	return nil
-}
-
-// FromMessage seals a change that came as a message, from a subscription: for
-// those that fold without a log. Its bytes need not be those that were logged,
-// so no digest can be checked with it. The message is shared from then on; a
-// partial change stays recognisable in it. The error is an [*UnsupportedError]
-// if the change needs a newer build, or a [*CorruptError].
-func FromMessage(m *metadatav1.Change) (*Change, error) {
-	if m.GetFeatureLevel() > FeatureLevel {
-		return nil, &UnsupportedError{What: fmt.Sprintf("feature level %d of change %d", m.GetFeatureLevel(), m.GetRevision())}
-	}
+	c.sharing.Lock()
+	defer c.sharing.Unlock()
+	m := c.shared.Value()
 	if m == nil {
-		return nil, corrupt("change", "there is none")
+		m = c.message()
+		c.shared = weak.Make(m)
 	}
-	if err := checkHeader(m); err != nil {
-		return nil, err
-	}
-	evs := make([]Event, len(m.Events))
-	for i, message := range m.Events {
-		raw, err := deterministic.Marshal(message)
-		if err != nil {
-			return nil, corrupt("change", "event %d of change %d: %v", i, m.Revision, err)
-		}
-		if evs[i], err = decodeEvent(raw, message, m.FeatureLevel); err != nil {
-			return nil, err
-		}
-	}
-	c := Seal(Header{m.Revision, m.Time.AsTime(), m.Actor, m.RequestId, m.CommandHash}, evs)
-	c.once.Do(func() { c.message = m })
-	return c, nil
+	return m
 }
 
-func decodeEvent(raw []byte, m *metadatav1.Event, level uint32) (Event, error) {
-	e, err := scanEvent(raw)
-	if err != nil {
-		return e, err
+func (c *Change) message() *metadatav1.Change {
+	m := &metadatav1.Change{
+		Revision:     c.header.Revision,
+		Time:         timestamppb.New(c.header.Time),
+		Actor:        c.header.Actor,
+		RequestId:    c.header.RequestID,
+		CommandHash:  c.header.CommandHash,
+		FeatureLevel: c.level,
+		Events:       make([]*metadatav1.Event, len(c.events)),
 	}
-	if today := Upcast(level, m); today != m {
-		return New(today), nil
+	for i, e := range c.events {
+		m.Events[i] = e.Message()
 	}
-	e.message = m
-	return e, nil
+	return m
 }

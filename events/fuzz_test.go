@@ -1,6 +1,7 @@
 package events
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -62,15 +63,20 @@ func wantTyped(t *testing.T, err error) {
 // checkChange uses a decoded change as readers do.
 func checkChange(t *testing.T, c *Change) {
 	t.Helper()
-	revision, id, err := ScanChange(c.Raw())
-	if err != nil || revision != c.Revision() || string(id) != c.RequestID() {
-		t.Fatalf("%x: scanned as change %d of %q, %v", c.Raw(), revision, id, err)
-	}
 	for _, e := range c.Events() {
 		Subjects(e.Message())
-		if e.Objects() == 0 {
-			t.Fatalf("%x: an event without object", c.Raw())
+		if e.Objects() == 0 || KindOf(e.Message()) != e.Kind() {
+			t.Fatalf("%x: an event of kind %v with %d objects", c.Raw(), e.Kind(), e.Objects())
 		}
+	}
+	// As protobuf reads it.
+	var whole metadatav1.Change
+	if err := proto.Unmarshal(c.Raw(), &whole); err != nil {
+		t.Fatalf("%x is none to protobuf: %v", c.Raw(), err)
+	}
+	if whole.GetRevision() != c.Revision() || !whole.GetTime().AsTime().Equal(c.Time()) || whole.GetActor() != c.Actor() ||
+		whole.GetRequestId() != c.RequestID() || !bytes.Equal(whole.GetCommandHash(), c.CommandHash()) || whole.GetFeatureLevel() != c.FeatureLevel() {
+		t.Fatalf("%x has the header %+v, to protobuf it is %v", c.Raw(), c.header, &whole)
 	}
 	// As a subscriber gets it.
 	wire, err := proto.Marshal(c.Message())

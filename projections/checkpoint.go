@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -67,7 +68,7 @@ func (s *State[D]) Hash() [sha256.Size]byte {
 // Export yielded. The checkpoint has to be of the receiver's stream, cluster and
 // recovery epoch; nothing else of the receiver counts. A record has to be valid
 // until the next is asked for. A checkpoint of a newer format or feature level is
-// an [*events.UnsupportedError]. Objects are not decoded, see [State.Verify].
+// an [*events.UnsupportedError]. Objects are not looked into, see [State.Verify].
 func (s *State[D]) Import(records iter.Seq2[[]byte, error]) (*State[D], error) {
 	next := &State[D]{Requests: newRequests()}
 	restorer := s.Model.Restorer()
@@ -80,7 +81,7 @@ func (s *State[D]) Import(records iter.Seq2[[]byte, error]) (*State[D], error) {
 			err = next.importHead(record, s.Head)
 			first = false
 		case isRequest(record):
-			err = next.Requests.restore(record, next.Head.Revision)
+			err = next.Requests.restore(record, next.Head)
 		default:
 			err = restorer.Restore(record)
 		}
@@ -153,20 +154,19 @@ func isRequest(record []byte) bool {
 	return err == nil && num == fold.RecordRequest
 }
 
-// restore remembers a change from a checkpoint of the given revision.
-func (r *Requests) restore(record []byte, revision uint64) error {
+// restore remembers a change from a checkpoint with this head.
+func (r *Requests) restore(record []byte, head Head) error {
 	_, _, value, err := fold.SplitRecord(record)
 	if err != nil {
 		return err
 	}
-	raw := string(value)
-	at, id, err := events.ScanChange(fold.Bytes(raw))
+	c, err := events.DecodeChange(bytes.Clone(value))
 	if err != nil {
 		return err
 	}
-	if at <= max(r.order.last().revision, r.forgotten) || at > revision || len(id) == 0 {
-		return damaged("change %d is remembered out of place", at)
+	if c.Stream() != head.Stream || c.Revision() <= r.newest() || c.Revision() > head.Revision || c.RequestID() == "" {
+		return damaged("change %d of %v is remembered out of place", c.Revision(), c.Stream())
 	}
-	r.put(at, fold.View(id), raw)
+	r.put(c)
 	return nil
 }

@@ -200,38 +200,52 @@ func TestVerify(t *testing.T) {
 	if err := errors.Join(schema.Verify(), topology.Verify()); err != nil {
 		t.Fatalf("states that were folded: %v", err)
 	}
-	const comment, columns, mirror, changeTime = 3, 4, 4, 2
+	const comment, columns, capacity, mirror = 3, 4, 7, 4
 	verifies(t, NewSchema(cluster, 1), records(t, schema), map[protowire.Number]protowire.Number{
-		fold.RecordNamespace: comment, fold.RecordTable: columns, fold.RecordRequest: changeTime,
+		fold.RecordNamespace: comment, fold.RecordTable: columns,
 	})
-	// Nodes are decoded by Import, for liveness.
 	verifies(t, NewTopology(cluster, 1), records(t, topology), map[protowire.Number]protowire.Number{
-		fold.RecordShard: mirror, fold.RecordRequest: changeTime,
+		fold.RecordNode: capacity, fold.RecordShard: mirror,
 	})
-	// A change of the other stream decodes, but is none of this one's.
+}
+
+// Remembered changes are looked into by Import itself.
+func TestImportRefusesRememberedChanges(t *testing.T) {
+	schema, topology := NewSchema(cluster, 1).FoldAll(schemaHistory(2, 40)), NewTopology(cluster, 1).FoldAll(topologyHistory(2, 40))
+	const changeTime = 2
+	lying := spoil(t, records(t, schema), fold.RecordRequest, changeTime)
+	if _, err := NewSchema(cluster, 1).Import(oneBuffer(lying)); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a remembered change that does not decode: %v", err)
+	}
 	other := NewSchema(cluster, 1)
 	other.Head, other.Requests = schema.Head, topology.Requests
-	if err := other.Verify(); err == nil {
-		t.Error("changes of another stream are remembered")
+	if _, err := NewSchema(cluster, 1).Import(oneBuffer(records(t, other))); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("changes of another stream are remembered: %v", err)
 	}
+}
+
+// spoil damages, in the first record of a kind, a field of its object.
+func spoil(t *testing.T, exported [][]byte, kind, field protowire.Number) [][]byte {
+	t.Helper()
+	at := slices.IndexFunc(exported, func(r []byte) bool {
+		num, _, _, err := fold.SplitRecord(r)
+		return err == nil && num == kind
+	})
+	if at < 1 {
+		t.Fatalf("no record %d in the checkpoint", kind)
+	}
+	_, _, value, _ := fold.SplitRecord(exported[at])
+	lying := slices.Clone(exported)
+	value = protowire.AppendTag(slices.Clone(value), field, protowire.BytesType)
+	lying[at] = fold.AppendRecord(nil, kind, protowire.AppendBytes(value, []byte{0xff}))
+	return lying
 }
 
 // verifies damages, in one record of each kind, a field of its object.
 func verifies[D Domain[D]](t *testing.T, blank *State[D], exported [][]byte, fields map[protowire.Number]protowire.Number) {
 	t.Helper()
 	for kind, field := range fields {
-		at := slices.IndexFunc(exported, func(r []byte) bool {
-			num, _, _, err := fold.SplitRecord(r)
-			return err == nil && num == kind
-		})
-		if at < 1 {
-			t.Fatalf("no record %d in the checkpoint", kind)
-		}
-		_, _, value, _ := fold.SplitRecord(exported[at])
-		lying := slices.Clone(exported)
-		value = protowire.AppendTag(slices.Clone(value), field, protowire.BytesType)
-		lying[at] = fold.AppendRecord(nil, kind, protowire.AppendBytes(value, []byte{0xff}))
-		s, err := blank.Import(oneBuffer(lying))
+		s, err := blank.Import(oneBuffer(spoil(t, exported, kind, field)))
 		if err != nil {
 			t.Fatalf("record %d: Import looks inside: %v", kind, err)
 		}

@@ -3,18 +3,20 @@ package projections
 import (
 	"iter"
 	"slices"
+
+	"github.com/heliosdb/metadata/events"
 )
 
 // chunk is the length of a queue's full chunks.
 const chunk = 64
 
-// queue is a first-in, first-out queue of requests with the rules of cow.Set: a
+// queue is a first-in, first-out queue of changes with the rules of cow.Set: a
 // value that its owner changes in place, and that is safe to assign to others
 // once frozen. Its chunks are shared between copies.
 type queue struct {
-	full   [][]request // never written to; oldest first
-	tail   []request   // the newest, fewer than chunk
-	gone   int         // how many of the first chunk were taken out
+	full   [][]*events.Change // never written to; oldest first
+	tail   []*events.Change   // the newest, fewer than chunk
+	gone   int                // how many of the first chunk were taken out
 	length int
 	mine   bool // tail and full may be appended to in place
 }
@@ -28,22 +30,22 @@ func (q *queue) freeze() {
 func (q *queue) len() int { return q.length }
 
 // push appends at the end.
-func (q *queue) push(r request) {
+func (q *queue) push(c *events.Change) {
 	if !q.mine {
 		q.full = slices.Clip(q.full)
-		q.tail = append(make([]request, 0, chunk), q.tail...)
+		q.tail = append(make([]*events.Change, 0, chunk), q.tail...)
 		q.mine = true
 	}
-	q.tail = append(q.tail, r)
+	q.tail = append(q.tail, c)
 	q.length++
 	if len(q.tail) == chunk {
 		q.full = append(q.full, q.tail)
-		q.tail = make([]request, 0, chunk)
+		q.tail = make([]*events.Change, 0, chunk)
 	}
 }
 
 // pop takes out the oldest. The queue must not be empty.
-func (q *queue) pop() request {
+func (q *queue) pop() *events.Change {
 	first := q.tail
 	if len(q.full) > 0 {
 		first = q.full[0]
@@ -62,24 +64,24 @@ func (q *queue) pop() request {
 	return oldest
 }
 
-// last returns the newest; the zero request if there is none.
-func (q *queue) last() request {
+// last returns the newest; nil if there is none.
+func (q *queue) last() *events.Change {
 	switch {
 	case len(q.tail) > 0:
 		return q.tail[len(q.tail)-1]
 	case len(q.full) > 0:
 		return q.full[len(q.full)-1][chunk-1]
 	}
-	return request{}
+	return nil
 }
 
-// all yields the requests, oldest first.
-func (q *queue) all() iter.Seq[request] {
-	return func(yield func(request) bool) {
+// all yields the changes, oldest first.
+func (q *queue) all() iter.Seq[*events.Change] {
+	return func(yield func(*events.Change) bool) {
 		skip := q.gone
 		for _, part := range append(slices.Clip(q.full), q.tail) {
-			for _, r := range part[skip:] {
-				if !yield(r) {
+			for _, c := range part[skip:] {
+				if !yield(c) {
 					return
 				}
 			}

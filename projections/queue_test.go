@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/heliosdb/metadata/events"
 	"pgregory.net/rapid"
 )
 
@@ -11,8 +12,7 @@ import (
 // slices, with copies of copies.
 func TestQueueAgainstSlices(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		queues, plain := []queue{{}}, [][]request{nil}
-		next := uint64(1)
+		queues, plain := []queue{{}}, [][]*events.Change{nil}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			i := rapid.IntRange(0, len(queues)-1).Draw(t, "queue")
 			n := rapid.IntRange(1, 3*chunk).Draw(t, "times")
@@ -30,9 +30,9 @@ func TestQueueAgainstSlices(t *testing.T) {
 				}
 			default:
 				for range n {
-					queues[i].push(request{revision: next})
-					plain[i] = append(plain[i], request{revision: next})
-					next++
+					c := new(events.Change)
+					queues[i].push(c)
+					plain[i] = append(plain[i], c)
 				}
 			}
 		}
@@ -40,7 +40,7 @@ func TestQueueAgainstSlices(t *testing.T) {
 			if got := slices.Collect(queues[i].all()); !slices.Equal(got, plain[i]) || queues[i].len() != len(plain[i]) {
 				t.Fatalf("queue %d holds %v, want %v", i, got, plain[i])
 			}
-			want := request{}
+			var want *events.Change
 			if n := len(plain[i]); n > 0 {
 				want = plain[i][n-1]
 			}

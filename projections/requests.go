@@ -16,7 +16,8 @@ const (
 )
 
 // Requests is the window of the last request ids with the changes that they
-// made. It is an immutable value.
+// made. It is an immutable value. The changes are those that were folded, which a
+// member's feed holds too.
 type Requests struct {
 	ids       cow.Set[requestID]
 	order     queue
@@ -26,14 +27,8 @@ type Requests struct {
 
 // requestID finds a remembered change by its id.
 type requestID struct {
-	id string // a part of the change's bytes
-	request
-}
-
-// request is one remembered change.
-type request struct {
-	revision uint64
-	raw      string
+	id     string // that of the change
+	change *events.Change
 }
 
 func newRequests() Requests {
@@ -42,18 +37,10 @@ func newRequests() Requests {
 	return r
 }
 
-// Lookup returns the change that a request made, if it is remembered. It decodes
-// the change.
+// Lookup returns the change that a request made, if it is remembered.
 func (r Requests) Lookup(id string) (*events.Change, bool) {
 	found, ok := r.ids.Get(requestID{id: id})
-	if !ok {
-		return nil, false
-	}
-	c, err := events.DecodeChange(fold.Bytes(found.raw))
-	if err != nil {
-		panic("projections: a remembered change does not decode: " + err.Error())
-	}
-	return c, true
+	return found.change, ok
 }
 
 // Forgotten returns the revision of the newest change whose request id was
@@ -77,37 +64,42 @@ func (r *Requests) add(c *events.Change) {
 	if c.RequestID() == "" {
 		return
 	}
-	r.put(c.Revision(), c.RequestID(), fold.View(c.Raw()))
+	r.put(c)
 	for r.order.len() > MaxRequests || r.bytes > MaxRequestBytes {
 		r.forgetOldest()
 	}
 }
 
-func (r *Requests) put(revision uint64, id, raw string) {
-	r.ids.Put(requestID{id, request{revision, raw}})
-	r.order.push(request{revision, raw})
-	r.bytes += len(raw)
+func (r *Requests) put(c *events.Change) {
+	r.ids.Put(requestID{c.RequestID(), c})
+	r.order.push(c)
+	r.bytes += len(c.Raw())
 }
 
 func (r *Requests) forgetOldest() {
 	oldest := r.order.pop()
-	r.bytes -= len(oldest.raw)
-	r.forgotten = oldest.revision
-	_, id, err := events.ScanChange(fold.Bytes(oldest.raw))
-	if err != nil {
-		panic("projections: a remembered change is damaged: " + err.Error())
-	}
+	r.bytes -= len(oldest.Raw())
+	r.forgotten = oldest.Revision()
 	// The id may have been used for a newer change since.
-	if at, ok := r.ids.Get(requestID{id: fold.View(id)}); ok && at.revision == oldest.revision {
+	if at, ok := r.ids.Get(requestID{id: oldest.RequestID()}); ok && at.change == oldest {
 		r.ids.Delete(at)
 	}
+}
+
+// newest returns the revision of the newest change that is remembered or was; 0 if
+// there is none.
+func (r *Requests) newest() uint64 {
+	if last := r.order.last(); last != nil {
+		return last.Revision()
+	}
+	return r.forgotten
 }
 
 // export yields the remembered changes by revision.
 func (r Requests) export(yield func(record []byte) error) error {
 	var buf []byte
 	for c := range r.order.all() {
-		buf = fold.AppendRecord(buf[:0], fold.RecordRequest, c.raw)
+		buf = fold.AppendRecord(buf[:0], fold.RecordRequest, c.Raw())
 		if err := yield(buf); err != nil {
 			return err
 		}

@@ -5,8 +5,6 @@ import (
 	"github.com/heliosdb/metadata/projections/internal/fold"
 	"github.com/heliosdb/metadata/projections/liveness"
 	"github.com/heliosdb/metadata/projections/topology"
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
-	"google.golang.org/protobuf/proto"
 )
 
 // TopologyModel is the model of the topology stream: nodes and shards, and who
@@ -84,12 +82,7 @@ func (r *topologyRestorer) Restore(record []byte) error {
 	if err != nil || num != fold.RecordNode {
 		return err
 	}
-	var node metadatav1.NodeInfo
-	if err := proto.Unmarshal(value, &node); err != nil {
-		return damaged("a node: %v", err)
-	}
-	r.liveness.Put(&node)
-	return nil
+	return r.liveness.Put(value)
 }
 
 func (r *topologyRestorer) Done() (*TopologyModel, error) {

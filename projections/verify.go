@@ -1,17 +1,16 @@
 package projections
 
 import (
-	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections/internal/fold"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
-// Verify reports whether every object and every remembered change decodes, as
-// readers rely on. Fold makes no others, and a checksum vouches for what a member
-// has written itself: only an imported state of somebody else needs it. It reads
-// everything once, and may run beside anything.
+// Verify reports whether every object decodes, as readers rely on. Fold makes no
+// others, and a checksum vouches for what a member has written itself: only an
+// imported state of somebody else needs it. It reads everything once, and may run
+// beside anything.
 func (s *State[D]) Verify() error {
 	into := map[protowire.Number]proto.Message{
 		fold.RecordNamespace: new(metadatav1.Namespace),
@@ -19,7 +18,7 @@ func (s *State[D]) Verify() error {
 		fold.RecordNode:      new(metadatav1.NodeInfo),
 		fold.RecordShard:     new(metadatav1.ShardInfo),
 	}
-	err := s.Model.Export(func(record []byte) error {
+	return s.Model.Export(func(record []byte) error {
 		num, _, value, err := fold.SplitRecord(record)
 		if m := into[num]; err == nil && m != nil {
 			if err := proto.Unmarshal(value, m); err != nil {
@@ -28,17 +27,4 @@ func (s *State[D]) Verify() error {
 		}
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	for r := range s.Requests.order.all() {
-		c, err := events.DecodeChange(fold.Bytes(r.raw))
-		if err != nil {
-			return damaged("remembered change %d: %w", r.revision, err)
-		}
-		if c.Stream() != s.Head.Stream {
-			return damaged("remembered change %d is one of %v", r.revision, c.Stream())
-		}
-	}
-	return nil
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections/internal/fold"
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 // Draft is a private copy of a model, for deciding several commands on top of
@@ -28,20 +27,20 @@ func (d *Draft) Freeze() *Model {
 // of the events of the schema stream. It panics with a fold error if the event
 // does not fit the model.
 func (d *Draft) Apply(e events.Event, revision uint64) {
-	switch e.Message().GetKind().(type) {
-	case *metadatav1.Event_NamespaceCreated:
+	switch e.Kind() {
+	case events.KindNamespaceCreated:
 		if why := d.addNamespace(e.Object(0)); why != "" {
 			fold.FailEvent(e, revision, "%s", why)
 		}
-	case *metadatav1.Event_NamespaceDropped:
+	case events.KindNamespaceDropped:
 		d.dropNamespace(e, revision)
-	case *metadatav1.Event_TableCreated:
+	case events.KindTableCreated:
 		if why := d.addTable(e.Object(0)); why != "" {
 			fold.FailEvent(e, revision, "%s", why)
 		}
-	case *metadatav1.Event_TableAltered:
+	case events.KindTableAltered:
 		d.alterTable(e, revision)
-	case *metadatav1.Event_TableDropped:
+	case events.KindTableDropped:
 		d.dropTable(e, revision)
 	default:
 		fold.FailEvent(e, revision, "not an event of the schema stream")

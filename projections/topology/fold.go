@@ -5,7 +5,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections/internal/fold"
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // Draft is a private copy of a model, for deciding several steps on top of each
@@ -32,33 +32,23 @@ func (d *Draft) Apply(e events.Event, revision uint64) {
 
 // apply returns why it cannot; nothing if it did.
 func (d *Draft) apply(e events.Event) (why string) {
-	switch k := e.Message().GetKind().(type) {
-	case *metadatav1.Event_NodeRegistered:
+	switch e.Kind() {
+	case events.KindNodeRegistered:
 		return d.putNode(e.Object(0), true)
-	case *metadatav1.Event_NodeCameOnline, *metadatav1.Event_NodeWentOffline,
-		*metadatav1.Event_NodeDrained, *metadatav1.Event_NodeDrainCancelled:
+	case events.KindNodeCameOnline, events.KindNodeWentOffline, events.KindNodeDrained, events.KindNodeDrainCancelled:
 		return d.putNode(e.Object(0), false)
-	case *metadatav1.Event_NodeUnregistered:
-		id := k.NodeUnregistered.GetNode().GetNodeId()
-		if _, ok := d.nodes.Delete(nodeItem{id: id}); !ok {
-			return fmt.Sprintf("node %q does not exist", id)
-		}
-		return ""
-	case *metadatav1.Event_ShardCreated:
+	case events.KindNodeUnregistered:
+		return d.removeNode(e.Object(0))
+	case events.KindShardCreated:
 		return d.addShard(e.Object(0))
-	case *metadatav1.Event_ShardChanged, *metadatav1.Event_ShardMoved:
+	case events.KindShardChanged, events.KindShardMoved:
 		return d.replaceShard(e.Object(0))
-	case *metadatav1.Event_ShardSplit:
-		return d.split(e, k.ShardSplit.GetParent())
-	case *metadatav1.Event_ShardsMerged:
-		for _, parent := range k.ShardsMerged.GetParents() {
-			if why := d.removeShard(parent.GetShardId()); why != "" {
-				return why
-			}
-		}
-		return d.addShard(e.Object(0))
-	case *metadatav1.Event_ShardDeleted:
-		return d.removeShard(k.ShardDeleted.GetShard().GetShardId())
+	case events.KindShardSplit:
+		return d.split(e)
+	case events.KindShardsMerged:
+		return d.merge(e)
+	case events.KindShardDeleted:
+		return d.removeShard(shardID(e.Object(0)))
 	}
 	return "not an event of the topology stream"
 }
@@ -73,6 +63,17 @@ func (d *Draft) putNode(raw []byte, registers bool) (why string) {
 		return fmt.Sprintf("node %q does not exist", n.id)
 	}
 	d.lastNodeEpoch = max(d.lastNodeEpoch, n.epoch)
+	return ""
+}
+
+func (d *Draft) removeNode(raw []byte) (why string) {
+	n, err := newNode(raw)
+	if err != nil {
+		return err.Error()
+	}
+	if _, ok := d.nodes.Delete(nodeItem{id: n.id}); !ok {
+		return fmt.Sprintf("node %q does not exist", n.id)
+	}
 	return ""
 }
 
@@ -101,8 +102,8 @@ func (d *Draft) replaceShard(raw []byte) (why string) {
 	return ""
 }
 
-func (d *Draft) split(e events.Event, parent *metadatav1.ShardInfo) (why string) {
-	if why := d.removeShard(parent.GetShardId()); why != "" {
+func (d *Draft) split(e events.Event) (why string) {
+	if why := d.removeShard(shardID(e.Before(0))); why != "" {
 		return why
 	}
 	for i := range e.Objects() {
@@ -111,6 +112,25 @@ func (d *Draft) split(e events.Event, parent *metadatav1.ShardInfo) (why string)
 		}
 	}
 	return ""
+}
+
+func (d *Draft) merge(e events.Event) (why string) {
+	for i := 0; e.Before(i) != nil; i++ {
+		if why := d.removeShard(shardID(e.Before(i))); why != "" {
+			return why
+		}
+	}
+	return d.addShard(e.Object(0))
+}
+
+// shardID returns the id of an encoded shard; 0 if it has none.
+func shardID(raw []byte) (id uint64) {
+	_ = fold.Fields(fold.View(raw), func(num protowire.Number, number uint64, _ string) { // an event's objects can be read
+		if num == 1 {
+			id = number
+		}
+	})
+	return id
 }
 
 func (d *Draft) removeShard(id uint64) (why string) {

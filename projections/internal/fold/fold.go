@@ -34,8 +34,7 @@ func Fail(s metadatav1.Stream, revision uint64, format string, args ...any) {
 
 // FailEvent panics with an [*Error] about one event.
 func FailEvent(e events.Event, revision uint64, format string, args ...any) {
-	m := e.Message()
-	Fail(events.StreamOf(m), revision, "%T: %s", m.GetKind(), fmt.Sprintf(format, args...))
+	Fail(e.Stream(), revision, "%v: %s", e.Kind(), fmt.Sprintf(format, args...))
 }
 
 // Bytes returns the bytes of s without copying. Nobody may write to them: they
