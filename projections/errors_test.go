@@ -284,6 +284,44 @@ func TestImportOfDamagedCheckpointsNeverPanics(t *testing.T) {
 	}
 }
 
+// Tables in a checkpoint are there once and have a namespace, in whatever order they
+// come; their ids are used, whether it says so or not.
+func TestImportChecksTables(t *testing.T) {
+	s := NewSchema(cluster, 1)
+	exported := records(t, s)
+	last := len(exported) - 1 // used ids of namespaces
+	table := func(namespace, name string, id uint64) []byte {
+		return fold.AppendRecord(nil, fold.RecordTable, fold.Marshal(&metadatav1.TableSchema{TableId: id, Namespace: namespace, Name: name}))
+	}
+	for name, c := range map[string]struct {
+		good   bool
+		tables [][]byte
+	}{
+		"in order":        {true, [][]byte{table("", "a", 7), table("", "b", 2), table("", "c", 3)}},
+		"in another":      {true, [][]byte{table("", "c", 3), table("", "a", 7), table("", "b", 2)}},
+		"no namespace":    {false, [][]byte{table("", "a", 2), table("other", "a", 3)}},
+		"no namespace, 1": {false, [][]byte{table("other", "a", 3), table("", "a", 2)}},
+		"same name":       {false, [][]byte{table("", "a", 2), table("", "a", 3)}},
+		"same id":         {false, [][]byte{table("", "a", 2), table("", "b", 2)}},
+	} {
+		all := slices.Concat(exported[:last], c.tables, exported[last:])
+		got, err := NewSchema(cluster, 1).Import(oneBuffer(all))
+		switch {
+		case !c.good && (err == nil || !strings.Contains(err.Error(), "damaged")):
+			t.Errorf("%s: %v", name, err)
+		case c.good && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.good && (got.Model.TablesIn("") != 3 || got.Model.FreeTableID() != 1 || got.Model.UsedTableID(6) ||
+			!got.Model.UsedTableID(2) || !got.Model.UsedTableID(3) || !got.Model.UsedTableID(7)):
+			t.Errorf("%s: %d tables, the next has id %d", name, got.Model.TablesIn(""), got.Model.FreeTableID())
+		case c.good:
+			if tb, ok := got.Model.TableByName("public", "a"); !ok || tb.ID() != 7 {
+				t.Errorf("%s: table a is %v", name, tb)
+			}
+		}
+	}
+}
+
 func damage(records [][]byte, i int, load func([][]byte)) {
 	changed := slices.Clone(records)
 	for at := range records[i] {

@@ -63,6 +63,13 @@ func (s *Set[T]) Put(item T) (previous T, replaced bool) {
 	return s.tree.Set(item)
 }
 
+// Append is Put for an item that mostly is greater than all in the set: then it is
+// not searched for.
+func (s *Set[T]) Append(item T) (previous T, replaced bool) {
+	s.own()
+	return s.tree.Load(item)
+}
+
 // Delete removes the item equal to key and returns it.
 func (s *Set[T]) Delete(key T) (previous T, deleted bool) {
 	s.own()

@@ -38,7 +38,11 @@ func TestCopiesAreApart(t *testing.T) {
 				delete(plain[i], key)
 			default:
 				value := rapid.Int().Draw(t, "value")
-				previous, replaced := sets[i].Put(pair{key, value})
+				put := sets[i].Put
+				if rapid.Bool().Draw(t, "append") {
+					put = sets[i].Append
+				}
+				previous, replaced := put(pair{key, value})
 				if was, had := plain[i][key]; replaced != had || previous.value != was {
 					t.Fatalf("putting %d: %v, %v; want %d, %v", key, previous, replaced, was, had)
 				}

@@ -94,11 +94,11 @@ func (d *Draft) putTable(t *Table) (why string) {
 	if _, taken := d.tables.Put(tableItem{t.id, t}); taken {
 		return fmt.Sprintf("table %d exists", t.id)
 	}
-	if _, taken := d.names.Put(nameItem{t.namespace, t.name, t}); taken {
-		return fmt.Sprintf("table %q exists in namespace %q", t.name, t.namespace)
+	if _, taken := d.names.Put(t); taken {
+		return fmt.Sprintf("table %q exists in namespace %q", t.Name(), t.Namespace())
 	}
-	if !d.count(t.namespace, 1) {
-		return fmt.Sprintf("namespace %q does not exist", t.namespace)
+	if !d.count(t.Namespace(), 1) {
+		return fmt.Sprintf("namespace %q does not exist", t.Namespace())
 	}
 	return ""
 }
@@ -113,16 +113,16 @@ func (d *Draft) alterTable(e events.Event, revision uint64) {
 		fold.FailEvent(e, revision, "table %d does not exist", now.id)
 	}
 	was := before.table
-	moved := was.namespace != now.namespace
-	if moved || was.name != now.name {
-		d.names.Delete(nameItem{namespace: was.namespace, name: was.name})
+	moved := was.Namespace() != now.Namespace()
+	if moved || was.Name() != now.Name() {
+		d.names.Delete(was)
 	}
-	previous, taken := d.names.Put(nameItem{now.namespace, now.name, now})
-	if taken && previous.table != was {
-		fold.FailEvent(e, revision, "table %q exists in namespace %q", now.name, now.namespace)
+	previous, taken := d.names.Put(now)
+	if taken && previous != was {
+		fold.FailEvent(e, revision, "table %q exists in namespace %q", now.Name(), now.Namespace())
 	}
-	if moved && !(d.count(was.namespace, -1) && d.count(now.namespace, 1)) {
-		fold.FailEvent(e, revision, "namespace %q does not exist", now.namespace)
+	if moved && !(d.count(was.Namespace(), -1) && d.count(now.Namespace(), 1)) {
+		fold.FailEvent(e, revision, "namespace %q does not exist", now.Namespace())
 	}
 }
 
@@ -135,8 +135,8 @@ func (d *Draft) dropTable(e events.Event, revision uint64) {
 	if !ok {
 		fold.FailEvent(e, revision, "table %d does not exist", t.id)
 	}
-	d.names.Delete(nameItem{namespace: gone.table.namespace, name: gone.table.name})
-	d.count(gone.table.namespace, -1)
+	d.names.Delete(gone.table)
+	d.count(gone.table.Namespace(), -1)
 }
 
 // count changes the number of tables in a namespace; false if there is no such

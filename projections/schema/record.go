@@ -1,8 +1,6 @@
 package schema
 
 import (
-	"cmp"
-
 	"github.com/heliosdb/metadata/projections/internal/fold"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -49,52 +47,5 @@ func (n *Namespace) Bytes() []byte { return fold.Bytes(n.raw) }
 func (n *Namespace) Message() *metadatav1.Namespace {
 	m := new(metadatav1.Namespace)
 	fold.Decode(n.raw, m)
-	return m
-}
-
-// Table is one table as it was logged. It is immutable.
-type Table struct {
-	raw             string
-	id, version     uint64
-	namespace, name string // parts of raw
-}
-
-func newTable(raw []byte) (*Table, error) {
-	t := &Table{raw: string(raw)}
-	err := fold.Fields(t.raw, func(num protowire.Number, number uint64, value string) {
-		switch num {
-		case 1:
-			t.id = number
-		case 2:
-			t.namespace = value
-		case 3:
-			t.name = value
-		case 8:
-			t.version = number
-		}
-	})
-	t.namespace = cmp.Or(t.namespace, Public)
-	return t, err
-}
-
-// ID returns the table's id.
-func (t *Table) ID() uint64 { return t.id }
-
-// Namespace returns the name of the table's namespace.
-func (t *Table) Namespace() string { return t.namespace }
-
-// Name returns the table's name within its namespace.
-func (t *Table) Name() string { return t.name }
-
-// Version returns the table's version.
-func (t *Table) Version() uint64 { return t.version }
-
-// Bytes returns the encoding. It is shared: never write to it.
-func (t *Table) Bytes() []byte { return fold.Bytes(t.raw) }
-
-// Message decodes the table. The message is the caller's.
-func (t *Table) Message() *metadatav1.TableSchema {
-	m := new(metadatav1.TableSchema)
-	fold.Decode(t.raw, m)
 	return m
 }

@@ -34,7 +34,7 @@ type Model struct {
 	namespaces     cow.Set[namespaceItem]
 	namespacesByID cow.Set[namespaceIDItem]
 	tables         cow.Set[tableItem]
-	names          cow.Set[nameItem]
+	names          cow.Set[*Table]
 	usedNamespaces idset.Set
 	usedTables     idset.Set
 }
@@ -53,18 +53,6 @@ type namespaceIDItem struct {
 type tableItem struct {
 	id    uint64
 	table *Table
-}
-
-type nameItem struct {
-	namespace, name string
-	table           *Table
-}
-
-func lessName(a, b nameItem) bool {
-	if c := cmp.Compare(a.namespace, b.namespace); c != 0 {
-		return c < 0
-	}
-	return a.name < b.name
 }
 
 // empty returns a model without even the namespace "public", not yet frozen.
@@ -159,19 +147,19 @@ func (m *Model) Table(id uint64) (*Table, bool) {
 // TableByName returns a table by namespace and name; the empty namespace means
 // "public".
 func (m *Model) TableByName(namespace, name string) (*Table, bool) {
-	item, ok := m.names.Get(nameItem{namespace: cmp.Or(namespace, Public), name: name})
-	return item.table, ok
+	key := lookups.Get().(*lookup)
+	key.namespace, key.name = cmp.Or(namespace, Public), name
+	t, ok := m.names.Get(&key.Table)
+	key.namespace, key.name = "", ""
+	lookups.Put(key)
+	return t, ok
 }
 
 // TablesByName yields the tables from (namespace, name) on, by namespace and
 // name. Here the empty namespace is the beginning, not "public".
 func (m *Model) TablesByName(namespace, name string) iter.Seq[*Table] {
 	return func(yield func(*Table) bool) {
-		for item := range m.names.From(nameItem{namespace: namespace, name: name}) {
-			if !yield(item.table) {
-				return
-			}
-		}
+		m.names.From(&newLookup(namespace, name).Table)(yield)
 	}
 }
 
