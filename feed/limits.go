@@ -23,8 +23,9 @@ const (
 	MinBookmarkInterval = 10 * time.Millisecond
 	// MaxBookmarkInterval is the longest interval that can be asked for.
 	MaxBookmarkInterval = time.Minute
-	// DefaultLogBytes is how much of a stream's recent past a Log holds.
-	DefaultLogBytes = 64 << 20
+	// DefaultLogBytes is how much of a stream's recent past a Log holds. Who is further
+	// behind reads from History, which is a little slower and costs no memory.
+	DefaultLogBytes = 16 << 20
 	// DefaultLogChanges is how many changes a Log holds.
 	DefaultLogChanges = 65_536
 )

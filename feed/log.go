@@ -30,7 +30,7 @@ type LogOptions struct {
 	Stream     metadatav1.Stream
 	Head       uint64  // revision of the model that the member starts with
 	History    History // nil: there is only what is in memory
-	MaxBytes   int     // of encoded changes in memory, whose decoded forms and frames come on top; default DefaultLogBytes
+	MaxBytes   int     // of encoded changes in memory, which have small heads on top; default DefaultLogBytes
 	MaxChanges int     // in memory; default DefaultLogChanges
 }
 

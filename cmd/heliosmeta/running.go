@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/check"
+	"github.com/heliosdb/metadata/internal/heapgoal"
 	"github.com/heliosdb/metadata/member"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/pebblestore"
@@ -47,6 +48,7 @@ type process struct {
 
 // serve runs a member until the context ends.
 func (s *session) serve(ctx context.Context, f *serveFlags) error {
+	heapgoal.Keep()
 	p := &process{session: s, flags: f}
 	if err := p.prepare(); err != nil {
 		return err

@@ -1,0 +1,72 @@
+package heapgoal
+
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"testing"
+	"time"
+)
+
+func TestPercent(t *testing.T) {
+	for live, want := range map[uint64]int{
+		0:         1600, // nothing was collected yet
+		1 << 20:   1600,
+		8 << 20:   800,
+		64 << 20:  100,
+		128 << 20: 50,
+		256 << 20: 25,
+		1 << 30:   25,
+	} {
+		if got := percentFor(live); got != want {
+			t.Errorf("with %d bytes live: %d percent, want %d", live, got, want)
+		}
+	}
+}
+
+func TestEnvironmentDecides(t *testing.T) {
+	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "100")
+			if Keep() {
+				t.Error("what the environment says was overruled")
+			}
+		})
+	}
+}
+
+// The goal follows the heap: what is live, and the headroom.
+func TestGoalFollowsTheHeap(t *testing.T) {
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	defer debug.SetGCPercent(100)
+	if !Keep() {
+		t.Fatal("the policy was not applied")
+	}
+	var kept [][]byte
+	for range 3 {
+		for range 100 {
+			kept = append(kept, make([]byte, 1<<20))
+		}
+		settle(t)
+	}
+	runtime.KeepAlive(kept)
+}
+
+// settle collects until the goal is what it should be.
+func settle(t *testing.T) {
+	t.Helper()
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/goal:bytes"}}
+	for range 1000 {
+		runtime.GC()
+		metrics.Read(sample)
+		live, goal := sample[0].Value.Uint64(), sample[1].Value.Uint64()
+		room := max(Headroom, live*LeastPercent/100)
+		// The percentage is a whole number, and stacks and globals count a little.
+		if grows := goal - live; grows > room*9/10 && grows < room*11/10+4<<20 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Errorf("%d bytes live, the goal is %d", sample[0].Value.Uint64(), sample[1].Value.Uint64())
+}
