@@ -56,30 +56,45 @@ func (t *Table) report(l *lease, now time.Duration) Report {
 	}
 	if l.beats > 0 {
 		r.Silent = max(0, now-l.beat)
-		r.Load, r.Acknowledged = l.load, l.acked
+		r.Load, r.Acknowledged = l.load.message(), l.acked.message()
 	}
 	return r
 }
 
+// load and position are what a beat says of them. They are kept by value, because
+// beats are many and allocate nothing then, and reports are few.
+type load struct {
+	cpu, memory, disk uint64
+	requests          float64
+}
+
+func (l load) message() *metadatav1.NodeLoad {
+	return &metadatav1.NodeLoad{CpuMillis: l.cpu, MemoryBytes: l.memory, DiskBytes: l.disk, RequestsPerSecond: l.requests}
+}
+
+type position struct {
+	cluster                 string
+	epoch, schema, topology uint64
+}
+
+func (p position) message() *metadatav1.Position {
+	return &metadatav1.Position{
+		ClusterId: p.cluster, RecoveryEpoch: p.epoch, SchemaRevision: p.schema, TopologyRevision: p.topology,
+	}
+}
+
 // record keeps what a beat says. The messages are copied field by field: what
 // else a sender put into them is not kept in memory.
-func (l *lease) record(now time.Duration, load *metadatav1.NodeLoad, acked *metadatav1.Position) {
+func (l *lease) record(now time.Duration, said *metadatav1.NodeLoad, acked *metadatav1.Position) {
 	l.beat = now
 	l.beats++
-	l.load = &metadatav1.NodeLoad{
-		CpuMillis:         load.GetCpuMillis(),
-		MemoryBytes:       load.GetMemoryBytes(),
-		DiskBytes:         load.GetDiskBytes(),
-		RequestsPerSecond: load.GetRequestsPerSecond(),
-	}
+	l.load = load{said.GetCpuMillis(), said.GetMemoryBytes(), said.GetDiskBytes(), said.GetRequestsPerSecond()}
 	cluster := acked.GetClusterId()
-	if len(cluster) > maxClusterID {
+	switch {
+	case len(cluster) > maxClusterID:
 		cluster = ""
+	case cluster == l.acked.cluster:
+		cluster = l.acked.cluster // one copy is enough
 	}
-	l.acked = &metadatav1.Position{
-		ClusterId:        cluster,
-		RecoveryEpoch:    acked.GetRecoveryEpoch(),
-		SchemaRevision:   acked.GetSchemaRevision(),
-		TopologyRevision: acked.GetTopologyRevision(),
-	}
+	l.acked = position{cluster, acked.GetRecoveryEpoch(), acked.GetSchemaRevision(), acked.GetTopologyRevision()}
 }

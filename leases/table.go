@@ -44,10 +44,10 @@ type lease struct {
 	node     Node
 	deadline time.Duration // on the Table's clock
 	pending  attempt
-	beat     time.Duration        // when the latest beat arrived, on the caller's clock
-	beats    uint64               // of this registration, under this leadership
-	load     *metadatav1.NodeLoad // replaced as a whole: readers keep it
-	acked    *metadatav1.Position
+	beat     time.Duration // when the latest beat arrived, on the caller's clock
+	beats    uint64        // of this registration, under this leadership
+	load     load
+	acked    position
 
 	index  int           // in expiries; -1: not there
 	queued time.Duration // deadline that expiries knows; never later than deadline
@@ -118,7 +118,24 @@ func (t *Table) Beat(nodeID string, epoch uint64, now time.Duration, load *metad
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.advance(now)
-	if l := t.nodes[nodeID]; t.leading && l != nil && l.node.Epoch == epoch {
+	return t.beat(nodeID, epoch, load, acked)
+}
+
+// BeatAll is Beat for beats that arrived together. It appends the verdicts, in
+// their order, to heard.
+func (t *Table) BeatAll(heard []Verdict, beats []*metadatav1.HeartbeatRequest, now time.Duration) []Verdict {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.advance(now)
+	for _, b := range beats {
+		heard = append(heard, t.beat(b.GetNodeId(), b.GetEpoch(), b.GetLoad(), b.GetAcknowledged()))
+	}
+	return heard
+}
+
+func (t *Table) beat(nodeID string, epoch uint64, load *metadatav1.NodeLoad, acked *metadatav1.Position) Verdict {
+	l := t.nodes[nodeID]
+	if t.leading && l != nil && l.node.Epoch == epoch {
 		l.record(t.seen, load, acked)
 		switch {
 		case l.node.alive() && l.pending == none:
@@ -128,22 +145,34 @@ func (t *Table) Beat(nodeID string, epoch uint64, now time.Duration, load *metad
 			t.revivals = append(t.revivals, l)
 		}
 	}
-	return t.verdict(nodeID, epoch)
+	return t.verdict(l, nodeID, epoch)
 }
 
 // Check returns what to tell a node, without recording a beat.
 func (t *Table) Check(nodeID string, epoch uint64) Verdict {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.verdict(nodeID, epoch)
+	return t.verdict(t.nodes[nodeID], nodeID, epoch)
 }
 
-func (t *Table) verdict(nodeID string, epoch uint64) Verdict {
+// CheckAll is Check for the nodes of several verdicts, which it replaces. One of
+// Expiring stays what it is: its beat renewed nothing, even if the attempt to take
+// the node offline has failed since.
+func (t *Table) CheckAll(heard []Verdict) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, v := range heard {
+		if v.Outcome != Expiring {
+			heard[i] = t.verdict(t.nodes[v.NodeID], v.NodeID, v.Epoch)
+		}
+	}
+}
+
+func (t *Table) verdict(l *lease, nodeID string, epoch uint64) Verdict {
 	v := Verdict{NodeID: nodeID, Epoch: epoch}
 	if !t.leading {
 		return v
 	}
-	l := t.nodes[nodeID]
 	if l == nil {
 		v.Outcome = NotFound
 		return v

@@ -268,6 +268,29 @@ func TestPausesExtendLeases(t *testing.T) {
 	}
 }
 
+// Beats that arrive together are answered as if they had arrived one by one, and what is
+// being taken offline is not granted because the attempt failed meanwhile.
+func TestBeatsTogether(t *testing.T) {
+	w := lead(t, leases.Node{ID: "a", Epoch: 1, Status: online}, leases.Node{ID: "b", Epoch: 2, Status: online}, leases.Node{ID: "c", Epoch: 3, Status: online})
+	w.pass(4 * time.Second)
+	w.beat("b", 2)
+	w.beat("c", 3)
+	expiry := w.pass(time.Second)
+	equal(t, "who is silent", expiry, []leases.Transition{{NodeID: "a", Epoch: 1, Term: 7}})
+	heard := w.table.BeatAll(nil, []*metadatav1.HeartbeatRequest{
+		{NodeId: "a", Epoch: 1}, {NodeId: "b", Epoch: 2}, {NodeId: "c", Epoch: 3}, {NodeId: "d", Epoch: 4},
+	}, w.now)
+	w.table.Failed(expiry[0], w.now)
+	w.fold("b", 9, online, registered)
+	w.table.CheckAll(heard)
+	var outcomes []leases.Outcome
+	for _, v := range heard {
+		outcomes = append(outcomes, v.Outcome)
+	}
+	equal(t, "outcomes", outcomes, []leases.Outcome{leases.Expiring, leases.StaleEpoch, leases.Granted, leases.NotFound})
+	equal(t, "the epoch to register anew from", heard[1].Current, 9)
+}
+
 func TestClockThatRunsBackwards(t *testing.T) {
 	w := lead(t, leases.Node{ID: "a", Epoch: 1, Status: online})
 	w.pass(4 * time.Second)
