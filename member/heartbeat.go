@@ -47,38 +47,37 @@ func (m *Member) Heartbeat(
 func (m *Member) grant(
 	ctx context.Context, r *running, beats []*metadatav1.HeartbeatRequest,
 ) []*metadatav1.StreamHeartbeatsResponse {
-	now := m.monotonic()
-	heard := make([]leases.Verdict, len(beats))
-	for i, b := range beats {
-		heard[i] = r.leases.Beat(b.GetNodeId(), b.GetEpoch(), now, b.GetLoad(), b.GetAcknowledged())
-	}
+	heard := r.leases.BeatAll(make([]leases.Verdict, 0, len(beats)), beats, m.monotonic())
 	term, leading := r.leases.Leading()
-	_, confirmed, err := r.topology.read(ctx, replica.Read[*projections.TopologyModel]{Leading: true})
-	if err == nil {
-		err = r.topology.turnOver(ctx) // the lease table knows what the read saw only then
-	}
+	_, confirmed, err := r.topology.settled(ctx, replica.Read[*projections.TopologyModel]{Leading: true})
 	if err != nil || !leading || confirmed != term {
 		return refuseAll(beats, failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
 			"member %d does not lead the topology stream for certain; beat again", m.identity.Member))
 	}
+	r.leases.CheckAll(heard)
 	answers := make([]*metadatav1.StreamHeartbeatsResponse, len(beats))
+	grants := make([]grant, len(beats))
 	position, lease := r.position(), durationpb.New(r.leases.Options().Lease)
-	for i, b := range beats {
-		verdict := r.leases.Check(b.GetNodeId(), b.GetEpoch())
-		if heard[i].Outcome == leases.Expiring {
-			verdict = heard[i] // the beat renewed nothing, even if the attempt has failed since
-		}
-		if f := verdict.Failure(); f != nil {
-			answers[i] = refusal(b.GetNodeId(), f)
+	for i := range heard {
+		if f := heard[i].Failure(); f != nil {
+			answers[i] = refusal(beats[i].GetNodeId(), f)
 			continue
 		}
-		answers[i] = &metadatav1.StreamHeartbeatsResponse{Answer: &metadatav1.StreamHeartbeatsResponse_Granted{
-			Granted: &metadatav1.HeartbeatResponse{
-				LeaseDuration: lease, Status: verdict.Status, Position: position, NodeId: b.GetNodeId(),
-			},
-		}}
+		g := &grants[i]
+		g.lease.LeaseDuration, g.lease.Status = lease, heard[i].Status
+		g.lease.Position, g.lease.NodeId = position, beats[i].GetNodeId()
+		g.granted.Granted = &g.lease
+		g.answer.Answer = &g.granted
+		answers[i] = &g.answer
 	}
 	return answers
+}
+
+// grant is all that an answer consists of, so that many answers are one allocation.
+type grant struct {
+	answer  metadatav1.StreamHeartbeatsResponse
+	granted metadatav1.StreamHeartbeatsResponse_Granted
+	lease   metadatav1.HeartbeatResponse
 }
 
 // serveBeats answers beats that another member passed on.

@@ -239,6 +239,12 @@ func (s *stream[D]) submit(ctx context.Context, q replica.Request) (proto.Messag
 func (s *stream[D]) read(ctx context.Context, q replica.Read[D]) (*projections.State[D], uint64, error) {
 	answer := make(chan replica.ReadAnswer[D], 1)
 	q.Done = func(a replica.ReadAnswer[D]) { answer <- a }
+	return s.await(ctx, q, answer)
+}
+
+func (s *stream[D]) await(
+	ctx context.Context, q replica.Read[D], answer <-chan replica.ReadAnswer[D],
+) (*projections.State[D], uint64, error) {
 	if !s.call(func() { s.replica.Read(q) }) {
 		return nil, 0, tooMany(s.id)
 	}
@@ -252,21 +258,12 @@ func (s *stream[D]) read(ctx context.Context, q replica.Read[D]) (*projections.S
 	}
 }
 
-// turnOver waits until what the stream has published by now has been told to
-// onApplied. Answers are given before that.
-func (s *stream[D]) turnOver(ctx context.Context) error {
-	over := make(chan struct{})
-	if !s.call(func() { close(over) }) {
-		return tooMany(s.id)
-	}
-	select {
-	case <-over:
-		return nil
-	case <-ctx.Done():
-		return gaveUp(ctx, "")
-	case <-s.life.ctx.Done():
-		return s.member.notRunning()
-	}
+// settled is read, but answers only when what the stream had published by the end of
+// the round has been told to onApplied, which is after a read's answer.
+func (s *stream[D]) settled(ctx context.Context, q replica.Read[D]) (*projections.State[D], uint64, error) {
+	answer := make(chan replica.ReadAnswer[D], 1)
+	q.Done = func(a replica.ReadAnswer[D]) { s.inputs.push(func() { answer <- a }) } // comes after this turn
+	return s.await(ctx, q, answer)
 }
 
 // observe reports how a change that was proposed ended.

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"connectrpc.com/connect"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -46,34 +47,46 @@ func (s service) StreamHeartbeats(ctx context.Context, stream *connect.BidiStrea
 // beats are the two directions of a heartbeat stream.
 type beats = duplex[metadatav1.StreamHeartbeatsRequest, metadatav1.StreamHeartbeatsResponse]
 
-// heartbeats answers the beats of one stream. Beats that arrive while others are being
-// answered go to the member together. When maxBeatsInFlight of them wait, no
-// more are read: the sender waits.
+// heartbeats answers the beats of one stream, a message for each message. Those that
+// arrive while others are being answered go to the member together. When
+// maxBeatsInFlight beats wait, no more are read: the sender waits.
 func (s service) heartbeats(ctx context.Context, stream beats) error {
 	ctx, cancel := s.untilDrained(ctx)
 	defer cancel()
-	waiting := make(chan *metadatav1.HeartbeatRequest, maxBeatsInFlight)
+	w := waitingBeats{
+		messages: make(chan *metadatav1.StreamHeartbeatsRequest, maxBeatsInFlight),
+		room:     semaphore.NewWeighted(maxBeatsInFlight),
+	}
 	received := make(chan error, 1)
 	go func() {
-		defer close(waiting)
-		received <- receiveBeats(ctx, stream, waiting)
+		defer close(w.messages)
+		received <- w.receive(ctx, stream)
 	}()
 	defer func() {
 		cancel()
 		stream.finish(func() {
-			for range waiting { // until it is closed
+			for range w.messages { // until it is closed
 			}
 		})
 	}()
-	err := s.answerBeats(ctx, stream, waiting)
+	err := s.answerBeats(ctx, stream, &w)
 	if err == nil {
 		err = <-received
 	}
 	return s.orStopping(err)
 }
 
-// receiveBeats moves beats into waiting until the client ends the stream.
-func receiveBeats(ctx context.Context, stream beats, waiting chan<- *metadatav1.HeartbeatRequest) error {
+// waitingBeats are what a stream has received and not answered.
+type waitingBeats struct {
+	messages chan *metadatav1.StreamHeartbeatsRequest
+	room     *semaphore.Weighted // for further beats
+}
+
+// weight is how many beats a message has.
+func weight(m *metadatav1.StreamHeartbeatsRequest) int { return 1 + len(m.GetMore()) }
+
+// receive takes in messages until the client ends the stream.
+func (w *waitingBeats) receive(ctx context.Context, stream beats) error {
 	for {
 		message, err := stream.Receive()
 		if errors.Is(err, io.EOF) {
@@ -82,42 +95,85 @@ func receiveBeats(ctx context.Context, stream beats, waiting chan<- *metadatav1.
 		if err != nil {
 			return err
 		}
-		select {
-		case waiting <- message.GetHeartbeat():
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := w.room.Acquire(ctx, int64(weight(message))); err != nil {
+			return err
 		}
+		w.messages <- message // there is room: each has a beat
 	}
 }
 
-// answerBeats answers in order until waiting is closed and empty.
-func (s service) answerBeats(ctx context.Context, stream beats, waiting <-chan *metadatav1.HeartbeatRequest) error {
+// take waits for messages and adds all that are there. Without any, no more will come.
+func (w *waitingBeats) take(ctx context.Context, to []*metadatav1.StreamHeartbeatsRequest) ([]*metadatav1.StreamHeartbeatsRequest, error) {
+	select {
+	case message, open := <-w.messages:
+		if !open {
+			return nil, nil
+		}
+		to = append(to, message)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	for range len(w.messages) { // only this goroutine takes, so that many are there
+		to = append(to, <-w.messages)
+	}
+	return to, nil
+}
+
+// answerBeats answers in order until the client has ended the stream.
+func (s service) answerBeats(ctx context.Context, stream beats, w *waitingBeats) error {
+	var messages []*metadatav1.StreamHeartbeatsRequest
 	for {
-		var beats []*metadatav1.HeartbeatRequest
-		select {
-		case beat, open := <-waiting:
-			if !open {
-				return nil
-			}
-			beats = append(beats, beat)
-		case <-ctx.Done():
-			return ctx.Err()
+		var err error
+		if messages, err = w.take(ctx, messages[:0]); len(messages) == 0 {
+			return err
 		}
-		for range len(waiting) { // only this goroutine takes, so that many are there
-			beats = append(beats, <-waiting)
-		}
+		beats := beatsOf(messages)
 		answers, err := s.beat(ctx, beats)
 		if err != nil {
 			if answers = refuseAll(beats, err); answers == nil {
 				return err
 			}
 		}
-		for _, answer := range answers {
-			if err := stream.Send(answer); err != nil {
+		for _, m := range messages {
+			if err := stream.Send(together(answers[:weight(m)])); err != nil {
 				return err
 			}
+			answers = answers[weight(m):]
 		}
+		w.room.Release(int64(len(beats)))
+		clear(messages)
 	}
+}
+
+// beatsOf returns the beats of messages, in order. The slice is the member's then.
+func beatsOf(messages []*metadatav1.StreamHeartbeatsRequest) []*metadatav1.HeartbeatRequest {
+	n := 0
+	for _, m := range messages {
+		n += weight(m)
+	}
+	beats := make([]*metadatav1.HeartbeatRequest, 0, n)
+	for _, m := range messages {
+		beats = append(append(beats, m.GetHeartbeat()), m.GetMore()...)
+	}
+	return beats
+}
+
+// together makes one message of the answers to one. What is the same in all leases is
+// said once.
+func together(answers []*metadatav1.StreamHeartbeatsResponse) *metadatav1.StreamHeartbeatsResponse {
+	said := false
+	for _, a := range answers {
+		granted := a.GetGranted()
+		if granted == nil {
+			continue
+		}
+		if said {
+			granted.LeaseDuration, granted.Position = nil, nil
+		}
+		said = true
+	}
+	answers[0].More = answers[1:]
+	return answers[0]
 }
 
 // refuseAll answers beats that the topology's leader did not get to see, so that

@@ -39,7 +39,7 @@ const (
 	// maxPeers bounds the peers whose rate is remembered.
 	maxPeers = 4096
 	// maxBeatsInFlight bounds the beats of one stream that wait for an answer.
-	maxBeatsInFlight = 256
+	maxBeatsInFlight = 1024
 	// maxPipelined bounds the calls under way on one Pipeline stream; maxIdleWorkers the
 	// goroutines that wait there for further ones.
 	maxPipelined   = 1024

@@ -11,7 +11,8 @@ import (
 )
 
 // heartbeat beats for Nodes nodes in turn, over Clients streams with Pipeline beats under
-// way on each.
+// way on each. Through the Go client, beats that are made at the same moment share a
+// message; a stock client sends one a message.
 type heartbeat struct {
 	*base
 	nodes  []string
@@ -33,7 +34,7 @@ type beatPipe = Pipe[*metadatav1.StreamHeartbeatsRequest, *metadatav1.StreamHear
 func (w *heartbeat) Run(ctx context.Context, plan measure.Plan) (Report, error) {
 	streaming, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var pipes []*beatPipe
+	var streams []*gatherer
 	for i := range plan.Clients {
 		stream, err := w.caller(i).Beats(streaming)
 		if err != nil {
@@ -42,21 +43,27 @@ func (w *heartbeat) Run(ctx context.Context, plan measure.Plan) (Report, error) 
 		pipe := NewPipe(w.Pipeline, stream.Send, stream.Receive)
 		defer pipe.Wait() //nolint:errcheck // it ends because the stream was closed
 		defer stream.Close()
-		pipes = append(pipes, pipe)
+		streams = append(streams, &gatherer{most: w.gathered(), do: pipe.Do})
 	}
 	plan.Clients *= w.Pipeline
 	return w.loop(ctx, plan, func(client int) measure.Op {
-		pipe := pipes[client%len(pipes)]
-		return func(ctx context.Context) (string, error) { return "", w.beat(ctx, pipe) }
+		stream := streams[client%len(streams)]
+		return func(ctx context.Context) (string, error) { return "", w.beat(ctx, stream) }
 	})
 }
 
+// gathered is how many beats may share a message.
+func (w *heartbeat) gathered() int {
+	if w.dial.Client == GRPCClient {
+		return 1
+	}
+	return maxGathered
+}
+
 // beat beats for the next node.
-func (w *heartbeat) beat(ctx context.Context, pipe *beatPipe) error {
+func (w *heartbeat) beat(ctx context.Context, stream *gatherer) error {
 	i := int(w.next.Add(1)) % len(w.nodes)
-	answer, err := pipe.Do(ctx, &metadatav1.StreamHeartbeatsRequest{
-		Heartbeat: &metadatav1.HeartbeatRequest{NodeId: w.nodes[i], Epoch: w.epochs[i]},
-	})
+	answer, err := stream.beat(ctx, &metadatav1.HeartbeatRequest{NodeId: w.nodes[i], Epoch: w.epochs[i]})
 	if err != nil {
 		return err
 	}

@@ -2894,11 +2894,15 @@ func (x *HeartbeatResponse) GetNodeId() string {
 	return ""
 }
 
-// StreamHeartbeatsRequest is one beat of a stream.
+// StreamHeartbeatsRequest is one beat of a stream, or several that are made at the
+// same moment.
 type StreamHeartbeatsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The beat.
-	Heartbeat     *HeartbeatRequest `protobuf:"bytes,1,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	Heartbeat *HeartbeatRequest `protobuf:"bytes,1,opt,name=heartbeat,proto3" json:"heartbeat,omitempty"`
+	// Further beats, for other nodes: a proxy that beats for many spares itself and the
+	// service a message for each.
+	More          []*HeartbeatRequest `protobuf:"bytes,2,rep,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2940,7 +2944,14 @@ func (x *StreamHeartbeatsRequest) GetHeartbeat() *HeartbeatRequest {
 	return nil
 }
 
-// StreamHeartbeatsResponse answers one beat.
+func (x *StreamHeartbeatsRequest) GetMore() []*HeartbeatRequest {
+	if x != nil {
+		return x.More
+	}
+	return nil
+}
+
+// StreamHeartbeatsResponse answers one message.
 type StreamHeartbeatsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The answer.
@@ -2949,7 +2960,11 @@ type StreamHeartbeatsResponse struct {
 	//
 	//	*StreamHeartbeatsResponse_Granted
 	//	*StreamHeartbeatsResponse_Refused
-	Answer        isStreamHeartbeatsResponse_Answer `protobuf_oneof:"answer"`
+	Answer isStreamHeartbeatsResponse_Answer `protobuf_oneof:"answer"`
+	// The answers to the message's further beats, in their order. They have none
+	// themselves. Of all leases that a message grants, the first one has
+	// lease_duration and position, which hold for the others too.
+	More          []*StreamHeartbeatsResponse `protobuf:"bytes,3,rep,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3005,6 +3020,13 @@ func (x *StreamHeartbeatsResponse) GetRefused() *HeartbeatRefused {
 		if x, ok := x.Answer.(*StreamHeartbeatsResponse_Refused); ok {
 			return x.Refused
 		}
+	}
+	return nil
+}
+
+func (x *StreamHeartbeatsResponse) GetMore() []*StreamHeartbeatsResponse {
+	if x != nil {
+		return x.More
 	}
 	return nil
 }
@@ -3287,12 +3309,14 @@ const file_heliosdb_metadata_v1_metadata_service_proto_rawDesc = "" +
 	"\x0elease_duration\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\rleaseDuration\x128\n" +
 	"\x06status\x18\x02 \x01(\x0e2 .heliosdb.metadata.v1.NodeStatusR\x06status\x12:\n" +
 	"\bposition\x18\x03 \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\x12\x17\n" +
-	"\anode_id\x18\x04 \x01(\tR\x06nodeId\"g\n" +
+	"\anode_id\x18\x04 \x01(\tR\x06nodeId\"\xae\x01\n" +
 	"\x17StreamHeartbeatsRequest\x12L\n" +
-	"\theartbeat\x18\x01 \x01(\v2&.heliosdb.metadata.v1.HeartbeatRequestB\x06\xbaH\x03\xc8\x01\x01R\theartbeat\"\xad\x01\n" +
+	"\theartbeat\x18\x01 \x01(\v2&.heliosdb.metadata.v1.HeartbeatRequestB\x06\xbaH\x03\xc8\x01\x01R\theartbeat\x12E\n" +
+	"\x04more\x18\x02 \x03(\v2&.heliosdb.metadata.v1.HeartbeatRequestB\t\xbaH\x06\x92\x01\x03\x10\xff\x01R\x04more\"\xf1\x01\n" +
 	"\x18StreamHeartbeatsResponse\x12C\n" +
 	"\agranted\x18\x01 \x01(\v2'.heliosdb.metadata.v1.HeartbeatResponseH\x00R\agranted\x12B\n" +
-	"\arefused\x18\x02 \x01(\v2&.heliosdb.metadata.v1.HeartbeatRefusedH\x00R\arefusedB\b\n" +
+	"\arefused\x18\x02 \x01(\v2&.heliosdb.metadata.v1.HeartbeatRefusedH\x00R\arefused\x12B\n" +
+	"\x04more\x18\x03 \x03(\v2..heliosdb.metadata.v1.StreamHeartbeatsResponseR\x04moreB\b\n" +
 	"\x06answer\"]\n" +
 	"\x10HeartbeatRefused\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x16\n" +
@@ -3496,57 +3520,59 @@ var file_heliosdb_metadata_v1_metadata_service_proto_depIdxs = []int32{
 	61,  // 85: heliosdb.metadata.v1.HeartbeatResponse.status:type_name -> heliosdb.metadata.v1.NodeStatus
 	50,  // 86: heliosdb.metadata.v1.HeartbeatResponse.position:type_name -> heliosdb.metadata.v1.Position
 	41,  // 87: heliosdb.metadata.v1.StreamHeartbeatsRequest.heartbeat:type_name -> heliosdb.metadata.v1.HeartbeatRequest
-	42,  // 88: heliosdb.metadata.v1.StreamHeartbeatsResponse.granted:type_name -> heliosdb.metadata.v1.HeartbeatResponse
-	45,  // 89: heliosdb.metadata.v1.StreamHeartbeatsResponse.refused:type_name -> heliosdb.metadata.v1.HeartbeatRefused
-	1,   // 90: heliosdb.metadata.v1.MetadataService.CreateNamespace:input_type -> heliosdb.metadata.v1.CreateNamespaceRequest
-	3,   // 91: heliosdb.metadata.v1.MetadataService.DropNamespace:input_type -> heliosdb.metadata.v1.DropNamespaceRequest
-	5,   // 92: heliosdb.metadata.v1.MetadataService.ListNamespaces:input_type -> heliosdb.metadata.v1.ListNamespacesRequest
-	7,   // 93: heliosdb.metadata.v1.MetadataService.CreateTable:input_type -> heliosdb.metadata.v1.CreateTableRequest
-	9,   // 94: heliosdb.metadata.v1.MetadataService.AlterTable:input_type -> heliosdb.metadata.v1.AlterTableRequest
-	11,  // 95: heliosdb.metadata.v1.MetadataService.DropTable:input_type -> heliosdb.metadata.v1.DropTableRequest
-	13,  // 96: heliosdb.metadata.v1.MetadataService.GetTable:input_type -> heliosdb.metadata.v1.GetTableRequest
-	15,  // 97: heliosdb.metadata.v1.MetadataService.ListTables:input_type -> heliosdb.metadata.v1.ListTablesRequest
-	17,  // 98: heliosdb.metadata.v1.MetadataService.RegisterNode:input_type -> heliosdb.metadata.v1.RegisterNodeRequest
-	19,  // 99: heliosdb.metadata.v1.MetadataService.UnregisterNode:input_type -> heliosdb.metadata.v1.UnregisterNodeRequest
-	21,  // 100: heliosdb.metadata.v1.MetadataService.DrainNode:input_type -> heliosdb.metadata.v1.DrainNodeRequest
-	23,  // 101: heliosdb.metadata.v1.MetadataService.GetNode:input_type -> heliosdb.metadata.v1.GetNodeRequest
-	25,  // 102: heliosdb.metadata.v1.MetadataService.ListNodes:input_type -> heliosdb.metadata.v1.ListNodesRequest
-	27,  // 103: heliosdb.metadata.v1.MetadataService.UpdateShardMap:input_type -> heliosdb.metadata.v1.UpdateShardMapRequest
-	29,  // 104: heliosdb.metadata.v1.MetadataService.GetShard:input_type -> heliosdb.metadata.v1.GetShardRequest
-	31,  // 105: heliosdb.metadata.v1.MetadataService.ListShards:input_type -> heliosdb.metadata.v1.ListShardsRequest
-	33,  // 106: heliosdb.metadata.v1.MetadataService.GetTopology:input_type -> heliosdb.metadata.v1.GetTopologyRequest
-	37,  // 107: heliosdb.metadata.v1.MetadataService.ApplyBatch:input_type -> heliosdb.metadata.v1.ApplyBatchRequest
-	41,  // 108: heliosdb.metadata.v1.MetadataService.Heartbeat:input_type -> heliosdb.metadata.v1.HeartbeatRequest
-	43,  // 109: heliosdb.metadata.v1.MetadataService.StreamHeartbeats:input_type -> heliosdb.metadata.v1.StreamHeartbeatsRequest
-	62,  // 110: heliosdb.metadata.v1.MetadataService.Subscribe:input_type -> heliosdb.metadata.v1.SubscribeRequest
-	63,  // 111: heliosdb.metadata.v1.MetadataService.Pipeline:input_type -> heliosdb.metadata.v1.PipelineRequest
-	2,   // 112: heliosdb.metadata.v1.MetadataService.CreateNamespace:output_type -> heliosdb.metadata.v1.CreateNamespaceResponse
-	4,   // 113: heliosdb.metadata.v1.MetadataService.DropNamespace:output_type -> heliosdb.metadata.v1.DropNamespaceResponse
-	6,   // 114: heliosdb.metadata.v1.MetadataService.ListNamespaces:output_type -> heliosdb.metadata.v1.ListNamespacesResponse
-	8,   // 115: heliosdb.metadata.v1.MetadataService.CreateTable:output_type -> heliosdb.metadata.v1.CreateTableResponse
-	10,  // 116: heliosdb.metadata.v1.MetadataService.AlterTable:output_type -> heliosdb.metadata.v1.AlterTableResponse
-	12,  // 117: heliosdb.metadata.v1.MetadataService.DropTable:output_type -> heliosdb.metadata.v1.DropTableResponse
-	14,  // 118: heliosdb.metadata.v1.MetadataService.GetTable:output_type -> heliosdb.metadata.v1.GetTableResponse
-	16,  // 119: heliosdb.metadata.v1.MetadataService.ListTables:output_type -> heliosdb.metadata.v1.ListTablesResponse
-	18,  // 120: heliosdb.metadata.v1.MetadataService.RegisterNode:output_type -> heliosdb.metadata.v1.RegisterNodeResponse
-	20,  // 121: heliosdb.metadata.v1.MetadataService.UnregisterNode:output_type -> heliosdb.metadata.v1.UnregisterNodeResponse
-	22,  // 122: heliosdb.metadata.v1.MetadataService.DrainNode:output_type -> heliosdb.metadata.v1.DrainNodeResponse
-	24,  // 123: heliosdb.metadata.v1.MetadataService.GetNode:output_type -> heliosdb.metadata.v1.GetNodeResponse
-	26,  // 124: heliosdb.metadata.v1.MetadataService.ListNodes:output_type -> heliosdb.metadata.v1.ListNodesResponse
-	28,  // 125: heliosdb.metadata.v1.MetadataService.UpdateShardMap:output_type -> heliosdb.metadata.v1.UpdateShardMapResponse
-	30,  // 126: heliosdb.metadata.v1.MetadataService.GetShard:output_type -> heliosdb.metadata.v1.GetShardResponse
-	32,  // 127: heliosdb.metadata.v1.MetadataService.ListShards:output_type -> heliosdb.metadata.v1.ListShardsResponse
-	34,  // 128: heliosdb.metadata.v1.MetadataService.GetTopology:output_type -> heliosdb.metadata.v1.GetTopologyResponse
-	38,  // 129: heliosdb.metadata.v1.MetadataService.ApplyBatch:output_type -> heliosdb.metadata.v1.ApplyBatchResponse
-	42,  // 130: heliosdb.metadata.v1.MetadataService.Heartbeat:output_type -> heliosdb.metadata.v1.HeartbeatResponse
-	44,  // 131: heliosdb.metadata.v1.MetadataService.StreamHeartbeats:output_type -> heliosdb.metadata.v1.StreamHeartbeatsResponse
-	64,  // 132: heliosdb.metadata.v1.MetadataService.Subscribe:output_type -> heliosdb.metadata.v1.SubscribeResponse
-	65,  // 133: heliosdb.metadata.v1.MetadataService.Pipeline:output_type -> heliosdb.metadata.v1.PipelineResponse
-	112, // [112:134] is the sub-list for method output_type
-	90,  // [90:112] is the sub-list for method input_type
-	90,  // [90:90] is the sub-list for extension type_name
-	90,  // [90:90] is the sub-list for extension extendee
-	0,   // [0:90] is the sub-list for field type_name
+	41,  // 88: heliosdb.metadata.v1.StreamHeartbeatsRequest.more:type_name -> heliosdb.metadata.v1.HeartbeatRequest
+	42,  // 89: heliosdb.metadata.v1.StreamHeartbeatsResponse.granted:type_name -> heliosdb.metadata.v1.HeartbeatResponse
+	45,  // 90: heliosdb.metadata.v1.StreamHeartbeatsResponse.refused:type_name -> heliosdb.metadata.v1.HeartbeatRefused
+	44,  // 91: heliosdb.metadata.v1.StreamHeartbeatsResponse.more:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
+	1,   // 92: heliosdb.metadata.v1.MetadataService.CreateNamespace:input_type -> heliosdb.metadata.v1.CreateNamespaceRequest
+	3,   // 93: heliosdb.metadata.v1.MetadataService.DropNamespace:input_type -> heliosdb.metadata.v1.DropNamespaceRequest
+	5,   // 94: heliosdb.metadata.v1.MetadataService.ListNamespaces:input_type -> heliosdb.metadata.v1.ListNamespacesRequest
+	7,   // 95: heliosdb.metadata.v1.MetadataService.CreateTable:input_type -> heliosdb.metadata.v1.CreateTableRequest
+	9,   // 96: heliosdb.metadata.v1.MetadataService.AlterTable:input_type -> heliosdb.metadata.v1.AlterTableRequest
+	11,  // 97: heliosdb.metadata.v1.MetadataService.DropTable:input_type -> heliosdb.metadata.v1.DropTableRequest
+	13,  // 98: heliosdb.metadata.v1.MetadataService.GetTable:input_type -> heliosdb.metadata.v1.GetTableRequest
+	15,  // 99: heliosdb.metadata.v1.MetadataService.ListTables:input_type -> heliosdb.metadata.v1.ListTablesRequest
+	17,  // 100: heliosdb.metadata.v1.MetadataService.RegisterNode:input_type -> heliosdb.metadata.v1.RegisterNodeRequest
+	19,  // 101: heliosdb.metadata.v1.MetadataService.UnregisterNode:input_type -> heliosdb.metadata.v1.UnregisterNodeRequest
+	21,  // 102: heliosdb.metadata.v1.MetadataService.DrainNode:input_type -> heliosdb.metadata.v1.DrainNodeRequest
+	23,  // 103: heliosdb.metadata.v1.MetadataService.GetNode:input_type -> heliosdb.metadata.v1.GetNodeRequest
+	25,  // 104: heliosdb.metadata.v1.MetadataService.ListNodes:input_type -> heliosdb.metadata.v1.ListNodesRequest
+	27,  // 105: heliosdb.metadata.v1.MetadataService.UpdateShardMap:input_type -> heliosdb.metadata.v1.UpdateShardMapRequest
+	29,  // 106: heliosdb.metadata.v1.MetadataService.GetShard:input_type -> heliosdb.metadata.v1.GetShardRequest
+	31,  // 107: heliosdb.metadata.v1.MetadataService.ListShards:input_type -> heliosdb.metadata.v1.ListShardsRequest
+	33,  // 108: heliosdb.metadata.v1.MetadataService.GetTopology:input_type -> heliosdb.metadata.v1.GetTopologyRequest
+	37,  // 109: heliosdb.metadata.v1.MetadataService.ApplyBatch:input_type -> heliosdb.metadata.v1.ApplyBatchRequest
+	41,  // 110: heliosdb.metadata.v1.MetadataService.Heartbeat:input_type -> heliosdb.metadata.v1.HeartbeatRequest
+	43,  // 111: heliosdb.metadata.v1.MetadataService.StreamHeartbeats:input_type -> heliosdb.metadata.v1.StreamHeartbeatsRequest
+	62,  // 112: heliosdb.metadata.v1.MetadataService.Subscribe:input_type -> heliosdb.metadata.v1.SubscribeRequest
+	63,  // 113: heliosdb.metadata.v1.MetadataService.Pipeline:input_type -> heliosdb.metadata.v1.PipelineRequest
+	2,   // 114: heliosdb.metadata.v1.MetadataService.CreateNamespace:output_type -> heliosdb.metadata.v1.CreateNamespaceResponse
+	4,   // 115: heliosdb.metadata.v1.MetadataService.DropNamespace:output_type -> heliosdb.metadata.v1.DropNamespaceResponse
+	6,   // 116: heliosdb.metadata.v1.MetadataService.ListNamespaces:output_type -> heliosdb.metadata.v1.ListNamespacesResponse
+	8,   // 117: heliosdb.metadata.v1.MetadataService.CreateTable:output_type -> heliosdb.metadata.v1.CreateTableResponse
+	10,  // 118: heliosdb.metadata.v1.MetadataService.AlterTable:output_type -> heliosdb.metadata.v1.AlterTableResponse
+	12,  // 119: heliosdb.metadata.v1.MetadataService.DropTable:output_type -> heliosdb.metadata.v1.DropTableResponse
+	14,  // 120: heliosdb.metadata.v1.MetadataService.GetTable:output_type -> heliosdb.metadata.v1.GetTableResponse
+	16,  // 121: heliosdb.metadata.v1.MetadataService.ListTables:output_type -> heliosdb.metadata.v1.ListTablesResponse
+	18,  // 122: heliosdb.metadata.v1.MetadataService.RegisterNode:output_type -> heliosdb.metadata.v1.RegisterNodeResponse
+	20,  // 123: heliosdb.metadata.v1.MetadataService.UnregisterNode:output_type -> heliosdb.metadata.v1.UnregisterNodeResponse
+	22,  // 124: heliosdb.metadata.v1.MetadataService.DrainNode:output_type -> heliosdb.metadata.v1.DrainNodeResponse
+	24,  // 125: heliosdb.metadata.v1.MetadataService.GetNode:output_type -> heliosdb.metadata.v1.GetNodeResponse
+	26,  // 126: heliosdb.metadata.v1.MetadataService.ListNodes:output_type -> heliosdb.metadata.v1.ListNodesResponse
+	28,  // 127: heliosdb.metadata.v1.MetadataService.UpdateShardMap:output_type -> heliosdb.metadata.v1.UpdateShardMapResponse
+	30,  // 128: heliosdb.metadata.v1.MetadataService.GetShard:output_type -> heliosdb.metadata.v1.GetShardResponse
+	32,  // 129: heliosdb.metadata.v1.MetadataService.ListShards:output_type -> heliosdb.metadata.v1.ListShardsResponse
+	34,  // 130: heliosdb.metadata.v1.MetadataService.GetTopology:output_type -> heliosdb.metadata.v1.GetTopologyResponse
+	38,  // 131: heliosdb.metadata.v1.MetadataService.ApplyBatch:output_type -> heliosdb.metadata.v1.ApplyBatchResponse
+	42,  // 132: heliosdb.metadata.v1.MetadataService.Heartbeat:output_type -> heliosdb.metadata.v1.HeartbeatResponse
+	44,  // 133: heliosdb.metadata.v1.MetadataService.StreamHeartbeats:output_type -> heliosdb.metadata.v1.StreamHeartbeatsResponse
+	64,  // 134: heliosdb.metadata.v1.MetadataService.Subscribe:output_type -> heliosdb.metadata.v1.SubscribeResponse
+	65,  // 135: heliosdb.metadata.v1.MetadataService.Pipeline:output_type -> heliosdb.metadata.v1.PipelineResponse
+	114, // [114:136] is the sub-list for method output_type
+	92,  // [92:114] is the sub-list for method input_type
+	92,  // [92:92] is the sub-list for extension type_name
+	92,  // [92:92] is the sub-list for extension extendee
+	0,   // [0:92] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_metadata_service_proto_init() }

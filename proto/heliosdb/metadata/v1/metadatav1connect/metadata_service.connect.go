@@ -150,9 +150,9 @@ type MetadataServiceClient interface {
 	// node sent the beat; a node should stop serving after 0.8 of it without an
 	// answer. Answered by the topology's leader alone, whichever member is asked.
 	Heartbeat(context.Context, *v1.HeartbeatRequest) (*v1.HeartbeatResponse, error)
-	// StreamHeartbeats is Heartbeat for many beats on one call. Answers come in the
-	// order of the beats. A beat that is refused is answered by a frame that says so;
-	// the stream goes on.
+	// StreamHeartbeats is Heartbeat for many beats on one call. Each message is answered
+	// by one, in their order. A beat that is refused is answered by an answer that says
+	// so; the stream goes on.
 	StreamHeartbeats(context.Context) (*connect.BidiStreamForClientSimple[v1.StreamHeartbeatsRequest, v1.StreamHeartbeatsResponse], error)
 	// Subscribe streams changes as they commit: ordered, each once, without gaps,
 	// whole, resumable from any position, with bookmarks when idle, and never ahead of
@@ -584,9 +584,9 @@ type MetadataServiceHandler interface {
 	// node sent the beat; a node should stop serving after 0.8 of it without an
 	// answer. Answered by the topology's leader alone, whichever member is asked.
 	Heartbeat(context.Context, *v1.HeartbeatRequest) (*v1.HeartbeatResponse, error)
-	// StreamHeartbeats is Heartbeat for many beats on one call. Answers come in the
-	// order of the beats. A beat that is refused is answered by a frame that says so;
-	// the stream goes on.
+	// StreamHeartbeats is Heartbeat for many beats on one call. Each message is answered
+	// by one, in their order. A beat that is refused is answered by an answer that says
+	// so; the stream goes on.
 	StreamHeartbeats(context.Context, *connect.BidiStream[v1.StreamHeartbeatsRequest, v1.StreamHeartbeatsResponse]) error
 	// Subscribe streams changes as they commit: ordered, each once, without gaps,
 	// whole, resumable from any position, with bookmarks when idle, and never ahead of
