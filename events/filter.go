@@ -69,6 +69,24 @@ func (f *Filter) MatchStream(s metadatav1.Stream) bool {
 	return false
 }
 
+// MatchWhole reports whether everything of a stream matches, so that its changes need
+// not be looked into.
+func (f *Filter) MatchWhole(s metadatav1.Stream) bool {
+	if f == nil {
+		return true
+	}
+	for kind := range metadatav1.ObjectKind_name {
+		if k := metadatav1.ObjectKind(kind); streamOfKind(k) == s && !f.kinds.match(k) {
+			return false
+		}
+	}
+	named := len(f.namespaces) + len(f.tables)
+	if s == metadatav1.Stream_STREAM_TOPOLOGY {
+		named = len(f.nodes) + len(f.shards)
+	}
+	return f.streams.match(s) && named == 0
+}
+
 func streamOfKind(k metadatav1.ObjectKind) metadatav1.Stream {
 	switch k {
 	case metadatav1.ObjectKind_OBJECT_KIND_NAMESPACE, metadatav1.ObjectKind_OBJECT_KIND_TABLE:

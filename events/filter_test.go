@@ -1,6 +1,7 @@
 package events
 
 import (
+	"slices"
 	"testing"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -90,5 +91,36 @@ func TestFilterMatchStream(t *testing.T) {
 	}
 	if NewFilter(&metadatav1.Filter{}) != nil || !(*Filter)(nil).MatchStream(1) {
 		t.Error("a filter without fields is none")
+	}
+}
+
+// What MatchWhole says of a stream is what Match says of all its events.
+func TestFilterMatchWhole(t *testing.T) {
+	schema, topology := metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY
+	for name, c := range map[string]struct {
+		filter *metadatav1.Filter
+		whole  []metadatav1.Stream
+	}{
+		"none":         {nil, []metadatav1.Stream{schema, topology}},
+		"a stream":     {&metadatav1.Filter{Streams: []metadatav1.Stream{schema}}, []metadatav1.Stream{schema}},
+		"half a kind":  {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{2}}, nil},
+		"both kinds":   {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{3, 4}}, []metadatav1.Stream{topology}},
+		"a namespace":  {&metadatav1.Filter{Namespaces: []string{"shop"}}, []metadatav1.Stream{topology}},
+		"a table":      {&metadatav1.Filter{Tables: []string{"orders"}}, []metadatav1.Stream{topology}},
+		"a node":       {&metadatav1.Filter{Nodes: []string{"s1"}}, []metadatav1.Stream{schema}},
+		"a shard":      {&metadatav1.Filter{Shards: []uint64{3}}, []metadatav1.Stream{schema}},
+		"both at once": {&metadatav1.Filter{Streams: []metadatav1.Stream{topology}, Tables: []string{"orders"}}, []metadatav1.Stream{topology}},
+	} {
+		f := NewFilter(c.filter)
+		for _, s := range []metadatav1.Stream{schema, topology} {
+			if got, want := f.MatchWhole(s), slices.Contains(c.whole, s); got != want {
+				t.Errorf("%s: all of %v matches: %v, want %v", name, s, got, want)
+			}
+			for _, m := range samples() {
+				if StreamOf(m) == s && f.MatchWhole(s) && !f.MatchEvent(m) {
+					t.Errorf("%s: all of %v matches, but not %v", name, s, m)
+				}
+			}
+		}
 	}
 }

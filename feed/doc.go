@@ -28,6 +28,10 @@
 // owns the replica; reading methods by any. A Subscription belongs to one
 // goroutine.
 //
+// Serve wakes the subscribers of a change a few at a time, so that those who carry the
+// next change find a processor; under load it finds them further behind, and each frame
+// has more.
+//
 // Subscription.Next is a step function: it reads no clock and never waits (but
 // for the History and the Snapshots that it is given). Serve is the loop around
 // it that does.

@@ -39,6 +39,8 @@ type Options struct {
 // use.
 type Feed struct {
 	options Options
+	recent  []recent // by log
+	turns   turns
 
 	mu   sync.Mutex
 	open map[*Subscription]struct{}
@@ -46,7 +48,9 @@ type Feed struct {
 
 // New returns a Feed.
 func New(o Options) *Feed {
-	return &Feed{options: o, open: map[*Subscription]struct{}{}}
+	return &Feed{
+		options: o, recent: make([]recent, len(o.Logs)), turns: newTurns(o.Logs), open: map[*Subscription]struct{}{},
+	}
 }
 
 // Watching returns how many subscriptions follow the stream, and how many

@@ -11,6 +11,13 @@ const (
 	MaxFrameChanges = 1024
 	// MaxScanChanges is how many changes one call of Next looks at.
 	MaxScanChanges = 4096
+	// recentFrames is how many frames of a stream are kept for further subscribers.
+	recentFrames = 16
+	// minTurns and turnsPerCPU say how many subscribers run at a time.
+	minTurns    = 8
+	turnsPerCPU = 4
+	// turnPatience is how long a turn lasts while all others wait for theirs as well.
+	turnPatience = 5 * time.Millisecond
 	// MaxSubscriptions is the number of open subscriptions of a Feed.
 	MaxSubscriptions = 10_000
 	// FutureGrace is how long a subscription waits for this member to reach the

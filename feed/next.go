@@ -3,7 +3,6 @@ package feed
 import (
 	"time"
 
-	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -19,7 +18,7 @@ func (s *Subscription) Next(now time.Time) (Frame, Wait, error) {
 	switch {
 	case err != nil:
 		return Frame{}, Wait{}, err
-	case frame.message != nil:
+	case frame.content != nil:
 		s.last = now
 		return frame, Wait{}, nil
 	case busy:
@@ -47,7 +46,7 @@ func (s *Subscription) step(now time.Time) (frame Frame, busy bool, err error) {
 		c := s.cursors[s.turn]
 		s.turn = (s.turn + 1) % len(s.cursors)
 		frame, more, err := s.changes(c, now)
-		if err != nil || frame.message != nil {
+		if err != nil || frame.content != nil {
 			return frame, false, err
 		}
 		busy = busy || more
@@ -183,10 +182,16 @@ func (s *Subscription) makeReset() Frame {
 // gather moves the cursor over the entries and puts those that match into one
 // frame, as many as fit.
 func (s *Subscription) gather(c *cursor, entries []*entry) Frame {
+	if c.everything {
+		entries = fitting(entries)
+		last := entries[len(entries)-1].change.Revision()
+		c.told = last
+		c.after.Store(last)
+		return s.feed.recent[c.index].frame(c.log.Stream(), entries)
+	}
 	var (
 		matching []*metadatav1.Change
-		whole    []*events.Change
-		only     *entry
+		whole    []*entry
 		bytes    int
 		at       = c.after.Load()
 	)
@@ -199,7 +204,7 @@ func (s *Subscription) gather(c *cursor, entries []*entry) Frame {
 			}
 			matching, c.told = append(matching, m), e.change.Revision()
 			if !m.GetPartial() {
-				whole, only = append(whole, e.change), e
+				whole = append(whole, e)
 			}
 		}
 		at = e.change.Revision()
@@ -208,10 +213,21 @@ func (s *Subscription) gather(c *cursor, entries []*entry) Frame {
 	switch {
 	case len(matching) == 0:
 		return Frame{}
-	case len(matching) == 1 && len(whole) == 1:
-		return only.alone(c.log.Stream())
 	case len(whole) < len(matching):
-		whole = nil
+		return frameOf(changesMessage(c.log.Stream(), matching))
+	case len(whole) == 1:
+		return s.feed.recent[c.index].frame(c.log.Stream(), whole)
 	}
-	return changesFrame(c.log.Stream(), matching, whole)
+	return wholeFrame(c.log.Stream(), whole) // of which others may be sent more
+}
+
+// fitting returns as many of the entries as fit into one frame.
+func fitting(entries []*entry) []*entry {
+	n, bytes := 1, len(entries[0].change.Raw())
+	for ; n < min(len(entries), MaxFrameChanges); n++ {
+		if bytes += len(entries[n].change.Raw()); bytes > MaxFrameBytes {
+			break
+		}
+	}
+	return entries[:n]
 }

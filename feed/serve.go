@@ -2,7 +2,6 @@ package feed
 
 import (
 	"context"
-	"reflect"
 	"time"
 )
 
@@ -21,6 +20,8 @@ type Clock interface {
 // but this goroutine. It has to end when the context does.
 func Serve(ctx context.Context, sub *Subscription, send func(Frame) error, clock Clock) error {
 	defer sub.Close()
+	w := sub.feed.turns.enter(sub.cursors, clock)
+	defer w.leave()
 	for {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -30,30 +31,14 @@ func Serve(ctx context.Context, sub *Subscription, send func(Frame) error, clock
 		if err != nil {
 			return err
 		}
-		if frame.Message() != nil {
+		if frame.content != nil {
 			if err := send(frame); err != nil {
 				return err
 			}
 			continue
 		}
-		if d := wait.Until.Sub(now); d > 0 {
-			pause(ctx, wait.Changed, d, clock)
+		if wait.Until.After(now) {
+			w.pause(ctx, wait.Until, now, wait.Changed)
 		}
 	}
-}
-
-// pause returns when a channel is closed, d is over or the context ends.
-func pause(ctx context.Context, changed []<-chan struct{}, d time.Duration, clock Clock) {
-	fired, stop := clock.Timer(d)
-	defer stop()
-	cases := make([]reflect.SelectCase, 0, len(changed)+2)
-	add := func(channel any) {
-		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(channel)})
-	}
-	add(ctx.Done())
-	add(fired)
-	for _, c := range changed {
-		add(c)
-	}
-	reflect.Select(cases)
 }

@@ -29,15 +29,18 @@ type Subscription struct {
 
 // cursor is a subscription's place in one Log.
 type cursor struct {
-	log      *Log
-	after    atomic.Uint64   // everything up to here was sent or filtered out; read by Feed.Watching
-	told     uint64          // everything up to here the subscriber knows to be behind it
-	claimed  time.Time       // unless zero: the subscriber says it has after, but the Log has not; until when to wait for it
-	behind   bool            // a snapshot has to be sent before changes
-	snapshot Snapshot        // the one being sent
-	revision uint64          // of the chunks sent so far, if any was
-	chunks   int             // sent of snapshot
-	changed  <-chan struct{} // closed when there is more than the last look showed
+	log   *Log
+	index int // of the log in the Feed
+	// everything of the stream matches: no change has to be looked into.
+	everything bool
+	after      atomic.Uint64   // everything up to here was sent or filtered out; read by Feed.Watching
+	told       uint64          // everything up to here the subscriber knows to be behind it
+	claimed    time.Time       // unless zero: the subscriber says it has after, but the Log has not; until when to wait for it
+	behind     bool            // a snapshot has to be sent before changes
+	snapshot   Snapshot        // the one being sent
+	revision   uint64          // of the chunks sent so far, if any was
+	chunks     int             // sent of snapshot
+	changed    <-chan struct{} // closed when there is more than the last look showed
 }
 
 // Wait says when to call Next again: at Until, or when one of the channels is
@@ -65,9 +68,9 @@ func (f *Feed) Subscribe(req *metadatav1.SubscribeRequest, now time.Time) (*Subs
 		return nil, failure.InvalidField("bookmark_interval_millis", "%d does not lie between %d and %d",
 			req.GetBookmarkIntervalMillis(), MinBookmarkInterval.Milliseconds(), MaxBookmarkInterval.Milliseconds())
 	}
-	for _, l := range f.options.Logs {
+	for i, l := range f.options.Logs {
 		if s.filter.MatchStream(l.Stream()) {
-			s.cursors = append(s.cursors, &cursor{log: l})
+			s.cursors = append(s.cursors, &cursor{log: l, index: i, everything: s.filter.MatchWhole(l.Stream())})
 		}
 	}
 	if len(s.cursors) == 0 {
