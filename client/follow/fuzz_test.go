@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/client/internal/frames"
+	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -35,7 +36,7 @@ func encode(all ...frames.Frame) (input []byte) {
 
 // decode reads frames until the input ends or makes no sense. A frame of no bytes is
 // nil: the connection breaks there.
-func decode(input []byte) (all []frames.Frame) {
+func decode(t *testing.T, input []byte) (all []frames.Frame) {
 	for len(input) > 0 {
 		raw, n := protowire.ConsumeBytes(input)
 		if n < 0 {
@@ -47,12 +48,38 @@ func decode(input []byte) (all []frames.Frame) {
 			continue
 		}
 		f := &metadatav1.SubscribeResponse{}
-		if proto.Unmarshal(raw, f) != nil {
+		err := proto.Unmarshal(raw, f)
+		sameFrame(t, raw, f, err)
+		if err != nil {
 			return all
 		}
 		all = append(all, f)
 	}
 	return all
+}
+
+// sameFrame fails unless a frame in its encoding amounts to what protobuf makes of it.
+func sameFrame(t *testing.T, raw []byte, want frames.Frame, wanted error) {
+	parsed, err := ParseFrame(raw)
+	var got frames.Frame
+	if err == nil {
+		got, err = parsed.Message()
+	}
+	if (err != nil) != (wanted != nil) || err == nil && !proto.Equal(got, want) {
+		t.Fatalf("%x is parsed as %v (%v), want %v (%v)", raw, got, err, want, wanted)
+	}
+	if wanted != nil {
+		return
+	}
+	stream, changes := parsed.Changes()
+	if stream != want.GetChanges().GetStream() || len(changes) != len(want.GetChanges().GetChanges()) {
+		t.Fatalf("%x has %d changes of %v, want %v", raw, len(changes), stream, want)
+	}
+	for i, c := range want.GetChanges().GetChanges() {
+		if changes[i].Revision() != c.GetRevision() || changes[i].Partial() != c.GetPartial() {
+			t.Fatalf("change %d (partial: %v) is taken for %d (%v)", c.GetRevision(), c.GetPartial(), changes[i].Revision(), changes[i].Partial())
+		}
+	}
 }
 
 // audience is what a subscriber may count on whatever a service sends: a Resumption,
@@ -61,14 +88,15 @@ type audience struct {
 	t          *testing.T
 	resumption *Resumption
 	mirror     *Mirror
-	broken     bool // the mirror has refused a frame
+	twin       *Mirror // which gets the same frames in their encoding; nil: it has refused one
+	broken     bool    // the mirror has refused a frame
 	last       map[metadatav1.Stream]uint64
 	shown      *metadatav1.Position
 }
 
 func newAudience(t *testing.T) *audience {
 	return &audience{
-		t: t, resumption: NewResumption(snapshotRequest(), 3, JudgeFailure), mirror: NewMirror(),
+		t: t, resumption: NewResumption(snapshotRequest(), 3, JudgeFailure), mirror: NewMirror(), twin: NewMirror(),
 		last: make(map[metadatav1.Stream]uint64),
 	}
 }
@@ -132,7 +160,13 @@ func (a *audience) show(f frames.Frame) {
 		return
 	}
 	schema, topology := a.mirror.Schema(), a.mirror.Topology()
+	raw, unsendable := proto.Marshal(f)
 	changed, err := a.mirror.Step(f)
+	if unsendable == nil {
+		a.showTwin(raw, err)
+	} else {
+		a.twin = nil
+	}
 	if err != nil {
 		a.broken = true // and nobody looks at it any more
 		return
@@ -157,6 +191,30 @@ func (a *audience) show(f frames.Frame) {
 	a.shown = proto.CloneOf(now)
 }
 
+// showTwin has the twin take a frame, which must come to the same. It is stricter about
+// fields that this build does not know.
+func (a *audience) showTwin(raw []byte, wanted error) {
+	if a.twin == nil {
+		return
+	}
+	f, err := ParseFrame(raw)
+	if err == nil {
+		_, err = a.twin.StepFrame(f)
+	}
+	if _, unknown := errors.AsType[*events.UnsupportedError](err); err != nil && wanted == nil && !unknown {
+		a.t.Fatalf("a frame that is folded is refused in its encoding: %v", err)
+	}
+	if err == nil && wanted != nil {
+		a.t.Fatalf("a frame that is refused (%v) is folded in its encoding", wanted)
+	}
+	if err == nil && !proto.Equal(a.twin.Position(), a.mirror.Position()) {
+		a.t.Fatalf("the encoding leads to %v, the message to %v", a.twin.Position(), a.mirror.Position())
+	}
+	if err != nil {
+		a.twin = nil
+	}
+}
+
 // Whatever bytes come as frames, nothing panics, no change is handed on twice or out
 // of order, and what is shown never goes back.
 func FuzzFrames(f *testing.F) {
@@ -168,7 +226,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, input []byte) {
 		input = input[:min(len(input), maxFuzzInput)]
 		a := newAudience(t)
-		for _, frame := range decode(input) {
+		for _, frame := range decode(t, input) {
 			if frame == nil {
 				a.interrupt(io.ErrUnexpectedEOF)
 			} else {

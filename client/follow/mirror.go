@@ -24,7 +24,8 @@ type Mirror struct {
 	// position is that of what is shown; nil: nothing is.
 	position *metadatav1.Position
 	// ahead is the position of the last bookmark, if what it says is not shown.
-	ahead *metadatav1.Position
+	ahead  *metadatav1.Position
+	folded folded // by the last step
 }
 
 // NewMirror returns a Mirror that shows nothing.
@@ -35,10 +36,19 @@ func NewMirror() *Mirror {
 	}
 }
 
-// Step takes the next frame. changed says that something else is shown than
-// before. After an error nothing shown is to be trusted.
+// Step is StepFrame for a frame that is decoded already.
 func (m *Mirror) Step(frame *metadatav1.SubscribeResponse) (changed bool, err error) {
-	switch f := frame.GetFrame().(type) {
+	return m.StepFrame(FrameOf(frame))
+}
+
+// StepFrame takes the next frame. changed says that something else is shown than
+// before. After an error nothing shown is to be trusted.
+func (m *Mirror) StepFrame(frame Frame) (changed bool, err error) {
+	m.folded = folded{}
+	if frame.message == nil {
+		return m.changes(frame)
+	}
+	switch f := frame.message.GetFrame().(type) {
 	case *metadatav1.SubscribeResponse_Reset_:
 		return false, m.reset(f.Reset_.GetStream())
 	case *metadatav1.SubscribeResponse_Snapshot:
@@ -51,18 +61,43 @@ func (m *Mirror) Step(frame *metadatav1.SubscribeResponse) (changed bool, err er
 		}
 		return false, s.restore(f.Snapshot)
 	case *metadatav1.SubscribeResponse_Changes:
-		s, err := m.side(f.Changes.GetStream())
-		if err == nil {
-			err = s.fold(f.Changes.GetChanges())
-		}
-		if err != nil {
-			return false, err
-		}
-		return m.show(), nil
+		return m.changes(frame)
 	case *metadatav1.SubscribeResponse_Bookmark:
 		return m.bookmark(f.Bookmark.GetPosition())
 	}
 	return false, &events.UnsupportedError{What: "a kind of frame"}
+}
+
+// changes folds a frame of changes.
+func (m *Mirror) changes(frame Frame) (changed bool, err error) {
+	s, err := m.side(frame.stream)
+	if err != nil {
+		return false, err
+	}
+	shown := !s.loading()
+	changes, err := s.fold(frame.changes)
+	if err != nil {
+		return false, err
+	}
+	if shown {
+		m.folded = folded{frame.stream, changes}
+	}
+	return m.show(), nil
+}
+
+// folded is what the last step has folded into what was shown of a stream.
+type folded struct {
+	stream  metadatav1.Stream
+	changes []*events.Change
+}
+
+// Folded returns the changes by which what is shown of a stream differs from what was
+// shown before the last step; none if it does not differ by changes alone.
+func (m *Mirror) Folded(s metadatav1.Stream) []*events.Change {
+	if m.folded.stream != s {
+		return nil
+	}
+	return m.folded.changes
 }
 
 // Current reports whether something is shown and it is all that has come.
@@ -83,7 +118,7 @@ func (m *Mirror) Topology() *projections.TopologyModel { return m.topology.shown
 // sideways is a side whose model does not matter.
 type sideways interface {
 	restore(*metadatav1.SnapshotChunk) error
-	fold([]*metadatav1.Change) error
+	fold([]Change) ([]*events.Change, error)
 	reset()
 	restoring() bool
 	loading() bool
@@ -262,36 +297,40 @@ func (s *side[D]) restore(chunk *metadatav1.SnapshotChunk) error {
 	return nil
 }
 
-// fold applies changes to what came last.
-func (s *side[D]) fold(changes []*metadatav1.Change) error {
+// fold applies changes to what came last, and returns them.
+func (s *side[D]) fold(changes []Change) ([]*events.Change, error) {
 	to := &s.shown
 	if s.coming != nil {
 		to = s.coming
 	}
 	if s.waiting || s.restorer != nil || !to.ready {
-		return fmt.Errorf("client: changes of %v came before its snapshot was complete", s.stream)
+		return nil, fmt.Errorf("client: changes of %v came before its snapshot was complete", s.stream)
 	}
 	next := to.revision
 	whole := make([]*events.Change, 0, len(changes))
-	for _, message := range changes {
-		c, err := events.FromMessage(message)
+	for _, change := range changes {
+		if change.Partial() {
+			return nil, fmt.Errorf("client: change %d is not a whole change of %v", change.Revision(), s.stream)
+		}
+		c, err := change.Sealed()
 		if err != nil {
-			return fmt.Errorf("client: %w", err)
+			return nil, fmt.Errorf("client: %w", err)
 		}
 		next++
 		switch {
 		case c.Revision() != next:
-			return fmt.Errorf("client: change %d of %v came where change %d belongs", c.Revision(), s.stream, next)
-		case c.Stream() != s.stream || message.GetPartial():
-			return fmt.Errorf("client: change %d is not a whole change of %v", c.Revision(), s.stream)
+			return nil, fmt.Errorf("client: change %d of %v came where change %d belongs", c.Revision(), s.stream, next)
+		case c.Stream() != s.stream:
+			return nil, fmt.Errorf("client: change %d is not a change of %v", c.Revision(), s.stream)
 		}
 		whole = append(whole, c)
 	}
 	model, err := foldAll(to.model, whole)
-	if err == nil {
-		to.model, to.revision = model, next
+	if err != nil {
+		return nil, err
 	}
-	return err
+	to.model, to.revision = model, next
+	return whole, nil
 }
 
 // foldAll turns the fold's panic, which ends a member, into an error.

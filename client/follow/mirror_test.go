@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/client/internal/frames"
 	"github.com/heliosdb/metadata/events"
@@ -178,5 +179,43 @@ func TestASnapshotWaitsForItsBookmark(t *testing.T) {
 	}
 	if again, _ := m.Schema().Table(1); again != kept || !m.Current() {
 		t.Fatalf("the same again shows %s", shows(m))
+	}
+}
+
+// Folding a frame takes its bytes as they came: it costs what decoding and folding cost,
+// and nothing is encoded again.
+func BenchmarkFoldEncodedFrame(b *testing.B) {
+	raw, err := proto.Marshal(frames.Created(4, 67))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		m := NewMirror()
+		for _, f := range []frames.Frame{frames.Tables(3), frames.Nodes(1), frames.Bookmark(frames.At(1, 3, 1))} {
+			if _, err := m.Step(f); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+		f, err := ParseFrame(raw)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if changed, err := m.StepFrame(f); !changed || err != nil {
+			b.Fatal(changed, err)
+		}
+	}
+}
+
+// A subscriber who only looks at revisions pays for one slice a frame.
+func TestParsingAFrameOfChangesDecodesNothing(t *testing.T) {
+	raw, err := proto.Marshal(frames.Created(4, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if allocs := testing.AllocsPerRun(100, func() { _, _ = ParseFrame(raw) }); allocs != 1 {
+		t.Errorf("a frame of one change allocates %v times", allocs)
 	}
 }

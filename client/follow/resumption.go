@@ -130,8 +130,21 @@ func (r *Resumption) Announce() *metadatav1.SubscribeResponse {
 
 // See notes a frame and returns what of it is new to the caller; nil: nothing.
 func (r *Resumption) See(frame *metadatav1.SubscribeResponse) *metadatav1.SubscribeResponse {
+	seen, some := r.SeeFrame(FrameOf(frame))
+	if !some {
+		return nil
+	}
+	return seen.message
+}
+
+// SeeFrame is See for a frame that may be in its encoding; false: nothing is new. A
+// message in it may be changed.
+func (r *Resumption) SeeFrame(frame Frame) (Frame, bool) {
 	r.lagging, r.gaps, r.lost, r.announced, r.why = 0, 0, false, false, SnapshotInterrupted
-	switch f := frame.GetFrame().(type) {
+	if frame.message == nil {
+		return r.seeChanges(frame)
+	}
+	switch f := frame.message.GetFrame().(type) {
 	case *metadatav1.SubscribeResponse_Reset_:
 		r.partial = true
 		if s := f.Reset_.GetStream(); s != 0 {
@@ -146,11 +159,11 @@ func (r *Resumption) See(frame *metadatav1.SubscribeResponse) *metadatav1.Subscr
 			r.note(f.Snapshot.GetStream(), f.Snapshot.GetRevision())
 		}
 	case *metadatav1.SubscribeResponse_Changes:
-		return r.seeChanges(frame, f.Changes)
+		return r.seeChanges(frame)
 	case *metadatav1.SubscribeResponse_Bookmark:
 		r.seeBookmark(f.Bookmark)
 	}
-	return frame
+	return frame, true
 }
 
 // note remembers up to which revision a stream was handed on.
@@ -161,22 +174,26 @@ func (r *Resumption) note(s metadatav1.Stream, revision uint64) {
 }
 
 // seeChanges leaves out what the caller has seen already, and what is out of order.
-func (r *Resumption) seeChanges(
-	frame *metadatav1.SubscribeResponse, f *metadatav1.Changes,
-) *metadatav1.SubscribeResponse {
-	last := r.seen[f.GetStream()]
-	f.Changes = slices.DeleteFunc(f.GetChanges(), func(c *metadatav1.Change) bool {
-		if c.GetRevision() <= last {
+func (r *Resumption) seeChanges(f Frame) (Frame, bool) {
+	last := r.seen[f.stream]
+	f.changes = slices.DeleteFunc(f.changes, func(c Change) bool {
+		if c.revision <= last {
 			return true
 		}
-		last = c.GetRevision()
+		last = c.revision
 		return false
 	})
-	if len(f.Changes) == 0 {
-		return nil
+	if len(f.changes) == 0 {
+		return Frame{}, false
 	}
-	r.note(f.GetStream(), last)
-	return frame
+	r.note(f.stream, last)
+	if all := f.message.GetChanges(); len(all.GetChanges()) > len(f.changes) {
+		all.Changes = all.Changes[:0]
+		for _, c := range f.changes {
+			all.Changes = append(all.Changes, c.message)
+		}
+	}
+	return f, true
 }
 
 // seeBookmark notes the position, which never says less than was seen.

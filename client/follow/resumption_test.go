@@ -178,3 +178,34 @@ func TestWhoWantsTheStateDoesNotWaitForTheHistory(t *testing.T) {
 		t.Fatalf("the caller is told %v", f)
 	}
 }
+
+// Frames in their encoding are seen as others are: what was handed on is left out.
+func TestResumptionSeesEncodedFrames(t *testing.T) {
+	r := NewResumption(snapshotRequest(), 1, JudgeFailure)
+	see := func(f frames.Frame) (Frame, bool) {
+		raw, err := proto.Marshal(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed, err := ParseFrame(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.SeeFrame(parsed)
+	}
+	for _, f := range []frames.Frame{frames.Tables(3), frames.Nodes(1), frames.Bookmark(frames.At(1, 3, 1)), frames.Created(4, 5)} {
+		if _, fresh := see(f); !fresh {
+			t.Fatalf("%v is left out", f)
+		}
+	}
+	if _, fresh := see(frames.Created(3, 5)); fresh {
+		t.Error("changes that were handed on are handed on again")
+	}
+	f, fresh := see(frames.Created(4, 7))
+	if _, changes := f.Changes(); !fresh || len(changes) != 2 || changes[0].Revision() != 6 || changes[1].Revision() != 7 {
+		t.Errorf("of changes 4 to 7 these are new: %v", changes)
+	}
+	if after := r.Next().GetAfter(); after.GetSchemaRevision() != 7 || after.GetTopologyRevision() != 1 {
+		t.Errorf("it resumes behind %v", after)
+	}
+}
