@@ -72,7 +72,11 @@ func (c *Client) NewCache(opts CacheOptions) (*Cache, error) {
 		defer close(cache.done)
 		resumption := follow.NewResumption(request, len(c.endpoints), judge)
 		resumption.PreferSnapshots()
-		cache.run(func(yield func(*metadatav1.SubscribeResponse, error) bool) { c.follow(ctx, resumption, yield) })
+		cache.run(func(yield func(follow.Frame, error) bool) {
+			c.follow(ctx, resumption, func(frame *metadatav1.SubscribeResponse, err error) bool {
+				return yield(follow.FrameOf(frame), err)
+			})
+		})
 	})
 	return cache, nil
 }
@@ -85,22 +89,20 @@ func (c *Cache) Close() {
 }
 
 // run folds frames until there are no more.
-func (c *Cache) run(frames iter.Seq2[*metadatav1.SubscribeResponse, error]) {
+func (c *Cache) run(frames iter.Seq2[follow.Frame, error]) {
 	m := follow.NewMirror()
-	var kept *decoded
+	var view *View
 	for frame, err := range frames {
 		changed := false
 		if err == nil {
-			changed, err = m.Step(frame)
+			changed, err = m.StepFrame(frame)
 		}
 		if err != nil {
 			c.stop(err)
 			return
 		}
 		if changed {
-			view := &View{position: m.Position(), schema: m.Schema(), topology: m.Topology()}
-			kept = kept.orNew(view.objects())
-			view.decoded = kept
+			view = view.next(m)
 			c.publish(&cacheState{view: view})
 		}
 		if m.Current() {

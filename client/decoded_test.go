@@ -14,8 +14,7 @@ func TestMessagesAreDecodedOnceAndForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	v := &View{position: m.Position(), schema: m.Schema(), topology: m.Topology()}
-	v.decoded = v.decoded.orNew(v.objects())
+	v := (*View)(nil).next(m)
 	first, _ := v.Table("", "t2")
 	if again, _ := v.TableByID(2); first == nil || again != first {
 		t.Fatal("a table was decoded twice")

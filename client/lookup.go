@@ -10,9 +10,9 @@ import (
 // found counts a read of the cache.
 func (c *Cache) found(ok bool) bool {
 	if ok {
-		c.client.metrics.hits.Add(1)
+		c.client.metrics.hits.add()
 	} else {
-		c.client.metrics.misses.Add(1)
+		c.client.metrics.misses.add()
 	}
 	return ok
 }

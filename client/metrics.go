@@ -2,13 +2,37 @@ package client
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // metrics counts what a Client and its Caches do.
 type metrics struct {
-	hits, misses, reconnects, retries atomic.Uint64
+	hits, misses        stripes
+	reconnects, retries atomic.Uint64
+}
+
+// stripes is a counter for what takes less time than two processors do to pass a counter
+// to and fro: each goroutine has one of several, as a rule.
+type stripes [16]struct {
+	atomic.Uint64
+	_ [120]byte // apart in the processors' caches, of which some fetch lines in pairs
+}
+
+// add counts one.
+func (s *stripes) add() {
+	// Goroutines have stacks of their own, in pieces of 2 KiB at least.
+	var here byte
+	s[uintptr(unsafe.Pointer(&here))>>11%uintptr(len(s))].Add(1)
+}
+
+// Load returns the sum.
+func (s *stripes) Load() (sum uint64) {
+	for i := range s {
+		sum += s[i].Uint64.Load()
+	}
+	return sum
 }
 
 // Stats are counters since the client was made.
@@ -50,7 +74,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m := &c.client.metrics
 	for _, counter := range []struct {
 		desc  *prometheus.Desc
-		value *atomic.Uint64
+		value interface{ Load() uint64 }
 	}{
 		{cacheHits, &m.hits}, {cacheMisses, &m.misses}, {reconnects, &m.reconnects}, {retries, &m.retries},
 	} {

@@ -40,11 +40,11 @@ func (v *View) Route(key []byte) (Route, error) {
 	if v == nil {
 		return Route{}, errEmpty
 	}
-	s, ok := v.topology.ShardAt(key)
+	r, ok := v.routes.at(v, key)
 	if !ok {
 		return Route{}, v.holeAt(key)
 	}
-	return v.route(s), nil
+	return r, nil
 }
 
 // RouteRange returns the shards that overlap [start, end), by key, with their

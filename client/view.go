@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/client/follow"
 	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -20,7 +21,37 @@ type View struct {
 	position *metadatav1.Position
 	schema   *schema.Model
 	topology *projections.TopologyModel
-	decoded  *decoded
+	tables   tables // of schema
+	routes   *routes
+	decoded  *decoded // what is no table
+}
+
+// next returns the view of what a mirror shows. What has not changed since the view
+// before (nil: there was none) stays decoded.
+func (v *View) next(m *follow.Mirror) *View {
+	n := &View{position: m.Position(), schema: m.Schema(), topology: m.Topology()}
+	folded := m.Folded(schemaStream)
+	switch {
+	case v == nil:
+		n.tables = tablesOf(n.schema)
+	case v.schema == n.schema:
+		n.tables = v.tables
+	case v.position.GetSchemaRevision()+uint64(len(folded)) == n.position.GetSchemaRevision() && len(folded) > 0:
+		n.tables = v.tables.after(folded, n.schema)
+	default:
+		n.tables = tablesOf(n.schema)
+	}
+	if v != nil && v.topology == n.topology {
+		n.routes = v.routes
+	} else {
+		n.routes = new(routes)
+	}
+	var kept *decoded
+	if v != nil {
+		kept = v.decoded
+	}
+	n.decoded = kept.orNew(n.objects())
+	return n
 }
 
 // Position returns the position of the view; nil for a nil View.
@@ -36,11 +67,11 @@ func (v *View) Table(namespace, name string) (*metadatav1.TableSchema, bool) {
 	if v == nil {
 		return nil, false
 	}
-	r, ok := v.schema.TableByName(namespace, name)
-	if !ok {
+	t := v.tables.find(namespace, name)
+	if t == nil {
 		return nil, false
 	}
-	return messageOf(v.decoded, r), true
+	return t.decoded(), true
 }
 
 // TableByID returns a table by id.
@@ -52,7 +83,12 @@ func (v *View) TableByID(id uint64) (*metadatav1.TableSchema, bool) {
 	if !ok {
 		return nil, false
 	}
-	return messageOf(v.decoded, r), true
+	return v.tableOf(r), true
+}
+
+// tableOf returns the message of a table of the schema.
+func (v *View) tableOf(r *schema.Table) *metadatav1.TableSchema {
+	return v.tables.find(r.Namespace(), r.Name()).decoded()
 }
 
 // Tables yields the tables of a namespace by name.
@@ -65,7 +101,7 @@ func (v *View) Tables(namespace string) iter.Seq[*metadatav1.TableSchema] {
 			namespace = schema.Public
 		}
 		for r := range v.schema.TablesByName(namespace, "") {
-			if r.Namespace() != namespace || !yield(messageOf(v.decoded, r)) {
+			if r.Namespace() != namespace || !yield(v.tableOf(r)) {
 				return
 			}
 		}
@@ -184,7 +220,7 @@ func (v *View) Topology() *metadatav1.Topology {
 // maxHoles is how many holes a Topology lists, as the service does.
 const maxHoles = 1000
 
-// objects is the number of objects in the view.
+// objects is the number of objects in the view that are no tables.
 func (v *View) objects() int {
-	return v.schema.NamespaceCount() + v.schema.TableCount() + v.topology.NodeCount() + v.topology.ShardCount()
+	return v.schema.NamespaceCount() + v.topology.NodeCount() + v.topology.ShardCount()
 }
