@@ -73,9 +73,7 @@ func (c *Client) NewCache(opts CacheOptions) (*Cache, error) {
 		resumption := follow.NewResumption(request, len(c.endpoints), judge)
 		resumption.PreferSnapshots()
 		cache.run(func(yield func(follow.Frame, error) bool) {
-			c.follow(ctx, resumption, func(frame *metadatav1.SubscribeResponse, err error) bool {
-				return yield(follow.FrameOf(frame), err)
-			})
+			c.follow(ctx, resumption, yield)
 		})
 	})
 	return cache, nil

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/url"
 	"sync"
@@ -13,9 +14,13 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/encoding"
+	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/heliosdb/metadata/client/follow"
 	"github.com/heliosdb/metadata/client/internal/pipeline"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
@@ -73,11 +78,13 @@ func (c *Client) newConnection(base *url.URL) (*connection, error) {
 }
 
 // open opens a stream. Cancel its context when it is done with.
-func (n *connection) open(ctx context.Context, procedure string, desc *grpc.StreamDesc) (grpc.ClientStream, error) {
+func (n *connection) open(
+	ctx context.Context, procedure string, desc *grpc.StreamDesc, options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
 	if actor := n.client.opts.Actor; actor != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, actorHeader, actor)
 	}
-	stream, err := n.conn.NewStream(ctx, desc, procedure)
+	stream, err := n.conn.NewStream(ctx, desc, procedure, options...)
 	return stream, fromStatus(err)
 }
 
@@ -178,7 +185,8 @@ type Subscription struct {
 // subscribe opens a subscription.
 func (n *connection) subscribe(ctx context.Context, req *metadatav1.SubscribeRequest) (*Subscription, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	stream, err := n.open(ctx, metadatav1connect.MetadataServiceSubscribeProcedure, &grpc.StreamDesc{ServerStreams: true})
+	stream, err := n.open(ctx, metadatav1connect.MetadataServiceSubscribeProcedure, &grpc.StreamDesc{ServerStreams: true},
+		grpc.ForceCodecV2(undecoded{}))
 	if err != nil {
 		cancel()
 		return nil, err
@@ -195,12 +203,39 @@ func (n *connection) subscribe(ctx context.Context, req *metadatav1.SubscribeReq
 // Receive returns the next frame. After an error, which is [io.EOF] if the member ended
 // the subscription without one, there are no more.
 func (s *Subscription) Receive() (*metadatav1.SubscribeResponse, error) {
-	m := new(metadatav1.SubscribeResponse)
-	if err := s.stream.RecvMsg(m); err != nil {
-		s.cancel()
-		return nil, fromStatus(err)
+	frame, err := s.ReceiveFrame()
+	if err != nil {
+		return nil, err
 	}
-	return m, nil
+	return frame.Message()
+}
+
+// ReceiveFrame is Receive for those who decode what they want of the changes, or nothing.
+func (s *Subscription) ReceiveFrame() (follow.Frame, error) {
+	var raw []byte
+	if err := s.stream.RecvMsg(&raw); err != nil {
+		s.cancel()
+		return follow.Frame{}, fromStatus(err)
+	}
+	return follow.ParseFrame(raw)
+}
+
+// undecoded is protobuf's codec for requests, and hands out answers in their encoding.
+type undecoded struct{}
+
+func (undecoded) Name() string { return grpcproto.Name }
+
+func (undecoded) Marshal(message any) (mem.BufferSlice, error) {
+	return encoding.GetCodecV2(grpcproto.Name).Marshal(message)
+}
+
+func (undecoded) Unmarshal(data mem.BufferSlice, to any) error {
+	raw, ok := to.(*[]byte)
+	if !ok {
+		return fmt.Errorf("%T takes no bytes", to)
+	}
+	*raw = data.Materialize()
+	return nil
 }
 
 // Close ends the subscription; a Receive that waits fails. It may be called more than

@@ -42,13 +42,19 @@ func (c *Client) Watch(
 	ctx context.Context, req *metadatav1.SubscribeRequest,
 ) iter.Seq2[*metadatav1.SubscribeResponse, error] {
 	return func(yield func(*metadatav1.SubscribeResponse, error) bool) {
-		c.follow(ctx, follow.NewResumption(req, len(c.endpoints), judge), yield)
+		c.follow(ctx, follow.NewResumption(req, len(c.endpoints), judge), func(frame follow.Frame, err error) bool {
+			var message *metadatav1.SubscribeResponse
+			if err == nil {
+				message, err = frame.Message()
+			}
+			return yield(message, err) && err == nil
+		})
 	}
 }
 
 // follow yields what a Resumption hands on, until there is no more.
 func (c *Client) follow(
-	ctx context.Context, r *follow.Resumption, yield func(*metadatav1.SubscribeResponse, error) bool,
+	ctx context.Context, r *follow.Resumption, yield func(follow.Frame, error) bool,
 ) {
 	w := &watch{client: c, resumption: r, pause: newBackoff(), index: c.first(0)}
 	for {
@@ -61,14 +67,14 @@ func (c *Client) follow(
 			err, again = context.Cause(ctx), false
 		}
 		if !again {
-			yield(nil, err)
+			yield(follow.Frame{}, err)
 			return
 		}
 		c.log.Debug("subscription broke; resuming", "endpoint", c.endpoints[w.index].address, "error", err)
 		c.metrics.reconnects.Add(1)
 		w.index = c.answering((w.index + 1) % len(c.endpoints))
 		sleep(ctx, max(wait, w.pause.NextBackOff()))
-		if frame := w.resumption.Announce(); frame != nil && !yield(frame, nil) {
+		if frame := w.resumption.Announce(); frame != nil && !yield(follow.FrameOf(frame), nil) {
 			return
 		}
 	}
@@ -85,7 +91,7 @@ type watch struct {
 // session follows one subscription until it breaks. done means that the caller
 // wants no more.
 func (w *watch) session(
-	ctx context.Context, yield func(*metadatav1.SubscribeResponse, error) bool,
+	ctx context.Context, yield func(follow.Frame, error) bool,
 ) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	request := w.resumption.Next()
@@ -105,7 +111,7 @@ func (w *watch) session(
 	}
 	defer stream.Close()
 	for {
-		frame, err := stream.Receive()
+		frame, err := stream.ReceiveFrame()
 		switch {
 		case errors.Is(err, io.EOF):
 			return false, errEnded
@@ -114,7 +120,7 @@ func (w *watch) session(
 		}
 		alive.Stop() // the caller may take its time
 		w.pause.Reset()
-		if frame := w.resumption.See(frame); frame != nil && !yield(frame, nil) {
+		if frame, passOn := w.resumption.SeeFrame(frame); passOn && !yield(frame, nil) {
 			return true, nil
 		}
 		alive.Reset(silence)

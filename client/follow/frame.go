@@ -147,6 +147,9 @@ func (c Change) Revision() uint64 { return c.revision }
 // Partial reports whether the subscription's filter left events of the change out.
 func (c Change) Partial() bool { return c.partial }
 
+// Raw returns the change's encoding, which is shared; nil if it came as a message.
+func (c Change) Raw() []byte { return c.raw }
+
 // Message returns the change as a message.
 func (c Change) Message() (*metadatav1.Change, error) {
 	if c.message != nil {

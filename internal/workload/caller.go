@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/heliosdb/metadata/client"
+	"github.com/heliosdb/metadata/client/follow"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -30,7 +31,7 @@ type Beats interface {
 
 // Frames is a subscription, for one goroutine.
 type Frames interface {
-	Receive() (*metadatav1.SubscribeResponse, error)
+	Receive() (follow.Frame, error)
 }
 
 // goCaller calls through the Go client.
@@ -54,5 +55,9 @@ func (c goCaller) Frames(ctx context.Context, req *metadatav1.SubscribeRequest) 
 	if err != nil {
 		return nil, err
 	}
-	return stream, nil
+	return goFrames{stream}, nil
 }
+
+type goFrames struct{ *client.Subscription }
+
+func (f goFrames) Receive() (follow.Frame, error) { return f.ReceiveFrame() }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/client/follow"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
@@ -118,7 +119,8 @@ func (b grpcBeats) Receive() (*metadatav1.StreamHeartbeatsResponse, error) {
 
 type grpcFrames struct{ stream grpc.ClientStream }
 
-func (f grpcFrames) Receive() (*metadatav1.SubscribeResponse, error) {
+func (f grpcFrames) Receive() (follow.Frame, error) {
 	m := new(metadatav1.SubscribeResponse)
-	return m, f.stream.RecvMsg(m)
+	err := f.stream.RecvMsg(m)
+	return follow.FrameOf(m), err
 }

@@ -44,11 +44,15 @@ func (w *subscribe) listen(ctx context.Context, listener int, ready func(), hear
 			return err
 		}
 		ready() // the first frame says where the subscription begins
-		for _, change := range frame.GetChanges().GetChanges() {
-			for _, event := range change.GetEvents() {
-				if t := event.GetTableCreated().GetTable(); t.GetNamespace() == w.id {
-					heard(TableNumber(t.GetName()) - made)
+		_, changes := frame.Changes()
+		for _, change := range changes {
+			err := created(change, func(namespace, name []byte) {
+				if string(namespace) == w.id {
+					heard(TableNumber(string(name)) - made)
 				}
+			})
+			if err != nil {
+				return err
 			}
 		}
 	}
