@@ -15,8 +15,11 @@ import (
 func (g *Group) Ready() (Output, bool) {
 	var out Output
 	more := g.rn.HasReady() || len(g.outbox) > 0
+	changed := false
 	if g.rn.HasReady() {
-		g.route(&out, g.rn.Ready())
+		rd := g.rn.Ready()
+		changed = rd.SoftState != nil || rd.HardState != nil // asking for the state each time would allocate
+		g.route(&out, rd)
 	}
 	out.Messages = append(out.Messages, g.outbox...)
 	g.outbox = nil
@@ -26,9 +29,11 @@ func (g *Group) Ready() (Output, bool) {
 		g.inflight = append(g.inflight, out.Write)
 		more = true
 	}
-	if now := g.softState(); now != g.soft {
-		g.soft = now
-		out.Soft, more = &now, true
+	if changed {
+		if now := g.softState(); now != g.soft {
+			g.soft = now
+			out.Soft, more = &now, true
+		}
 	}
 	return out, more
 }
@@ -55,6 +60,9 @@ func (g *Group) route(out *Output, rd raft.Ready) {
 		}
 	}
 	g.holdVotes(out, votes)
+	if len(rd.ReadStates) == 0 {
+		return
+	}
 	term := g.rn.BasicStatus().GetTerm()
 	for _, rs := range rd.ReadStates {
 		// A larger id than the last one was asked for by an earlier process: its index may

@@ -52,51 +52,6 @@ type Store struct {
 
 var _ raftlog.Storage = (*Store)(nil)
 
-// group is the stored state of one group. Entries and records are immutable.
-type group struct {
-	hard        raftlog.HardState
-	start       raftlog.LogStart
-	entries     []*pb.Entry
-	past        *btree.Map[uint64, *pb.Entry] // by index: those at or below start, kept for history
-	history     *btree.Map[uint64, raftlog.Record]
-	checkpoints []raftlog.Descriptor
-	replaced    uint64 // index of the last one that became current
-}
-
-func (g *group) last() uint64 { return g.start.Index + uint64(len(g.entries)) }
-
-// entry returns an entry, wherever it is; nil if there is none.
-func (g *group) entry(index uint64) *pb.Entry {
-	if index > g.start.Index && index <= g.last() {
-		return g.entries[index-g.start.Index-1]
-	}
-	e, _ := g.past.Get(index)
-	return e
-}
-
-// named returns the index of the last entry that history names.
-func (g *group) named() uint64 {
-	_, newest, _ := g.history.Max()
-	return newest.Entry
-}
-
-// retire moves entries up to an index from the log to what is kept for history.
-func (g *group) retire(upTo uint64) {
-	for len(g.entries) > 0 && g.entries[0].GetIndex() <= upTo {
-		g.past.Set(g.entries[0].GetIndex(), g.entries[0])
-		g.entries = g.entries[1:]
-	}
-}
-
-func (g *group) clone() *group {
-	c := *g
-	c.entries = slices.Clone(g.entries)
-	c.past = g.past.Copy()
-	c.history = g.history.Copy()
-	c.checkpoints = slices.Clone(g.checkpoints)
-	return &c
-}
-
 // New returns a blank store; name appears in its errors.
 func New(name string) *Store {
 	return &Store{
@@ -351,38 +306,6 @@ func (s *Store) check(ws []*raftlog.Write) error {
 		}
 	}
 	return nil
-}
-
-// apply is total on Writes that fit.
-func (g *group) apply(w *raftlog.Write) {
-	if d := w.Install; d != nil {
-		g.retire(w.Named(g.named()))
-		g.start = raftlog.LogStart{Index: d.Index, Term: d.Term}
-		g.entries, g.checkpoints, g.replaced = nil, []raftlog.Descriptor{*d}, d.Index
-		g.hard.Commit = max(g.hard.Commit, d.Index)
-	}
-	if len(w.Entries) > 0 {
-		if keep := w.Entries[0].GetIndex() - g.start.Index - 1; keep < uint64(len(g.entries)) {
-			g.entries = g.entries[:keep:keep] // what follows may be shared
-		}
-		g.entries = append(g.entries, w.Entries...)
-	}
-	if w.HardState != nil {
-		g.hard = *w.HardState
-	}
-	for _, r := range w.History {
-		g.history.Set(r.First, r)
-	}
-	if d := w.Checkpoint; d != nil {
-		g.checkpoints, g.replaced = append(g.checkpoints, *d), d.Index
-		g.checkpoints = g.checkpoints[max(0, len(g.checkpoints)-raftlog.KeepCheckpoints):]
-	}
-	if w.CutTo > g.start.Index {
-		term := g.entry(w.CutTo).GetTerm()
-		g.retire(w.CutTo)
-		g.start = raftlog.LogStart{Index: w.CutTo, Term: term}
-		g.entries = slices.Clone(g.entries)
-	}
 }
 
 // Space implements raftlog.Storage.

@@ -51,3 +51,49 @@ func BenchmarkParallelCalls(b *testing.B) {
 		}
 	})
 }
+
+// entryMessage carries one entry of a batch of changes.
+func entryMessage() *pb.Message { return message(pb.MsgApp, 1, 2, 7, make([]byte, 20_000)) }
+
+func BenchmarkEncodeMessage(b *testing.B) {
+	m := entryMessage()
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		var err error
+		if buf, err = appendMessage(buf[:0], 1, m); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+func BenchmarkDecodeMessage(b *testing.B) {
+	buf, err := appendMessage(nil, 1, entryMessage())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(buf)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := parseMessage(buf[headerBytes:], 1, 2); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// TestMessagesAllocate guards what a message between members costs: nothing to be sent, and
+// to be received what it consists of.
+func TestMessagesAllocate(t *testing.T) {
+	m := entryMessage()
+	buf, err := appendMessage(nil, 1, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = appendMessage(buf[:0], 1, m) }); n != 0 {
+		t.Errorf("encoding costs %v allocations, want 0", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = parseMessage(buf[headerBytes:], 1, 2) }); n != 8 {
+		t.Errorf("decoding costs %v allocations, want 8: the message, its entry, their numbers and data", n)
+	}
+}
