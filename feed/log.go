@@ -158,7 +158,7 @@ func (l *Log) evict(v *view) {
 		l.dead += len(c.Raw())
 	}
 	v.changes = v.changes[n:]
-	if l.dead > l.options.MaxBytes {
+	if l.dead > l.options.MaxBytes/8 {
 		v.changes, l.dead = slices.Clone(v.changes), 0
 	}
 }

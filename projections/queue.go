@@ -7,8 +7,12 @@ import (
 	"github.com/heliosdb/metadata/events"
 )
 
-// chunk is the length of a queue's full chunks.
-const chunk = 64
+// A queue's chunks are full at this length, or when their changes have that many bytes:
+// what was taken out of a chunk stays in memory until all of it was.
+const (
+	chunk      = 64
+	chunkBytes = 256 << 10
+)
 
 // queue is a first-in, first-out queue of changes with the rules of cow.Set: a
 // value that its owner changes in place, and that is safe to assign to others
@@ -16,6 +20,7 @@ const chunk = 64
 type queue struct {
 	full   [][]*events.Change // never written to; oldest first
 	tail   []*events.Change   // the newest, fewer than chunk
+	size   int                // bytes of the changes in tail, also those taken out
 	gone   int                // how many of the first chunk were taken out
 	length int
 	mine   bool // tail and full may be appended to in place
@@ -37,10 +42,11 @@ func (q *queue) push(c *events.Change) {
 		q.mine = true
 	}
 	q.tail = append(q.tail, c)
+	q.size += len(c.Raw())
 	q.length++
-	if len(q.tail) == chunk {
+	if len(q.tail) == chunk || q.size >= chunkBytes {
 		q.full = append(q.full, q.tail)
-		q.tail = make([]*events.Change, 0, chunk)
+		q.tail, q.size = make([]*events.Change, 0, chunk), 0
 	}
 }
 
@@ -58,7 +64,7 @@ func (q *queue) pop() *events.Change {
 		if len(q.full) > 0 {
 			q.full = q.full[1:]
 		} else {
-			q.tail, q.mine = nil, false
+			q.tail, q.size, q.mine = nil, 0, false
 		}
 	}
 	return oldest
@@ -70,7 +76,8 @@ func (q *queue) last() *events.Change {
 	case len(q.tail) > 0:
 		return q.tail[len(q.tail)-1]
 	case len(q.full) > 0:
-		return q.full[len(q.full)-1][chunk-1]
+		newest := q.full[len(q.full)-1]
+		return newest[len(newest)-1]
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package projections
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/heliosdb/metadata/events"
@@ -11,6 +13,8 @@ import (
 // Copies of a queue never see what happens to each other: checked against plain
 // slices, with copies of copies.
 func TestQueueAgainstSlices(t *testing.T) {
+	shard := shardCreated(1, strings.Repeat("x", chunkBytes/8), "")
+	large := []events.Event{events.New(shard), events.New(shard)}
 	rapid.Check(t, func(t *rapid.T) {
 		queues, plain := []queue{{}}, [][]*events.Change{nil}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
@@ -30,7 +34,7 @@ func TestQueueAgainstSlices(t *testing.T) {
 				}
 			default:
 				for range n {
-					c := new(events.Change)
+					c := events.Seal(events.Header{Revision: 1}, large[:rapid.IntRange(1, 2).Draw(t, "events")])
 					queues[i].push(c)
 					plain[i] = append(plain[i], c)
 				}
@@ -49,4 +53,22 @@ func TestQueueAgainstSlices(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What was taken out is let go of, however large it is and few there are.
+func TestAQueueLetsGoOfLargeChanges(t *testing.T) {
+	s := NewTopology(cluster, 1)
+	const size = 1 << 20
+	for i := range uint64(3 * MaxRequestBytes / size) {
+		s = s.Fold(nodeChange(i+1, fmt.Sprint("r", i+1), size))
+	}
+	held := 0
+	for _, part := range append(slices.Clip(s.Requests.order.full), s.Requests.order.tail) {
+		for _, c := range part {
+			held += len(c.Raw())
+		}
+	}
+	if held > MaxRequestBytes+2*size {
+		t.Errorf("a window of %d bytes holds on to %d", s.Requests.Bytes(), held)
+	}
 }

@@ -11,8 +11,9 @@ import (
 const (
 	// MaxRequests is the number of request ids that a state remembers.
 	MaxRequests = 16384
-	// MaxRequestBytes bounds the size of the changes remembered with them.
-	MaxRequestBytes = 32 << 20
+	// MaxRequestBytes bounds the size of the changes remembered with them. It is as much
+	// as a feed holds, which has the same changes.
+	MaxRequestBytes = 16 << 20
 )
 
 // Requests is the window of the last request ids with the changes that they

@@ -273,6 +273,10 @@ func (g *Group) Applied(index uint64) {
 // them alone if there is nothing else to store until the next tick, or if they are many.
 func (g *Group) AddHistory(rs ...Record) { g.queued.history = append(g.queued.history, rs...) }
 
+// Before returns the index before the entries that end at an index and have at most
+// that many bytes together.
+func (g *Group) Before(end, bytes uint64) uint64 { return g.memory.before(end, bytes) }
+
 // Cut makes cp, a finished checkpoint of the caller, the current one for restarts
 // and for members that lag, and has the log start after upTo (0: where it does), which is
 // at most cp.Index; history stays. Both happen in one Write, behind all history added

@@ -58,6 +58,29 @@ func (m *memory) sum(from, to uint64) uint64 {
 	return dataBytes(entries)
 }
 
+// before returns the index before the entries that end at an index and have at most
+// that many bytes together; the last index gone, if all fit.
+func (m *memory) before(end, bytes uint64) uint64 {
+	first, _ := m.FirstIndex()
+	last, _ := m.LastIndex()
+	if end = min(end, last); end < first {
+		return end
+	}
+	entries, err := m.Entries(first, end+1, math.MaxUint64)
+	if err != nil {
+		return 0 // the bounds were just asked for
+	}
+	at := len(entries)
+	for ; at > 0; at-- {
+		size := uint64(len(entries[at-1].GetData()))
+		if size > bytes {
+			break
+		}
+		bytes -= size
+	}
+	return first + uint64(at) - 1
+}
+
 func dataBytes(entries []*pb.Entry) uint64 {
 	var n uint64
 	for _, e := range entries {

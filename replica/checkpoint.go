@@ -84,7 +84,7 @@ func (r *Replica[D]) CheckpointWritten(d raftlog.Descriptor, err error) {
 }
 
 // cutFor returns up to where the log may be cut. Entries before the checkpoint keep
-// short gaps of other members cheap, and while a member is being caught up the
+// short gaps of other members cheap, at a cost of memory that is bounded; and while a member is being caught up the
 // log stays as it is, or it would need another checkpoint right after.
 func (r *Replica[D]) cutFor(d raftlog.Descriptor) uint64 {
 	c, progress := &r.checkpts, r.group.Status().Progress
@@ -109,7 +109,7 @@ func (r *Replica[D]) cutFor(d raftlog.Descriptor) uint64 {
 	for _, k := range c.kept {
 		k.cuts = 0 // who still needs the log begins anew with a newer checkpoint
 	}
-	return d.Index - min(d.Index, r.cfg.TrailingEntries)
+	return max(d.Index-min(d.Index, r.cfg.TrailingEntries), r.group.Before(d.Index, MaxTrailingBytes))
 }
 
 // keep has the log stay for a member.

@@ -95,6 +95,28 @@ func TestRestartFromCheckpoint(t *testing.T) {
 	c.fill(n, "b", 1)
 }
 
+// However few entries precede a checkpoint, what is kept of them is bounded by its bytes.
+func TestTrailingEntriesAreBoundedByBytes(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 4)
+	c := newCluster(t, 4, 1, func(c *Config[model]) { c.CheckpointBytes = MaxTrailingBytes + 1<<20 })
+	n := c.elect(1)
+	for i := 0; n.rep.Status().Checkpoints == 0 && i < 100; i++ {
+		cmd := createTable(fmt.Sprintf("big%d", i), fmt.Sprintf("big%d", i))
+		for k := range 100 {
+			cmd.Table.Columns = append(cmd.Table.Columns, &metadatav1.ColumnSchema{
+				Name: fmt.Sprintf("c%d", k), Comment: strings.Repeat("x", 4000), DataType: cmd.Table.Columns[0].DataType})
+		}
+		n.submit(cmd)
+		c.settle()
+	}
+	c.tick(1)
+	st := n.rep.Status()
+	if st.Checkpoints != 1 || st.First <= 1 || st.First >= st.Newest.Index || st.LogBytes > MaxTrailingBytes || st.LogBytes < MaxTrailingBytes/2 {
+		t.Errorf("%d checkpoints, the newest at index %d; the log begins at %d and has %d bytes",
+			st.Checkpoints, st.Newest.Index, st.First, st.LogBytes)
+	}
+}
+
 // A checkpoint of several chunks with a record larger than a chunk comes back as it
 // was, and its bytes do not depend on who writes it.
 func TestLargeCheckpointRoundTrip(t *testing.T) {

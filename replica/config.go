@@ -24,6 +24,9 @@ const (
 	MaxEntryBytes = 4 << 20
 	// MaxRecordBytes bounds one record of a checkpoint.
 	MaxRecordBytes = 8 << 20
+	// MaxTrailingBytes bounds the log entries that are kept before a checkpoint, in memory
+	// as all of the log.
+	MaxTrailingBytes = 8 << 20
 	// MaxPinnedCuts is how many times in a row the log is kept longer for a member
 	// that is receiving a checkpoint, or is rebuilt from an offer.
 	MaxPinnedCuts = 4
@@ -35,7 +38,7 @@ const (
 	DefaultMaxPendingBytes     = 16 << 20
 	DefaultMaxWaiting          = 32768
 	DefaultCheckpointRevisions = 50_000
-	DefaultCheckpointBytes     = 256 << 20
+	DefaultCheckpointBytes     = 32 << 20 // the log since then is in memory
 	DefaultTrailingEntries     = 10_000
 	DefaultReadRetryTicks      = 5
 	DefaultPatienceTicks       = 50

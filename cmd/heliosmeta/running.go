@@ -48,7 +48,7 @@ type process struct {
 
 // serve runs a member until the context ends.
 func (s *session) serve(ctx context.Context, f *serveFlags) error {
-	heapgoal.Keep()
+	heapgoal.Keep(ctx)
 	p := &process{session: s, flags: f}
 	if err := p.prepare(); err != nil {
 		return err

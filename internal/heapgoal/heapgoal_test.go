@@ -28,7 +28,7 @@ func TestEnvironmentDecides(t *testing.T) {
 	for _, name := range []string{"GOGC", "GOMEMLIMIT"} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, "100")
-			if Keep() {
+			if Keep(t.Context()) {
 				t.Error("what the environment says was overruled")
 			}
 		})
@@ -40,7 +40,7 @@ func TestGoalFollowsTheHeap(t *testing.T) {
 	t.Setenv("GOGC", "")
 	t.Setenv("GOMEMLIMIT", "")
 	defer debug.SetGCPercent(100)
-	if !Keep() {
+	if !Keep(t.Context()) {
 		t.Fatal("the policy was not applied")
 	}
 	var kept [][]byte
@@ -69,4 +69,22 @@ func settle(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	t.Errorf("%d bytes live, the goal is %d", sample[0].Value.Uint64(), sample[1].Value.Uint64())
+}
+
+func TestOnlyAtRestMemoryIsGivenBack(t *testing.T) {
+	const mib = 1 << 20
+	before := heap{live: 100 * mib, objects: 120 * mib, free: 5 * mib, allocated: 1000 * mib}
+	for name, c := range map[string]struct {
+		now  heap
+		want bool
+	}{
+		"garbage":        {heap{100 * mib, 120 * mib, 5 * mib, 1000 * mib}, true},
+		"free":           {heap{100 * mib, 101 * mib, 16 * mib, 1000 * mib}, true},
+		"little of both": {heap{100 * mib, 110 * mib, 5 * mib, 1000 * mib}, false},
+		"busy":           {heap{100 * mib, 120 * mib, 5 * mib, 1002 * mib}, false},
+	} {
+		if got := c.now.wasteful(before); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
 }
