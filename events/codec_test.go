@@ -20,7 +20,7 @@ func TestSealIsTheDeterministicEncoding(t *testing.T) {
 	}
 	for _, h := range headers {
 		c := Seal(h, []Event{New(samples()[0]), New(samples()[2])})
-		want, err := deterministic.Marshal(c.Message())
+		want, err := proto.MarshalOptions{Deterministic: true}.Marshal(c.Message())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,6 +8,8 @@ import (
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/heliosdb/metadata/internal/canonical"
 )
 
 // DecodeChange reads a change as logged. It keeps references into raw. Messages are
@@ -206,7 +208,7 @@ func FromMessage(m *metadatav1.Change) (*Change, error) {
 		return nil, err
 	}
 	for i, message := range m.Events {
-		if evs[i].raw, err = deterministic.Marshal(message); err != nil {
+		if evs[i].raw, err = canonical.Marshal(message); err != nil {
 			return nil, corrupt("change", "event %d of change %d: %v", i, m.Revision, err)
 		}
 		if err := evs[i].decode(m.FeatureLevel); err != nil {

@@ -5,7 +5,8 @@ import (
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/internal/canonical"
 )
 
 // Field numbers that this package reads without decoding.
@@ -14,8 +15,6 @@ const (
 	fieldBefore  protowire.Number = 2  // of kinds that replace objects: those
 	fieldCommand protowire.Number = 99 // of Event
 )
-
-var deterministic = proto.MarshalOptions{Deterministic: true}
 
 // Event is one fact with its encoding. The zero Event is not a fact.
 type Event struct {
@@ -28,7 +27,7 @@ type Event struct {
 // New encodes an event. It panics if m has no kind or no object, or holds a
 // string that is not UTF-8: whoever decides has to have checked that.
 func New(m *metadatav1.Event) Event {
-	raw, err := deterministic.Marshal(m)
+	raw, err := canonical.Marshal(m)
 	if err != nil {
 		panic(fmt.Sprintf("events: cannot encode %T: %v", m.GetKind(), err))
 	}
@@ -46,7 +45,7 @@ func (e Event) Message() *metadatav1.Event {
 		return e.given
 	}
 	m := new(metadatav1.Event)
-	if err := proto.Unmarshal(e.raw, m); err != nil {
+	if err := canonical.Unmarshal(e.raw, m); err != nil {
 		panic(fmt.Sprintf("events: a checked event of kind %v does not decode: %v", e.kind, err))
 	}
 	return m

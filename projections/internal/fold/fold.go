@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/internal/canonical"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -80,7 +81,7 @@ func Fields(raw string, yield func(num protowire.Number, number uint64, value st
 
 // Decode decodes the encoding of an object that a record holds.
 func Decode(raw string, m proto.Message) {
-	if err := proto.Unmarshal(Bytes(raw), m); err != nil {
+	if err := canonical.Unmarshal(Bytes(raw), m); err != nil {
 		panic(fmt.Sprintf("projections: a record does not decode to %T: %v", m, err))
 	}
 }
