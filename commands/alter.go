@@ -1,12 +1,15 @@
 package commands
 
 import (
+	"bytes"
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/internal/canonical"
 	"github.com/heliosdb/metadata/internal/sqltype"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -18,13 +21,15 @@ func (d *schemaDraft) alterTable(c *metadatav1.AlterTableRequest) (unchanged pro
 	if err != nil {
 		return nil, err
 	}
-	if err := checkVersion(describeTable(record), record.Version(), c.ExpectedVersion); err != nil {
+	what := func() string { return describeTable(record) }
+	if err := checkVersion(what, record.Version(), c.ExpectedVersion); err != nil {
 		return nil, err
 	}
 	if n := len(c.Alterations); n < 1 || n > MaxAlterations {
 		return nil, invalid("alterations", "%d were given; 1 to %d are allowed", n, MaxAlterations)
 	}
-	before, after := record.Message(), record.Message()
+	after := record.Message()
+	namespace, name, before := after.Namespace, after.Name, encodeTable(after)
 	a := &alteration{schema: d, table: after, ids: newColumnIDs(after)}
 	for i, step := range c.Alterations {
 		if err := a.carryOut(step); err != nil {
@@ -33,32 +38,38 @@ func (d *schemaDraft) alterTable(c *metadatav1.AlterTableRequest) (unchanged pro
 	}
 	switch n := len(after.Columns); {
 	case n == 0:
-		return nil, invalid("alterations", "they leave %s without columns", describeTable(record))
+		return nil, invalid("alterations", "they leave %s without columns", what())
 	case n > MaxColumns:
-		return nil, limit("MaxColumns", "%s would have %d columns; at most %d are allowed", describeTable(record), n, MaxColumns)
+		return nil, limit("MaxColumns", "%s would have %d columns; at most %d are allowed", what(), n, MaxColumns)
 	}
-	if proto.Equal(before, after) {
-		return before, nil
+	if bytes.Equal(before, encodeTable(after)) {
+		return after, nil
 	}
 	after.Version++
 	after.UpdatedRevision = d.revision
 	after.UpdateTime = d.stamp
-	if err := checkSize(describeTable(record), proto.Size(after)); err != nil {
-		return nil, err
-	}
-	d.emit(&metadatav1.Event{Kind: &metadatav1.Event_TableAltered{TableAltered: &metadatav1.TableAltered{
+	return nil, d.emitTable(what, &metadatav1.Event{Kind: &metadatav1.Event_TableAltered{TableAltered: &metadatav1.TableAltered{
 		Table:             after,
-		PreviousNamespace: before.Namespace,
-		PreviousName:      before.Name,
+		PreviousNamespace: namespace,
+		PreviousName:      name,
 	}}})
-	return nil, nil
+}
+
+// encodeTable returns the encoding of a table of the model, or of one that steps made
+// of it. Text that is not UTF-8 has been refused with the command.
+func encodeTable(t *metadatav1.TableSchema) []byte {
+	encoded, err := canonical.Marshal(t)
+	if err != nil {
+		panic(fmt.Sprintf("commands: table %d cannot be encoded: %v", t.TableId, err))
+	}
+	return encoded
 }
 
 // alteration is an AlterTable under way.
 type alteration struct {
 	schema *schemaDraft
 	table  *metadatav1.TableSchema // as the steps so far made it
-	ids    *columnIDs
+	ids    columnIDs
 }
 
 func (a *alteration) carryOut(step *metadatav1.TableAlteration) error {
@@ -89,7 +100,7 @@ func (a *alteration) addColumn(in *metadatav1.ColumnSchema) error {
 	if err := a.checkFree(in.Name); err != nil {
 		return err
 	}
-	c := copyColumn(in)
+	c := copyColumns([]*metadatav1.ColumnSchema{in})[0]
 	var err error
 	if c.ColumnId == 0 {
 		c.ColumnId, err = a.ids.next()
@@ -177,7 +188,7 @@ func (a *alteration) changeColumn(s *metadatav1.ChangeColumn) error {
 		c.Nullable = *s.Nullable
 	}
 	if s.Default != nil || s.DropDefault {
-		c.Default = copyOptional(s.Default)
+		c.Default = s.Default
 	}
 	if s.Comment != nil {
 		c.Comment = *s.Comment
@@ -219,6 +230,6 @@ func (a *alteration) setProperties(s *metadatav1.SetProperties) error {
 	if err := checkProperties("set", pairs); err != nil {
 		return err
 	}
-	a.table.Properties = copyPairs(pairs)
+	a.table.Properties = orNil(pairs)
 	return nil
 }

@@ -145,37 +145,51 @@ func checkProperties(path string, pairs map[string]string) error {
 	if len(pairs) > MaxProperties {
 		return invalid(path, "%d pairs were given; at most %d are allowed", len(pairs), MaxProperties)
 	}
+	good := true
+	for key, value := range pairs {
+		good = good && checkPair(path, key, value) == nil
+	}
+	if good {
+		return nil
+	}
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
-		if key == "" {
-			return invalid(path, "a key is empty")
-		}
-		if len(key) > MaxPropertyKeyBytes {
-			return invalid(path, "the key %.20q... has %d bytes; at most %d are allowed", key, len(key), MaxPropertyKeyBytes)
-		}
-		if n := len(pairs[key]); n > MaxPropertyValueBytes {
-			return invalid(path, "the value of %q has %d bytes; at most %d are allowed", key, n, MaxPropertyValueBytes)
+		if err := checkPair(path, key, pairs[key]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+func checkPair(path, key, value string) error {
+	if key == "" {
+		return invalid(path, "a key is empty")
+	}
+	if len(key) > MaxPropertyKeyBytes {
+		return invalid(path, "the key %.20q... has %d bytes; at most %d are allowed", key, len(key), MaxPropertyKeyBytes)
+	}
+	if n := len(value); n > MaxPropertyValueBytes {
+		return invalid(path, "the value of %q has %d bytes; at most %d are allowed", key, n, MaxPropertyValueBytes)
+	}
+	return nil
+}
+
 // checkVersion compares an object's version with the one that the command
-// expects, if it expects one.
-func checkVersion(what string, version uint64, expected *uint64) error {
+// expects, if it expects one. Here and below, what is only asked if it is not.
+func checkVersion(what func() string, version uint64, expected *uint64) error {
 	if expected == nil || *expected == version {
 		return nil
 	}
 	return reject(metadatav1.ErrorReason_ERROR_REASON_VERSION_MISMATCH,
-		"%s has version %d, not %d as expected: somebody else changed it; read it again and decide anew", what, version, *expected).
+		"%s has version %d, not %d as expected: somebody else changed it; read it again and decide anew", what(), version, *expected).
 		With("version", strconv.FormatUint(version, 10)).With("expected_version", strconv.FormatUint(*expected, 10))
 }
 
 // checkSize keeps an object below the size that one message can carry.
-func checkSize(what string, size int) error {
+func checkSize(what func() string, size int) error {
 	if size <= MaxObjectBytes {
 		return nil
 	}
-	return limit("MaxObjectBytes", "%s would have %d bytes; at most %d are allowed", what, size, MaxObjectBytes)
+	return limit("MaxObjectBytes", "%s would have %d bytes; at most %d are allowed", what(), size, MaxObjectBytes)
 }
 
 // usedID is the rejection of an id that was given before.

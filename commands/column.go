@@ -1,12 +1,48 @@
 package commands
 
 import (
-	"maps"
 	"slices"
 
 	"github.com/heliosdb/metadata/internal/sqltype"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
+
+// fewColumns is how many columns are searched one by one: up to about so many, as
+// nearly all tables have, that costs less than an index of their names.
+const fewColumns = 32
+
+// checkColumns checks the columns of a new table, without the rest of it.
+func checkColumns(columns []*metadatav1.ColumnSchema) error {
+	var names map[string]int
+	if len(columns) > fewColumns {
+		names = make(map[string]int, len(columns))
+	}
+	ids := make(map[uint32]int) // costs nothing while clients choose none
+	for i, c := range columns {
+		if err := checkColumn(c); err != nil {
+			return element("columns", i, err)
+		}
+		first := -1
+		if names == nil {
+			first = findColumn(columns[:i], c.Name)
+		} else if at, ok := names[c.Name]; ok {
+			first = at
+		} else {
+			names[c.Name] = i
+		}
+		if first >= 0 {
+			return element("columns", i, invalid("name", "%q is the name of columns[%d] too", c.Name, first))
+		}
+		if c.ColumnId == 0 {
+			continue
+		}
+		if first, ok := ids[c.ColumnId]; ok {
+			return element("columns", i, invalid("column_id", "%d is the id of columns[%d] too", c.ColumnId, first))
+		}
+		ids[c.ColumnId] = i
+	}
+	return nil
+}
 
 // checkColumn checks a column by itself, without its table.
 func checkColumn(c *metadatav1.ColumnSchema) error {
@@ -70,28 +106,38 @@ func findColumn(columns []*metadatav1.ColumnSchema, name string) int {
 
 // columnIDs gives ids within one table.
 type columnIDs struct {
-	used map[uint32]struct{} // of present and dropped columns
-	last uint32              // no id up to it is free
+	used []uint64 // a bit for each id of present and dropped columns
+	last uint32   // no id up to it is free
 }
 
-func newColumnIDs(t *metadatav1.TableSchema) *columnIDs {
-	ids := &columnIDs{used: make(map[uint32]struct{}, len(t.GetColumns())+len(t.GetRetiredColumnIds()))}
+func newColumnIDs(t *metadatav1.TableSchema) columnIDs {
+	ids := columnIDs{used: make([]uint64, len(t.GetColumns())/64+1)}
 	for _, c := range t.GetColumns() {
-		if c.GetColumnId() != 0 {
-			ids.used[c.GetColumnId()] = struct{}{}
-		}
+		ids.mark(c.GetColumnId())
 	}
 	for _, id := range t.GetRetiredColumnIds() {
-		ids.used[id] = struct{}{}
+		ids.mark(id)
 	}
 	return ids
+}
+
+func (ids *columnIDs) has(id uint32) bool {
+	at := int(id / 64)
+	return at < len(ids.used) && ids.used[at]&(1<<(id%64)) != 0
+}
+
+func (ids *columnIDs) mark(id uint32) {
+	if more := int(id/64) + 1 - len(ids.used); more > 0 {
+		ids.used = append(ids.used, make([]uint64, more)...)
+	}
+	ids.used[id/64] |= 1 << (id % 64)
 }
 
 // next returns the smallest id that was never used.
 func (ids *columnIDs) next() (uint32, error) {
 	for id := ids.last + 1; id <= MaxColumnID; id++ {
-		if _, ok := ids.used[id]; !ok {
-			ids.used[id] = struct{}{}
+		if !ids.has(id) {
+			ids.mark(id)
 			ids.last = id
 			return id, nil
 		}
@@ -101,31 +147,32 @@ func (ids *columnIDs) next() (uint32, error) {
 
 // take marks an id that a client chose.
 func (ids *columnIDs) take(id uint32) error {
-	if _, ok := ids.used[id]; ok {
+	if ids.has(id) {
 		return within("column_id", usedID("column", uint64(id)))
 	}
-	ids.used[id] = struct{}{}
+	ids.mark(id)
 	return nil
 }
 
-// copyColumn copies what the contract knows of a column, so that nothing else
-// that a client sent gets into the log.
-func copyColumn(c *metadatav1.ColumnSchema) *metadatav1.ColumnSchema {
-	return &metadatav1.ColumnSchema{
-		ColumnId:      c.ColumnId,
-		Name:          c.Name,
-		DataType:      copyType(c.DataType),
-		Nullable:      c.Nullable,
-		Default:       copyOptional(c.Default),
-		Comment:       c.Comment,
-		ToastStrategy: c.ToastStrategy,
+// copyColumns copies what the contract knows of columns, so that nothing else
+// that a client sent gets into the log. The copies share what nobody changes.
+func copyColumns(columns []*metadatav1.ColumnSchema) []*metadatav1.ColumnSchema {
+	all := make([]metadatav1.ColumnSchema, len(columns)) // one allocation instead of one each
+	copies := make([]*metadatav1.ColumnSchema, len(columns))
+	for i, c := range columns {
+		to := &all[i]
+		to.ColumnId, to.Name, to.DataType, to.Nullable = c.ColumnId, c.Name, copyType(c.DataType), c.Nullable
+		to.Default, to.Comment, to.ToastStrategy = c.Default, c.Comment, c.ToastStrategy
+		copies[i] = to
 	}
+	return copies
 }
 
-// copyType copies a type that has passed its check, which bounds the recursion.
+// copyType is the same for a type that has passed its check, which bounds the
+// recursion: the type itself, if there is nothing in it but what the contract knows.
 func copyType(t *metadatav1.DataType) *metadatav1.DataType {
-	if t == nil {
-		return nil
+	if knownType(t) {
+		return t
 	}
 	c := &metadatav1.DataType{
 		Kind:       t.Kind,
@@ -141,18 +188,24 @@ func copyType(t *metadatav1.DataType) *metadatav1.DataType {
 	return c
 }
 
-func copyOptional[T any](v *T) *T {
-	if v == nil {
-		return nil
+// knownType reports whether all that a type says is known to the contract.
+func knownType(t *metadatav1.DataType) bool {
+	if t == nil {
+		return true
 	}
-	return new(*v)
+	if len(t.ProtoReflect().GetUnknown()) > 0 || !knownType(t.Element) || !knownType(t.Key) {
+		return false
+	}
+	return !slices.ContainsFunc(t.Fields, func(f *metadatav1.StructField) bool {
+		return len(f.ProtoReflect().GetUnknown()) > 0 || !knownType(f.DataType)
+	})
 }
 
-// copyPairs copies properties; no pairs are nil, so that equal objects have
-// equal messages.
-func copyPairs(m map[string]string) map[string]string {
+// orNil returns properties, and nil instead of none, so that equal objects have equal
+// messages.
+func orNil(m map[string]string) map[string]string {
 	if len(m) == 0 {
 		return nil
 	}
-	return maps.Clone(m)
+	return m
 }

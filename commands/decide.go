@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/internal/canonical"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/internal/invariants"
 	"github.com/heliosdb/metadata/projections"
@@ -31,7 +32,8 @@ type Env struct {
 // Decision is what a command that was not rejected does.
 type Decision struct {
 	// Change is what to propose; nil if nothing is to be: nothing changes, an
-	// earlier attempt took effect, or it is a dry run.
+	// earlier attempt took effect, or it is a dry run. It shares with the command what
+	// deciding leaves as it was: the command must not be changed any more.
 	Change *events.Change
 	// Reply is the rpc's response; for ExpireNodeLease and ReviveNode, which have
 	// none, the bare WriteResult. Its position names only the stream decided on; a
@@ -198,13 +200,19 @@ func (c *call) conclude(r recorder, unchanged proto.Message, hash []byte) (Decis
 
 // result returns a WriteResult with the position that this stream knows of.
 func (c *call) result(revision uint64) *metadatav1.WriteResult {
-	p := &metadatav1.Position{ClusterId: c.head.Cluster.String(), RecoveryEpoch: c.head.RecoveryEpoch}
+	both := new(struct { // one allocation instead of two
+		result   metadatav1.WriteResult
+		position metadatav1.Position
+	})
+	p := &both.position
+	p.ClusterId, p.RecoveryEpoch = c.head.Cluster.String(), c.head.RecoveryEpoch
+	both.result.Position = p
 	if c.stream == metadatav1.Stream_STREAM_SCHEMA {
 		p.SchemaRevision = revision
 	} else {
 		p.TopologyRevision = revision
 	}
-	return &metadatav1.WriteResult{Position: p}
+	return &both.result
 }
 
 // Reply returns the answer to a command from the change that it made. A fresh
@@ -227,31 +235,41 @@ func checkReplySize(reply proto.Message) error {
 	return nil
 }
 
-// hashCommand returns the SHA-256 of a command's name and of its deterministic
+// hashCommand returns the SHA-256 of a command's name, a zero and its canonical
 // encoding without its write options.
-func hashCommand(cmd proto.Message) ([]byte, error) {
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(cmd)
-	if err != nil {
-		return nil, &failure.Error{
-			Reason:  metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD,
-			Message: fmt.Sprintf("the command cannot be encoded: %v", err),
-		}
-	}
+func hashCommand(cmd proto.Message) (hash []byte, err error) {
 	descriptor := cmd.ProtoReflect().Descriptor()
 	var options protowire.Number
 	if f := descriptor.Fields().ByName("write"); f != nil {
 		options = f.Number()
 	}
-	h := sha256.New()
-	h.Write([]byte(descriptor.FullName()))
-	h.Write([]byte{0})
-	for len(encoded) > 0 {
-		num, typ, n := protowire.ConsumeTag(encoded)
-		n += max(0, protowire.ConsumeFieldValue(num, typ, encoded[n:]))
-		if num != options {
-			h.Write(encoded[:n])
+	canonical.With(cmd, func(encoded []byte, failed error) {
+		if failed != nil {
+			err = &failure.Error{
+				Reason:  metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD,
+				Message: fmt.Sprintf("the command cannot be encoded: %v", failed),
+			}
+			return
 		}
-		encoded = encoded[n:]
+		h := sha256.New()
+		h.Write([]byte(descriptor.FullName()))
+		h.Write([]byte{0})
+		h.Write(without(options, encoded))
+		hash = h.Sum(nil)
+	})
+	return hash, err
+}
+
+// without takes a field out of an encoded message, in place.
+func without(field protowire.Number, encoded []byte) []byte {
+	kept := 0
+	for rest := encoded; len(rest) > 0; {
+		num, typ, n := protowire.ConsumeTag(rest)
+		n += max(0, protowire.ConsumeFieldValue(num, typ, rest[n:]))
+		if num != field {
+			kept += copy(encoded[kept:], rest[:n])
+		}
+		rest = rest[n:]
 	}
-	return h.Sum(nil), nil
+	return encoded[:kept]
 }

@@ -59,8 +59,20 @@ type schemaDraft struct {
 	draft *schema.Draft // of a batch, from its first event on
 }
 
-func (d *schemaDraft) emit(m *metadatav1.Event) {
+func (d *schemaDraft) emit(m *metadatav1.Event) { d.show(d.record(m)) }
+
+// emitTable is emit for an event that can make its table too large.
+func (d *schemaDraft) emitTable(what func() string, m *metadatav1.Event) error {
 	e := d.record(m)
+	if err := checkSize(what, len(e.Object(0))); err != nil {
+		return err
+	}
+	d.show(e)
+	return nil
+}
+
+// show lets the commands behind an event see it.
+func (d *schemaDraft) show(e events.Event) {
 	if !d.batch {
 		return
 	}

@@ -22,7 +22,7 @@ func (d *schemaDraft) createNamespace(c *metadatav1.CreateNamespaceRequest) erro
 			NamespaceId:     d.FreeNamespaceID(),
 			Name:            in.Name,
 			Comment:         in.Comment,
-			Properties:      copyPairs(in.Properties),
+			Properties:      orNil(in.Properties),
 			Version:         1,
 			CreatedRevision: d.revision,
 			CreateTime:      d.stamp,
@@ -49,7 +49,7 @@ func (d *schemaDraft) dropNamespace(c *metadatav1.DropNamespaceRequest) error {
 	if !ok {
 		return notFound("there is no namespace %q", c.Name).With("namespace", c.Name)
 	}
-	if err := checkVersion(fmt.Sprintf("namespace %q", c.Name), n.Version(), c.ExpectedVersion); err != nil {
+	if err := checkVersion(func() string { return fmt.Sprintf("namespace %q", c.Name) }, n.Version(), c.ExpectedVersion); err != nil {
 		return err
 	}
 	if c.Name == publicNamespace {

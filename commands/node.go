@@ -37,7 +37,7 @@ func (d *topologyDraft) registerNode(c *metadatav1.RegisterNodeRequest) (unchang
 			NodeType:           in.NodeType,
 			Status:             metadatav1.NodeStatus_NODE_STATUS_ONLINE,
 			Epoch:              d.LastNodeEpoch() + 1,
-			Labels:             copyPairs(in.Labels),
+			Labels:             orNil(in.Labels),
 			Capacity:           copyCapacity(in.Capacity),
 			Incarnation:        in.Incarnation,
 			RegisteredRevision: d.revision,

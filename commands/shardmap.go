@@ -146,7 +146,7 @@ func (m *shardMap) find(path string, id uint64, expected *uint64) (*metadatav1.S
 	if !ok {
 		return nil, within(path, notFound("there is no shard %d", id).With("shard_id", strconv.FormatUint(id, 10)))
 	}
-	if err := checkVersion(fmt.Sprintf("shard %d", id), s.Version(), expected); err != nil {
+	if err := checkVersion(func() string { return fmt.Sprintf("shard %d", id) }, s.Version(), expected); err != nil {
 		return nil, err
 	}
 	return s.Message(), nil
