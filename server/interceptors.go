@@ -106,6 +106,9 @@ func (e *edge) check(message any) error {
 }
 
 func (e *edge) validate(m proto.Message) error {
+	if simple(m) {
+		return nil
+	}
 	if err := e.validator.Validate(m); err != nil {
 		if _, broken := errors.AsType[*protovalidate.ValidationError](err); broken {
 			return err
@@ -153,13 +156,17 @@ func (e *edge) run(ctx context.Context, spec connect.Spec, call func(context.Con
 // begin measures one call; the function that it returns ends the measurement.
 func (e *edge) begin(spec connect.Spec) func(error) {
 	start := e.now()
-	running := e.metrics.running.WithLabelValues(spec.Procedure)
-	running.Inc()
+	series := e.metrics.of(spec)
+	series.running.Inc()
 	return func(err error) {
-		running.Dec()
-		e.metrics.handled.WithLabelValues(spec.Procedure, codeName(err)).Inc()
-		if spec.StreamType == connect.StreamTypeUnary {
-			e.metrics.duration.WithLabelValues(spec.Procedure).Observe(e.now().Sub(start).Seconds())
+		series.running.Dec()
+		if err == nil {
+			series.ok.Inc()
+		} else {
+			e.metrics.handled.WithLabelValues(spec.Procedure, codeName(err)).Inc()
+		}
+		if series.duration != nil {
+			series.duration.Observe(e.now().Sub(start).Seconds())
 		}
 	}
 }

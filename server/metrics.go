@@ -1,8 +1,10 @@
 package server
 
 import (
+	"sync"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -32,6 +34,39 @@ type Metrics struct {
 	checkpointBytes *prometheus.HistogramVec
 	storeWrite      prometheus.Histogram
 	storeWrites     prometheus.Histogram
+
+	// Finding a series by its labels takes a lock and hashes; a call would do it five times.
+	rpcs    sync.Map // of *rpcSeries, by procedure
+	streams map[metadatav1.Stream]proposalSeries
+}
+
+// rpcSeries are the series of an rpc that each of its calls touches.
+type rpcSeries struct {
+	running  prometheus.Gauge
+	ok       prometheus.Counter
+	duration prometheus.Observer // nil for streams
+}
+
+// proposalSeries are those that each change of a stream touches.
+type proposalSeries struct {
+	outcomes map[vitals.Outcome]prometheus.Counter
+	duration prometheus.Observer
+}
+
+// of returns the series of an rpc.
+func (m *Metrics) of(spec connect.Spec) *rpcSeries {
+	if known, ok := m.rpcs.Load(spec.Procedure); ok {
+		return known.(*rpcSeries)
+	}
+	series := &rpcSeries{
+		running: m.running.WithLabelValues(spec.Procedure),
+		ok:      m.handled.WithLabelValues(spec.Procedure, codeName(nil)),
+	}
+	if spec.StreamType == connect.StreamTypeUnary {
+		series.duration = m.duration.WithLabelValues(spec.Procedure)
+	}
+	known, _ := m.rpcs.LoadOrStore(spec.Procedure, series)
+	return known.(*rpcSeries)
 }
 
 var _ vitals.Observer = (*Metrics)(nil)
@@ -68,12 +103,14 @@ func NewMetrics() *Metrics {
 		}),
 	}
 	// Series that alerts are made of exist before the first proposal.
+	m.streams = make(map[metadatav1.Stream]proposalSeries)
 	for _, s := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
 		name := events.StreamName(s)
-		m.proposal.WithLabelValues(name)
 		m.checkpoint.WithLabelValues(name)
-		m.proposals.WithLabelValues(name, string(vitals.Committed))
-		m.proposals.WithLabelValues(name, string(vitals.Unknown))
+		m.streams[s] = proposalSeries{duration: m.proposal.WithLabelValues(name), outcomes: map[vitals.Outcome]prometheus.Counter{
+			vitals.Committed: m.proposals.WithLabelValues(name, string(vitals.Committed)),
+			vitals.Unknown:   m.proposals.WithLabelValues(name, string(vitals.Unknown)),
+		}}
 	}
 	m.registry.MustRegister(
 		m.running, m.handled, m.duration, m.sent, m.refused, m.panics,
@@ -89,9 +126,9 @@ func (m *Metrics) Registry() *prometheus.Registry { return m.registry }
 
 // Proposal is of vitals.Observer.
 func (m *Metrics) Proposal(stream metadatav1.Stream, took time.Duration, outcome vitals.Outcome) {
-	name := events.StreamName(stream)
-	m.proposals.WithLabelValues(name, string(outcome)).Inc()
-	m.proposal.WithLabelValues(name).Observe(took.Seconds())
+	series := m.streams[stream]
+	series.outcomes[outcome].Inc()
+	series.duration.Observe(took.Seconds())
 }
 
 // Checkpoint is of vitals.Observer.

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/internal/canonical"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -77,7 +78,7 @@ func (binaryCodec) MarshalAppend(to []byte, message any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return proto.MarshalOptions{}.MarshalAppend(to, m)
+	return canonical.Append(to, m)
 }
 
 func (binaryCodec) MarshalStable(message any) ([]byte, error) {
@@ -85,7 +86,7 @@ func (binaryCodec) MarshalStable(message any) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	return canonical.Marshal(m)
 }
 
 func (binaryCodec) Unmarshal(raw []byte, message any) error {
@@ -93,7 +94,7 @@ func (binaryCodec) Unmarshal(raw []byte, message any) error {
 	if err != nil {
 		return err
 	}
-	if err := proto.Unmarshal(raw, m); err != nil {
+	if err := canonical.Unmarshal(raw, m); err != nil {
 		leaveNote(m, err)
 	}
 	return nil
