@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -22,7 +23,8 @@ func (m *Member) Heartbeat(
 	if err != nil {
 		return refuseAll(beats, failure.As(err)), nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, submitPatience)
+	deadline := time.Now().Add(submitPatience)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	for {
 		leader, moved := r.topology.leader(), r.topology.elected.next()
@@ -34,7 +36,7 @@ func (m *Member) Heartbeat(
 				return answers, nil
 			}
 		}
-		if !m.waitFor(ctx, moved, retryAfter) {
+		if !waitFor(ctx, moved, retryAfter, deadline) {
 			return refuseAll(beats, failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER,
 				"the topology stream has no leader right now; beat again")), nil
 		}

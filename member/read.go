@@ -75,28 +75,28 @@ func (r *running) position() *metadatav1.Position {
 	}
 }
 
+// revision returns what has been applied of one stream by now.
+func (r *running) revision(id metadatav1.Stream) uint64 {
+	if id == metadatav1.Stream_STREAM_TOPOLOGY {
+		return r.topology.replica.View().Head.Revision
+	}
+	return r.schema.replica.View().Head.Revision
+}
+
+// completePosition adds to a position that knows one stream what has been applied of
+// the other.
+func (r *running) completePosition(p *metadatav1.Position, known metadatav1.Stream) {
+	if known == metadatav1.Stream_STREAM_SCHEMA {
+		p.TopologyRevision = r.revision(metadatav1.Stream_STREAM_TOPOLOGY)
+	} else {
+		p.SchemaRevision = r.revision(metadatav1.Stream_STREAM_SCHEMA)
+	}
+}
+
 // Position returns what this member has applied by now.
 func (m *Member) Position() *metadatav1.Position {
 	if r := m.running.Load(); r != nil {
 		return r.position()
 	}
 	return &metadatav1.Position{ClusterId: m.cluster.String(), RecoveryEpoch: m.identity.RecoveryEpoch}
-}
-
-// setRevision sets one stream's revision.
-func setRevision(p *metadatav1.Position, s metadatav1.Stream, revision uint64) {
-	switch s {
-	case metadatav1.Stream_STREAM_SCHEMA:
-		p.SchemaRevision = revision
-	case metadatav1.Stream_STREAM_TOPOLOGY:
-		p.TopologyRevision = revision
-	}
-}
-
-// revisionOf returns one stream's revision.
-func revisionOf(p *metadatav1.Position, s metadatav1.Stream) uint64 {
-	if s == metadatav1.Stream_STREAM_TOPOLOGY {
-		return p.GetTopologyRevision()
-	}
-	return p.GetSchemaRevision()
 }

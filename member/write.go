@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/heliosdb/metadata/commands"
+	"github.com/heliosdb/metadata/internal/canonical"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog/transport"
@@ -28,14 +29,13 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 		return nil, err
 	}
 	q := replica.Request{Command: command, Env: m.envOf(command, actor)}
-	wait, cancel := context.WithTimeout(ctx, submitPatience)
-	defer cancel()
-	unknown := false // an attempt may take or have taken effect
-	r, err := m.awaitRunning(wait)
+	deadline := time.Now().Add(submitPatience)
+	r, err := m.awaitRunning(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s, known := r.of(id), revisionOf(r.position(), id)
+	s, known := r.of(id), r.revision(id)
+	unknown := false // an attempt may take or have taken effect
 	for {
 		moved := s.nextElection()
 		reply, err := m.attempt(ctx, r, s, q)
@@ -51,7 +51,7 @@ func (m *Member) Write(ctx context.Context, command proto.Message, actor string)
 			unknown = true
 			q = retryKnowing(q, known)
 		}
-		if f == nil || !attemptAgain(f.Reason) || !m.waitFor(wait, moved, f.RetryAfter) {
+		if f == nil || !attemptAgain(f.Reason) || !waitFor(ctx, moved, f.RetryAfter, deadline) {
 			return nil, finalError(err, unknown, q)
 		}
 	}
@@ -164,9 +164,7 @@ func (m *Member) writeHere(ctx context.Context, r *running, s streamer, q replic
 	if answer, ok := reply.(withResult); ok {
 		// The decision knows its own stream's revision: for a retry, that of the
 		// first attempt.
-		position := r.position()
-		setRevision(position, s.streamID(), revisionOf(answer.GetResult().GetPosition(), s.streamID()))
-		answer.GetResult().Position = position
+		r.completePosition(answer.GetResult().GetPosition(), s.streamID())
 	}
 	return reply, nil
 }
@@ -174,7 +172,7 @@ func (m *Member) writeHere(ctx context.Context, r *running, s streamer, q replic
 // forward sends a command to the leader.
 func (m *Member) forward(ctx context.Context, leader uint64, id metadatav1.Stream, q replica.Request) (proto.Message, error) {
 	name := q.Command.ProtoReflect().Descriptor().FullName()
-	encoded, err := proto.Marshal(q.Command)
+	encoded, err := canonical.Marshal(q.Command)
 	if err != nil {
 		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_INTERNAL, "encoding %s: %v", name, err)
 	}
@@ -209,7 +207,7 @@ func (m *Member) serveForwarded(ctx context.Context, r *running, payload []byte)
 	if err != nil {
 		return nil, err
 	}
-	if err := proto.Unmarshal(forwarded.GetCommand(), command); err != nil {
+	if err := canonical.Unmarshal(forwarded.GetCommand(), command); err != nil {
 		return nil, err
 	}
 	id, err := commands.StreamOf(command)
@@ -228,7 +226,7 @@ func (m *Member) serveForwarded(ctx context.Context, r *running, payload []byte)
 	if err != nil {
 		return nil, err
 	}
-	return proto.Marshal(reply)
+	return canonical.Marshal(reply)
 }
 
 // envOf is what a decision may know beside the model and the command. A command
@@ -275,16 +273,17 @@ func (m *Member) callFailed(ctx context.Context, to uint64, err error, requestID
 }
 
 // waitFor waits until a channel is closed or some time is over; false if the
-// context ends first.
-func (m *Member) waitFor(ctx context.Context, moved <-chan struct{}, atMost time.Duration) bool {
-	timer := time.NewTimer(max(atMost, retryAfter))
+// context ends first, or the deadline comes.
+func waitFor(ctx context.Context, moved <-chan struct{}, atMost time.Duration, deadline time.Time) bool {
+	timer := time.NewTimer(min(max(atMost, retryAfter), time.Until(deadline)))
 	defer timer.Stop()
 	select {
 	case <-moved:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return ctx.Err() == nil // also if both happened: a caller that has left may be at another member
+	// Also if several happened: a caller that has left may be at another member.
+	return ctx.Err() == nil && time.Now().Before(deadline)
 }
 
 // responseOf names the response of a request message.
