@@ -1,6 +1,8 @@
 package commands
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -13,6 +15,7 @@ func carryOutBatch(c *metadatav1.ApplyBatchRequest, r *recorder, carryOut func(p
 	if n := len(c.Commands); n > MaxCommands {
 		return invalid("commands", "%d were given; at most %d are allowed", n, MaxCommands)
 	}
+	r.events = slices.Grow(r.events, len(c.Commands)) // most have one
 	for i, command := range c.Commands {
 		cmd := inner(command)
 		r.ordinal = uint32(i)

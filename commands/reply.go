@@ -103,12 +103,17 @@ func shardsOfEvent(e *metadatav1.Event) (made, gone []*metadatav1.ShardInfo) {
 // batchResults returns what each of n commands made.
 func batchResults(n int, evs []events.Event) []*metadatav1.CommandResult {
 	results := make([]*metadatav1.CommandResult, n)
+	all := make([]metadatav1.CommandResult, n) // one allocation instead of n
 	for i := range results {
-		results[i] = new(metadatav1.CommandResult)
+		results[i] = &all[i]
 	}
 	for _, e := range evs {
 		if at := e.Message().GetCommand(); int(at) < n {
-			results[at].Objects = append(results[at].Objects, objectsOf(e.Message())...)
+			made := objectsOf(e.Message())
+			if results[at].Objects != nil {
+				made = append(results[at].Objects, made...)
+			}
+			results[at].Objects = made
 		}
 	}
 	return results

@@ -30,7 +30,7 @@ var measured = []struct {
 		Table:       &metadatav1.TableRef{Name: workload.TableName(5)},
 		Alterations: []*metadatav1.TableAlteration{{Action: &metadatav1.TableAlteration_SetComment{SetComment: &metadatav1.SetComment{Comment: "new"}}}},
 	}, 27},
-	{"batch of 100", ordersBatch(5000, 100), 1453},
+	{"batch of 100", ordersBatch(5000, 100), 1246},
 }
 
 // measuredWorld has a thousand tables.
