@@ -16,9 +16,10 @@ import (
 	"time"
 )
 
-// Measured with creates by 64 clients: at 64 MiB a leader with 100,000 tables spends
-// 4 % of its CPU on collecting, with Go's default and no tables 15 %. A million tables
-// are 0.7 GB, marked in 0.2 s of CPU: at a quarter of that one create pays 10 us of it.
+// Measured on two cores, 64 clients creating tables on a single member for 7 seconds:
+// 25 collections instead of 42 with Go's default, 2 % of the CPU instead of 3 %, and
+// 248 MiB resident instead of 308. The percentage counts above
+// 256 MiB: a constant would make each allocation dearer the larger the model is.
 const (
 	Headroom     = 64 << 20
 	LeastPercent = 25
