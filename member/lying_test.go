@@ -96,7 +96,7 @@ func TestACheckpointThatDoesNotDecodeIsNotTaken(t *testing.T) {
 			} else { // it says so between two tries
 				c.eventually("it says why", func() bool {
 					quarantined := c.up[3].quarantine.Load()
-					return quarantined != nil && strings.Contains(quarantined.waiting, "is not UTF-8")
+					return quarantined != nil && strings.Contains(quarantined.waiting, "does not decode")
 				})
 			}
 			lies.Store(false)
