@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/heliosdb/metadata/client/follow"
+	"github.com/heliosdb/metadata/internal/canonical"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -105,7 +106,7 @@ func decodeAnswer(answer *metadatav1.PipelineAnswer, to proto.Message) error {
 	if failed := answer.GetError(); failed != nil {
 		return wireError(connect.Code(failed.GetCode()), failed.GetMessage(), failed.GetDetails())
 	}
-	if err := proto.Unmarshal(answer.GetResponse(), to); err != nil {
+	if err := canonical.Unmarshal(answer.GetResponse(), to); err != nil {
 		return connect.NewError(connect.CodeInternal, fmt.Errorf("client: the answer cannot be decoded: %w", err))
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/heliosdb/metadata/client/internal/pipeline"
+	"github.com/heliosdb/metadata/internal/canonical"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -42,7 +43,7 @@ func callOnce[Req, Res any, Q message[Req], A message[Res]](
 	if pipe == nil {
 		return alone(e.unary, ctx, req)
 	}
-	encoded, err := proto.Marshal(req)
+	encoded, err := canonical.Marshal(req)
 	if err != nil || len(encoded) > maxPipelined {
 		return alone(e.unary, ctx, req)
 	}

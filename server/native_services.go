@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/internal/canonical"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
@@ -155,8 +156,12 @@ var protobuf = encoding.GetCodecV2(grpcproto.Name)
 func (nativeCodec) Name() string { return grpcproto.Name }
 
 func (nativeCodec) Marshal(message any) (mem.BufferSlice, error) {
-	if raw, ok := message.(encoded); ok {
-		return mem.BufferSlice{mem.SliceBuffer(raw)}, nil
+	switch m := message.(type) {
+	case encoded:
+		return mem.BufferSlice{mem.SliceBuffer(m)}, nil
+	case *metadatav1.CreateTableResponse, *metadatav1.ApplyBatchResponse:
+		raw, err := canonical.Marshal(m.(proto.Message))
+		return mem.BufferSlice{mem.SliceBuffer(raw)}, err
 	}
 	return protobuf.Marshal(message)
 }
@@ -169,7 +174,11 @@ func (nativeCodec) Unmarshal(data mem.BufferSlice, message any) error {
 	}
 	if data.Len() > ReadMaxBytes {
 		m.ProtoReflect().SetUnknown(note(tooLargeNote, ""))
-	} else if err := protobuf.Unmarshal(data, m); err != nil {
+		return nil
+	}
+	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer buf.Free()
+	if err := canonical.Unmarshal(buf.ReadOnlyData(), m); err != nil {
 		leaveNote(m, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/heliosdb/metadata/internal/canonical"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -248,7 +249,7 @@ func (p *pipeline) carryOut(c *pipelinedCall) *metadatav1.PipelineAnswer {
 	}
 	err := p.edge.run(c.ctx, rpc.spec, func(ctx context.Context) error {
 		request := rpc.request()
-		if err := proto.Unmarshal(c.GetRequest(), request); err != nil {
+		if err := canonical.Unmarshal(c.GetRequest(), request); err != nil {
 			return badBytes("the request cannot be decoded: %v", err)
 		}
 		if err := p.edge.check(request); err != nil {
@@ -258,7 +259,7 @@ func (p *pipeline) carryOut(c *pipelinedCall) *metadatav1.PipelineAnswer {
 		if err != nil {
 			return err
 		}
-		response, err = proto.Marshal(answer)
+		response, err = canonical.Marshal(answer)
 		return err
 	})
 	if err != nil {

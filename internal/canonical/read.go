@@ -14,33 +14,48 @@ import (
 // maxDepth is how deep types nest that are read by hand.
 const maxDepth = 16
 
-// Unmarshal does what proto.Unmarshal does. Tables, and requests to create them, it
-// reads by hand, with one allocation for all texts and one for all columns: 8 instead of 68
+// Unmarshal does what proto.Unmarshal does. Tables, and the calls that create and read
+// them, it reads by hand, with one allocation for all texts and one for all columns: 8 instead of 68
 // allocations for ten columns, and little more than half of the time. The texts of a table keep each other
 // alive, and nothing keeps raw.
 //
 // Whatever is unusual in such a message (a field that is not known, given twice or of
 // another type, text that is not UTF-8) is left to the protobuf module.
 func Unmarshal(raw []byte, m proto.Message) error {
-	r := reader{raw: raw, text: string(raw)}
-	all := span{end: len(raw)}
+	if byHand(m) {
+		proto.Reset(m)
+		r := reader{raw: raw, text: string(raw)}
+		if r.message(m); !r.odd {
+			return nil
+		}
+	}
+	return proto.Unmarshal(raw, m)
+}
+
+// byHand reports whether Unmarshal reads such a message by hand, if it is a usual one.
+func byHand(m proto.Message) bool {
+	switch m.(type) {
+	case *metadatav1.TableSchema, *metadatav1.CreateTableRequest, *metadatav1.CreateTableResponse,
+		*metadatav1.GetTableResponse, *metadatav1.ApplyBatchRequest:
+		return true
+	}
+	return false
+}
+
+func (r *reader) message(m proto.Message) {
+	all := span{end: len(r.raw)}
 	switch m := m.(type) {
 	case *metadatav1.TableSchema:
-		m.Reset()
 		r.table(all, m)
 	case *metadatav1.CreateTableRequest:
-		m.Reset()
 		r.createTable(all, m)
+	case *metadatav1.CreateTableResponse:
+		r.tableCreated(all, m)
+	case *metadatav1.GetTableResponse:
+		r.tableRead(all, m)
 	case *metadatav1.ApplyBatchRequest:
-		m.Reset()
 		r.applyBatch(all, m)
-	default:
-		r.odd = true
 	}
-	if r.odd {
-		return proto.Unmarshal(raw, m)
-	}
-	return nil
 }
 
 // reader reads messages that are parts of raw.

@@ -17,6 +17,7 @@ import (
 // read are the messages that are read by hand, and one that is not.
 var read = []proto.Message{
 	&metadatav1.TableSchema{}, &metadatav1.CreateTableRequest{}, &metadatav1.ApplyBatchRequest{}, &metadatav1.DropTableRequest{},
+	&metadatav1.CreateTableResponse{}, &metadatav1.GetTableResponse{},
 }
 
 // sameRead compares with the protobuf module, in what is read and in what is refused.
