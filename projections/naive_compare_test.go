@@ -74,6 +74,13 @@ func compareSchema(t fataler, m *schema.Model, want *naive) {
 	if m.TableCount() != len(want.tables) || m.NamespaceCount() != len(want.namespaces) {
 		t.Fatalf("%d tables, %d namespaces", m.TableCount(), m.NamespaceCount())
 	}
+	size := 0
+	for _, table := range want.tables {
+		size += proto.Size(table)
+	}
+	if m.Size() != size {
+		t.Fatalf("the size is %d, that of the tables %d", m.Size(), size)
+	}
 	inside := map[string]int{}
 	for _, table := range want.tables {
 		inside[table.Namespace]++

@@ -36,6 +36,9 @@ type Domain[D any] interface {
 	Fold(changes ...*events.Change) D
 	// Begin returns a private copy to apply events to.
 	Begin() ModelDraft[D]
+	// Size returns about how many bytes a checkpoint of the model has. It is the same
+	// for equal models.
+	Size() int
 	// Export yields the model's checkpoint records; each is valid until yield
 	// returns.
 	Export(yield func(record []byte) error) error

@@ -57,6 +57,13 @@ func (d *TopologyDraft) Freeze() *TopologyModel {
 	return &TopologyModel{d.topology.Freeze(), d.liveness.Freeze()}
 }
 
+// objectBytes is about what a node or a shard takes in a checkpoint.
+const objectBytes = 256
+
+// Size returns about how many bytes a checkpoint of the model has. It is the same for
+// equal models.
+func (m *TopologyModel) Size() int { return objectBytes * (m.NodeCount() + m.ShardCount()) }
+
 // Export yields the records of a checkpoint. Liveness needs none of its own: it
 // follows from the nodes.
 func (m *TopologyModel) Export(yield func(record []byte) error) error {

@@ -41,7 +41,8 @@ func (c *checkpoints) begin(d raftlog.Descriptor) {
 // is still being written, this one is left out.
 func (r *Replica[D]) considerCheckpoint(e *raftlog.Entry) {
 	c, head := &r.checkpts, r.state.Head
-	if head.Revision-c.chosen < r.cfg.CheckpointRevisions && c.grown < r.cfg.CheckpointBytes {
+	enough := max(r.cfg.CheckpointBytes, min(uint64(r.state.Model.Size())/2, MaxCheckpointGrowth))
+	if head.Revision-c.chosen < r.cfg.CheckpointRevisions && c.grown < enough {
 		return
 	}
 	c.chosen, c.grown = head.Revision, 0

@@ -117,13 +117,50 @@ func TestTrailingEntriesAreBoundedByBytes(t *testing.T) {
 	}
 }
 
+// The larger the model, the rarer are checkpoints, so that what they cost each change does
+// not grow; and members agree on which, also one that has started again in between.
+func TestCheckpointsThinOutAsTheModelGrows(t *testing.T) {
+	cryptotest.SetGlobalRandom(t, 6)
+	c := newCluster(t, 6, 3, func(c *Config[model]) { c.CheckpointBytes = 8 << 10 })
+	n := c.elect(1)
+	var at []uint64
+	for i := range 256 {
+		cmd := createTable(fmt.Sprintf("t%d", i), fmt.Sprintf("t%d", i))
+		cmd.Table.Comment = strings.Repeat("x", 1<<10)
+		n.submit(cmd)
+		c.settle()
+		if i == 60 {
+			c.node(3).crash(0)
+			c.node(3).start()
+			c.tick(30)
+		}
+		if seq := n.rep.Status().Newest.Seq; len(at) == 0 || seq != at[len(at)-1] {
+			at = append(at, seq)
+		}
+	}
+	c.tick(1)
+	if len(at) < 5 || len(at) > 8 {
+		t.Fatalf("checkpoints were made at %d", at)
+	}
+	for i := 2; i < len(at); i++ {
+		if 2*at[i] < 3*at[i-1] {
+			t.Errorf("a checkpoint at revision %d follows that at %d", at[i], at[i-1])
+		}
+	}
+	for id := uint64(2); id <= 3; id++ {
+		if got, want := c.node(id).rep.Status().Newest, n.rep.Status().Newest; got.Hash != want.Hash {
+			t.Errorf("the newest checkpoint of member %d is at %d, that of the leader at %d", id, got.Seq, want.Seq)
+		}
+	}
+}
+
 // A checkpoint of several chunks with a record larger than a chunk comes back as it
 // was, and its bytes do not depend on who writes it.
 func TestLargeCheckpointRoundTrip(t *testing.T) {
 	cryptotest.SetGlobalRandom(t, 9)
 	c := newCluster(t, 9, 3, func(c *Config[model]) { c.CheckpointBytes = 512 << 10 })
 	n := c.elect(1)
-	for i := range 6 {
+	for i := range 8 {
 		cmd := createTable(fmt.Sprintf("big%d", i), fmt.Sprintf("big%d", i))
 		for k := range 100 {
 			cmd.Table.Columns = append(cmd.Table.Columns, &metadatav1.ColumnSchema{

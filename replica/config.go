@@ -27,6 +27,9 @@ const (
 	// MaxTrailingBytes bounds the log entries that are kept before a checkpoint, in memory
 	// as all of the log.
 	MaxTrailingBytes = 8 << 20
+	// MaxCheckpointGrowth bounds the log behind a checkpoint, which is in memory and is
+	// folded at a start, however large the model is.
+	MaxCheckpointGrowth = 128 << 20
 	// MaxPinnedCuts is how many times in a row the log is kept longer for a member
 	// that is receiving a checkpoint, or is rebuilt from an offer.
 	MaxPinnedCuts = 4
@@ -37,7 +40,7 @@ const (
 	DefaultMaxPending          = 8192
 	DefaultMaxPendingBytes     = 16 << 20
 	DefaultMaxWaiting          = 32768
-	DefaultCheckpointRevisions = 50_000
+	DefaultCheckpointRevisions = 250_000
 	DefaultCheckpointBytes     = 32 << 20 // the log since then is in memory
 	DefaultTrailingEntries     = 10_000
 	DefaultReadRetryTicks      = 5
@@ -65,9 +68,11 @@ type Config[D projections.Domain[D]] struct {
 	MaxPending      int // changes decided and not yet applied, and commands waiting to be
 	MaxPendingBytes int // of these changes
 	MaxWaiting      int // reads, and answers without a change, that wait
-	// A checkpoint is due at the first entry after which the stream has grown by one of
-	// these since the last one that was due. They must be equal on all members, so that
-	// all write the same checkpoints.
+	// A checkpoint is due at the first entry after which the stream has grown by so many
+	// revisions since the last one that was due, or by half as many bytes as the model has: at
+	// least by CheckpointBytes, and at most by MaxCheckpointGrowth. So what is written for a
+	// change does not grow with the model, until that is very large, nor does what a start
+	// folds. Both must be equal on all members, so that all write the same checkpoints.
 	CheckpointRevisions uint64
 	CheckpointBytes     uint64
 	TrailingEntries     uint64 // log entries kept before a checkpoint

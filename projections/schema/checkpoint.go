@@ -135,6 +135,7 @@ func (r *restorer) byID() (why string) {
 		if _, taken := r.d.tables.Append(item); taken {
 			return fmt.Sprintf("table %d exists", item.id)
 		}
+		r.d.tableBytes += len(item.table.Bytes())
 		if i == 0 || item.id != run.Last+1 {
 			run.First = item.id
 		}

@@ -94,6 +94,7 @@ func (d *Draft) putTable(t *Table) (why string) {
 	if _, taken := d.tables.Put(tableItem{t.id, t}); taken {
 		return fmt.Sprintf("table %d exists", t.id)
 	}
+	d.tableBytes += len(t.Bytes())
 	if _, taken := d.names.Put(t); taken {
 		return fmt.Sprintf("table %q exists in namespace %q", t.Name(), t.Namespace())
 	}
@@ -113,6 +114,7 @@ func (d *Draft) alterTable(e events.Event, revision uint64) {
 		fold.FailEvent(e, revision, "table %d does not exist", now.id)
 	}
 	was := before.table
+	d.tableBytes += len(now.Bytes()) - len(was.Bytes())
 	moved := was.Namespace() != now.Namespace()
 	if moved || was.Name() != now.Name() {
 		d.names.Delete(was)
@@ -135,6 +137,7 @@ func (d *Draft) dropTable(e events.Event, revision uint64) {
 	if !ok {
 		fold.FailEvent(e, revision, "table %d does not exist", t.id)
 	}
+	d.tableBytes -= len(gone.table.Bytes())
 	d.names.Delete(gone.table)
 	d.count(gone.table.Namespace(), -1)
 }

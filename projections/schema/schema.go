@@ -37,6 +37,7 @@ type Model struct {
 	names          cow.Set[*Table]
 	usedNamespaces idset.Set
 	usedTables     idset.Set
+	tableBytes     int // encoded size of the tables
 }
 
 type namespaceItem struct {
@@ -173,6 +174,10 @@ func (m *Model) TablesByID(from uint64) iter.Seq[*Table] {
 		}
 	}
 }
+
+// Size returns about how many bytes a checkpoint of the model has. It is the same for
+// equal models.
+func (m *Model) Size() int { return m.tableBytes }
 
 // TableCount returns the number of tables.
 func (m *Model) TableCount() int { return m.tables.Len() }
