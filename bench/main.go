@@ -120,7 +120,7 @@ func (o *options) measure(ctx context.Context) error {
 	}
 	var failed []string
 	for _, r := range chosen {
-		if r.own {
+		if r.own || r.fresh {
 			if err := e.release(); err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ type row struct {
 	rounds  int           // at least, where a ratio is wanted
 	limit   time.Duration // of one round
 	own     bool          // it has clusters of its own: the shared ones are in its way
+	fresh   bool          // the shared clusters hold nothing when it begins
 	extra   bool          // only when asked for by name
 	// open prepares and returns what measures a round, and what ends it all.
 	open func(ctx context.Context, e *env) (pair, func() error, error)
@@ -132,20 +133,20 @@ func rows() []row {
 		{name: "create-1", about: "CreateTable; put", limit: roundLimit, open: load("create", goClient, 0, settings(1)), lines: []line{
 			{title: "create a table, 1 client: p50", metric: p50, unit: "us", lower: true, target: 0.7}, ops("  the same", untargeted),
 		}},
-		{name: "create-64", about: "CreateTable; put", limit: roundLimit, open: load("create", goClient, 0, settings(64)), lines: []line{
+		{name: "create-64", fresh: true, about: "CreateTable; put", limit: roundLimit, open: load("create", goClient, 0, settings(64)), lines: []line{
 			ops("create tables, 64 clients", 2), {title: "  their p99", metric: p99, unit: "us", lower: true, target: 0.5}, cpu,
 			{title: "  bytes written to disk by a member for one", metric: diskPerOp, unit: "B", lower: true, target: 1},
 		}},
-		{name: "create-256", about: "CreateTable; put", limit: roundLimit, open: load("create", goClient, 0, settings(256)), lines: []line{
+		{name: "create-256", fresh: true, about: "CreateTable; put", limit: roundLimit, open: load("create", goClient, 0, settings(256)), lines: []line{
 			ops("create tables, 256 clients", 2), cpu,
 		}},
-		{name: "create-grpc-64", about: "CreateTable; put", limit: roundLimit, open: load("create", grpc, 0, settings(64)), lines: []line{
+		{name: "create-grpc-64", fresh: true, about: "CreateTable; put", limit: roundLimit, open: load("create", grpc, 0, settings(64)), lines: []line{
 			ops("create tables, 64 clients, stock grpc-go", 1.2), cpu,
 		}},
-		{name: "bulk", about: "ApplyBatch of 100; Txn of 100 puts", limit: roundLimit, open: load("bulk", goClient, 0, settings(16)), lines: []line{
+		{name: "bulk", fresh: true, about: "ApplyBatch of 100; Txn of 100 puts", limit: roundLimit, open: load("bulk", goClient, 0, settings(16)), lines: []line{
 			{title: "tables in atomic batches of 100, a second", metric: objectsPerSec, unit: "/s", target: 2},
 		}},
-		{name: "get-64", about: "GetTable; Get", limit: roundLimit, open: load("get", goClient, 0, settings(64)), lines: []line{
+		{name: "get-64", fresh: true, about: "GetTable; Get", limit: roundLimit, open: load("get", goClient, 0, settings(64)), lines: []line{
 			ops("linearizable reads, 64 clients", 1.5), cpu,
 		}},
 		{name: "get-grpc-64", about: "GetTable; Get", limit: roundLimit, open: load("get", grpc, 0, settings(64)), lines: []line{
@@ -158,7 +159,7 @@ func rows() []row {
 			ops("heartbeats on open streams", 1),
 			{title: "  ours for each core of the members", metric: perCore, unit: "/s", absolute: true, target: 100_000},
 		}},
-		{name: "fan-out", about: "Subscribe; Watch; 1,000 with a stream each, 8 clients create", limit: roundLimit,
+		{name: "fan-out", fresh: true, about: "Subscribe; Watch; 1,000 with a stream each, 8 clients create", limit: roundLimit,
 			open: load("subscribe", goClient, 0, with(settings(8), func(s *workload.Settings) { s.Subscribers = 1000 })), lines: []line{
 				ops("events to 1,000 subscribers", 2),
 			}},
