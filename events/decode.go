@@ -63,7 +63,7 @@ func (c *Change) scan(raw []byte) (stamp stamp, err error) {
 		}
 		var number uint64
 		var bytes []byte
-		m := 0
+		var m int
 		switch typ {
 		case protowire.VarintType:
 			number, m = protowire.ConsumeVarint(rest[n:])

@@ -248,7 +248,7 @@ func (r *reader) column(s span, c *column) {
 	for f := (field{}); r.next(&s, &f); {
 		switch {
 		case f.tag == 1<<3|varint:
-			c.schema.ColumnId = uint32(f.number) //nolint:gosec // as protobuf has it; so below
+			c.schema.ColumnId = uint32(f.number) //nolint:gosec // as protobuf has it
 		case f.tag == 2<<3|chunk:
 			c.schema.Name = r.string(f.value)
 		case f.tag == 3<<3|chunk && c.schema.DataType == nil:
@@ -262,7 +262,7 @@ func (r *reader) column(s span, c *column) {
 		case f.tag == 6<<3|chunk:
 			c.schema.Comment = r.string(f.value)
 		case f.tag == 7<<3|varint:
-			c.schema.ToastStrategy = metadatav1.ToastStrategy(f.number) //nolint:gosec
+			c.schema.ToastStrategy = metadatav1.ToastStrategy(f.number) //nolint:gosec // as protobuf has it
 		default:
 			r.odd = true
 		}
@@ -280,13 +280,13 @@ func (r *reader) dataType(s span, t *metadatav1.DataType, depth int) {
 	for f := (field{}); r.next(&s, &f); {
 		switch f.tag {
 		case 1<<3 | varint:
-			t.Kind = metadatav1.TypeKind(f.number) //nolint:gosec
+			t.Kind = metadatav1.TypeKind(f.number) //nolint:gosec // as protobuf has it
 		case 2<<3 | varint:
-			t.Precision = uint32(f.number) //nolint:gosec
+			t.Precision = uint32(f.number) //nolint:gosec // as protobuf has it
 		case 3<<3 | varint:
-			t.Scale = uint32(f.number) //nolint:gosec
+			t.Scale = uint32(f.number) //nolint:gosec // as protobuf has it
 		case 4<<3 | varint:
-			t.Dimensions = uint32(f.number) //nolint:gosec
+			t.Dimensions = uint32(f.number) //nolint:gosec // as protobuf has it
 		case 5<<3 | chunk:
 			below(&t.Element, f.value)
 		case 6<<3 | chunk:
@@ -317,9 +317,9 @@ func (r *reader) timestamp(s span, to **timestamppb.Timestamp) {
 	for f := (field{}); r.next(&s, &f); {
 		switch f.tag {
 		case 1<<3 | varint:
-			t.Seconds = int64(f.number) //nolint:gosec
+			t.Seconds = int64(f.number) //nolint:gosec // as protobuf has it
 		case 2<<3 | varint:
-			t.Nanos = int32(f.number) //nolint:gosec
+			t.Nanos = int32(f.number) //nolint:gosec // as protobuf has it
 		default:
 			r.odd = true
 		}

@@ -29,8 +29,6 @@ func (w *heartbeat) Prepare(ctx context.Context) (err error) {
 	return err
 }
 
-type beatPipe = Pipe[*metadatav1.StreamHeartbeatsRequest, *metadatav1.StreamHeartbeatsResponse]
-
 func (w *heartbeat) Run(ctx context.Context, plan measure.Plan) (Report, error) {
 	streaming, cancel := context.WithCancel(ctx)
 	defer cancel()
