@@ -1,10 +1,13 @@
 // Package client is the Go client of the HeliosDB Metadata Service.
 //
-// A Client has the methods of the service's contract
-// (metadatav1connect.MetadataServiceClient), each with what a caller would
+// A Client has the methods of the service's contract, each with what a caller would
 // otherwise write around them: several endpoints, a deadline, retries that are
 // safe because every write carries a request id, and errors that can be asked
 // for their reason.
+//
+// Streams, and the calls that many goroutines make at the same moment, share one gRPC
+// connection to each member. Where a member or a proxy does not carry that, calls are
+// made one by one over HTTP/1.1.
 //
 // Watch is Subscribe that resumes by itself: whatever breaks, every change
 // arrives once and in order, or a Reset frame says that it cannot.
