@@ -239,14 +239,17 @@ func TestMetrics(t *testing.T) {
 	if !stream.Receive() {
 		t.Fatal(stream.Err())
 	}
-	_, text := w.get("/metrics")
+	var text string
+	eventually(t, "the frame is counted", func() bool { // the client may have it before
+		_, text = w.get("/metrics")
+		return strings.Contains(text, `heliosmeta_rpc_stream_messages_sent_total{rpc="/heliosdb.metadata.v1.MetadataService/Subscribe"} 1`)
+	})
 	_ = stream.Close()
 	for _, want := range []string{
 		`heliosmeta_rpc_handled_total{code="ok",rpc="/heliosdb.metadata.v1.MetadataService/CreateTable"} 1`,
 		`heliosmeta_rpc_handled_total{code="already_exists",rpc="/heliosdb.metadata.v1.MetadataService/CreateTable"} 1`,
 		`heliosmeta_rpc_duration_seconds_count{rpc="/heliosdb.metadata.v1.MetadataService/CreateTable"} 2`,
 		`heliosmeta_rpc_in_progress{rpc="/heliosdb.metadata.v1.MetadataService/Subscribe"} 1`,
-		`heliosmeta_rpc_stream_messages_sent_total{rpc="/heliosdb.metadata.v1.MetadataService/Subscribe"} 1`,
 		`heliosmeta_raft_is_leader{stream="schema"} 1`,
 		`heliosmeta_raft_is_leader{stream="topology"} 0`,
 		`heliosmeta_raft_log_entries{stream="schema"} 5`,
