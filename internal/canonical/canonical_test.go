@@ -22,7 +22,7 @@ var deterministic = proto.MarshalOptions{Deterministic: true}
 var written = []proto.Message{
 	&metadatav1.TableSchema{}, &metadatav1.CreateTableRequest{}, &metadatav1.ApplyBatchRequest{}, &metadatav1.Event{},
 	&metadatav1.CreateTableResponse{}, &metadatav1.AlterTableResponse{}, &metadatav1.ApplyBatchResponse{},
-	&metadatav1.Change{},
+	&metadatav1.Change{}, &metadatav1.PipelineRequest{}, &metadatav1.PipelineResponse{},
 }
 
 // drawn fills messages at random, every field that the contract has.
@@ -135,6 +135,11 @@ func TestNilsAreWrittenAsProtobufDoes(t *testing.T) {
 		&metadatav1.Event{Kind: &metadatav1.Event_TableDropped{}},
 		&metadatav1.ApplyBatchResponse{Results: []*metadatav1.CommandResult{nil, {Objects: []*metadatav1.ObjectVersion{nil}}},
 			Result: &metadatav1.WriteResult{Events: []*metadatav1.Event{nil}}},
+		(*metadatav1.PipelineRequest)(nil), (*metadatav1.PipelineResponse)(nil),
+		&metadatav1.PipelineRequest{Calls: []*metadatav1.PipelineCall{nil, {}}},
+		&metadatav1.PipelineResponse{Answers: []*metadatav1.PipelineAnswer{
+			nil, {}, {Outcome: &metadatav1.PipelineAnswer_Response{}}, {Outcome: &metadatav1.PipelineAnswer_Error{}},
+		}},
 	} {
 		same(t, m)
 	}
@@ -144,9 +149,13 @@ func TestNilsAreWrittenAsProtobufDoes(t *testing.T) {
 func TestInvalidTextIsRefused(t *testing.T) {
 	const bad = "\xff"
 	for name, m := range map[string]proto.Message{
-		"name":     &metadatav1.CreateTableRequest{Table: &metadatav1.TableSchema{Name: bad}},
-		"key":      &metadatav1.CreateTableRequest{Table: &metadatav1.TableSchema{Properties: map[string]string{bad: ""}}},
-		"value":    &metadatav1.CreateTableRequest{Table: &metadatav1.TableSchema{Properties: map[string]string{"": bad}}},
+		"name":   &metadatav1.CreateTableRequest{Table: &metadatav1.TableSchema{Name: bad}},
+		"key":    &metadatav1.CreateTableRequest{Table: &metadatav1.TableSchema{Properties: map[string]string{bad: ""}}},
+		"value":  &metadatav1.CreateTableRequest{Table: &metadatav1.TableSchema{Properties: map[string]string{"": bad}}},
+		"method": &metadatav1.PipelineRequest{Calls: []*metadatav1.PipelineCall{{Method: bad}}},
+		"failure": &metadatav1.PipelineResponse{Answers: []*metadatav1.PipelineAnswer{
+			{Outcome: &metadatav1.PipelineAnswer_Error{Error: &metadatav1.PipelineError{Message: bad}}},
+		}},
 		"in batch": &metadatav1.ApplyBatchRequest{Commands: []*metadatav1.Command{{Command: &metadatav1.Command_DropNamespace{DropNamespace: &metadatav1.DropNamespaceRequest{Name: bad}}}}},
 	} {
 		if b, err := canonical.Marshal(m); err == nil {

@@ -26,6 +26,10 @@ func (w *writer) message(m proto.Message) {
 		w.tableAndResult(m, m.GetTable(), m.GetResult())
 	case *metadatav1.ApplyBatchResponse:
 		w.batchDone(m)
+	case *metadatav1.PipelineRequest:
+		w.pipelineRequest(m)
+	case *metadatav1.PipelineResponse:
+		w.pipelineResponse(m)
 	default:
 		w.refused = true
 	}

@@ -28,6 +28,8 @@ func Unmarshal(raw []byte, m proto.Message) error {
 		if r.message(m); !r.odd {
 			return nil
 		}
+	} else if pipeline(raw, m) {
+		return nil
 	}
 	return proto.Unmarshal(raw, m)
 }

@@ -18,6 +18,7 @@ import (
 var read = []proto.Message{
 	&metadatav1.TableSchema{}, &metadatav1.CreateTableRequest{}, &metadatav1.ApplyBatchRequest{}, &metadatav1.DropTableRequest{},
 	&metadatav1.CreateTableResponse{}, &metadatav1.GetTableResponse{},
+	&metadatav1.PipelineRequest{}, &metadatav1.PipelineResponse{},
 }
 
 // sameRead compares with the protobuf module, in what is read and in what is refused.
@@ -89,6 +90,10 @@ func TestReadsWhatIsUnusual(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { sameRead(t, &metadatav1.CreateTableRequest{}, raw) })
 	}
+	call := func(fields ...byte) []byte { return append([]byte{1<<3 | 2, byte(len(fields))}, fields...) }
+	sameRead(t, &metadatav1.PipelineRequest{}, slices.Concat(call(2<<3|2, 1, 'a'), call(), call(2<<3|2, 1, 'a'), call(2<<3|2, 0)))
+	sameRead(t, &metadatav1.PipelineRequest{}, []byte{2 << 3, 1, 2<<3 | 2, 2, 2, 3, 2<<3 | 2, 1, 0x80}) // ids that are not packed, that are, and that are cut
+	sameRead(t, &metadatav1.PipelineResponse{}, call(2<<3|2, 1, 'a', 3<<3|2, 0))                        // two outcomes
 	deep := &metadatav1.DataType{Kind: 1}
 	for range 40 {
 		deep = &metadatav1.DataType{Kind: 23, Element: deep}
@@ -131,6 +136,28 @@ func TestTablesAreReadWithFewAllocations(t *testing.T) {
 	// The texts, the table, its columns twice, its key and its properties, two of them.
 	if n := testing.AllocsPerRun(100, func() { _ = canonical.Unmarshal(raw, m) }); n > 7 {
 		t.Errorf("reading a table allocates %v times, at most 7 expected", n)
+	}
+}
+
+// TestCallsAreReadWithFewAllocations: what a call costs beside its own content is a part
+// of what its message costs.
+func TestCallsAreReadWithFewAllocations(t *testing.T) {
+	request, response := new(metadatav1.PipelineRequest), new(metadatav1.PipelineResponse)
+	for id := range uint64(100) {
+		request.Calls = append(request.Calls, &metadatav1.PipelineCall{Id: id, Method: "GetTable", Request: []byte("request")})
+		response.Answers = append(response.Answers, &metadatav1.PipelineAnswer{
+			Id: id, Outcome: &metadatav1.PipelineAnswer_Response{Response: []byte("response")},
+		})
+	}
+	for _, m := range []proto.Message{request, response} {
+		raw, err := canonical.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The bytes, the elements, the pointers to them; and of requests the method's name.
+		if n := testing.AllocsPerRun(100, func() { _ = canonical.Unmarshal(raw, m) }); n > 4 {
+			t.Errorf("reading %T with 100 calls allocates %v times, at most 4 expected", m, n)
+		}
 	}
 }
 
