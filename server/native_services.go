@@ -159,7 +159,8 @@ func (nativeCodec) Marshal(message any) (mem.BufferSlice, error) {
 	switch m := message.(type) {
 	case encoded:
 		return mem.BufferSlice{mem.SliceBuffer(m)}, nil
-	case *metadatav1.CreateTableResponse, *metadatav1.ApplyBatchResponse:
+	case *metadatav1.CreateTableResponse, *metadatav1.AlterTableResponse, *metadatav1.GetTableResponse,
+		*metadatav1.ApplyBatchResponse, *metadatav1.PipelineResponse:
 		raw, err := canonical.Marshal(m.(proto.Message))
 		return mem.BufferSlice{mem.SliceBuffer(raw)}, err
 	}

@@ -42,10 +42,17 @@ type pipeline struct {
 	answers []*metadatav1.PipelineAnswer  // not sent yet
 }
 
-// pipelinedCall is a call under way.
+// pipelinedCall is a call under way, with room for what it ends with. It keeps nothing
+// of the message that brought it for longer than its request.
 type pipelinedCall struct {
-	*metadatav1.PipelineCall
-	ctx context.Context
+	id       uint64
+	method   string
+	request  []byte // nil once it is decoded
+	ctx      context.Context
+	cancel   context.CancelFunc
+	place    call
+	answer   metadatav1.PipelineAnswer
+	response metadatav1.PipelineAnswer_Response
 }
 
 // pipeline serves one stream. It ends when the client ends it and all is answered, when
@@ -115,20 +122,20 @@ func (p *pipeline) begin(call *metadatav1.PipelineCall) error {
 	if own := time.Duration(call.GetTimeoutMillis()) * time.Millisecond; own > 0 {
 		limit = min(limit, own)
 	}
-	ctx, cancel := context.WithTimeout(p.ctx, limit)
+	begun := &pipelinedCall{id: call.GetId(), method: call.GetMethod(), request: call.GetRequest()}
+	begun.ctx, begun.cancel = context.WithTimeout(p.ctx, limit)
 	p.mu.Lock()
-	if _, taken := p.cancel[call.GetId()]; taken {
+	if _, taken := p.cancel[begun.id]; taken {
 		p.mu.Unlock()
-		cancel()
-		return failure.InvalidField("calls", "two calls under way have the id %d; choose another one for each", call.GetId())
+		begun.cancel()
+		return failure.InvalidField("calls", "two calls under way have the id %d; choose another one for each", begun.id)
 	}
-	p.cancel[call.GetId()] = cancel
+	p.cancel[begun.id] = begun.cancel
 	waits := p.idle > 0
 	if waits {
 		p.idle--
 	}
 	p.mu.Unlock()
-	begun := &pipelinedCall{call, ctx}
 	if !waits {
 		go p.work(begun)
 		return nil
@@ -144,11 +151,11 @@ func (p *pipeline) begin(call *metadatav1.PipelineCall) error {
 // worth keeping.
 func (p *pipeline) work(call *pipelinedCall) {
 	for {
-		answer := p.carryOut(call)
+		p.carryOut(call)
+		call.cancel()
 		p.mu.Lock()
-		p.cancel[call.GetId()]()
-		delete(p.cancel, call.GetId())
-		p.answers = append(p.answers, answer)
+		delete(p.cancel, call.id)
+		p.answers = append(p.answers, &call.answer)
 		wait := p.idle < maxIdleWorkers
 		if wait {
 			p.idle++
@@ -222,7 +229,7 @@ func (p *pipeline) send(answers []*metadatav1.PipelineAnswer) error {
 	for len(answers) > 0 {
 		n, size := 0, 0
 		for ; n < len(answers); n++ {
-			if size += proto.Size(answers[n]); size > pageBytes && n > 0 {
+			if size += sizeOf(answers[n]); size > pageBytes && n > 0 {
 				break
 			}
 		}
@@ -234,42 +241,55 @@ func (p *pipeline) send(answers []*metadatav1.PipelineAnswer) error {
 	return nil
 }
 
+// sizeOf is about the size of an answer, as encoded.
+func sizeOf(answer *metadatav1.PipelineAnswer) int {
+	if failed := answer.GetError(); failed != nil {
+		return proto.Size(failed)
+	}
+	return len(answer.GetResponse())
+}
+
 // carryOut carries out a call as if it had come by itself.
-func (p *pipeline) carryOut(c *pipelinedCall) *metadatav1.PipelineAnswer {
-	rpc, ok := p.rpcs[c.GetMethod()]
+func (p *pipeline) carryOut(c *pipelinedCall) {
+	c.answer.Id = c.id
+	rpc, ok := p.rpcs[c.method]
 	if !ok {
-		return failed(c, connect.NewError(connect.CodeUnimplemented,
-			errors.New("MetadataService has no unary rpc of this name: "+clean(c.GetMethod()))))
+		c.failed(connect.NewError(connect.CodeUnimplemented,
+			errors.New("MetadataService has no unary rpc of this name: "+clean(c.method))))
+		return
 	}
-	var response []byte
-	place := new(call)
-	defer place.end()
-	if err := p.gate.enter(place, rpc.spec, p.peer, nil); err != nil {
-		return failed(c, err)
+	defer c.place.end()
+	if err := p.gate.enter(&c.place, rpc.spec, p.peer, nil); err != nil {
+		c.failed(err)
+		return
 	}
-	err := p.edge.run(c.ctx, rpc.spec, func(ctx context.Context) error {
-		request := rpc.request()
-		if err := canonical.Unmarshal(c.GetRequest(), request); err != nil {
-			return badBytes("the request cannot be decoded: %v", err)
-		}
-		if err := p.edge.check(request); err != nil {
-			return err
-		}
-		answer, err := rpc.handle(ctx, request)
-		if err != nil {
-			return err
-		}
-		response, err = canonical.Marshal(answer)
-		return err
-	})
+	if err := p.edge.run(c.ctx, rpc.spec, func(ctx context.Context) error { return p.handle(ctx, rpc, c) }); err != nil {
+		c.failed(err)
+	}
+}
+
+// handle hands a call to its handler.
+func (p *pipeline) handle(ctx context.Context, rpc unaryRPC, c *pipelinedCall) error {
+	request := rpc.request()
+	err := canonical.Unmarshal(c.request, request)
+	c.request = nil
 	if err != nil {
-		return failed(c, err)
+		return badBytes("the request cannot be decoded: %v", err)
 	}
-	return &metadatav1.PipelineAnswer{Id: c.GetId(), Outcome: &metadatav1.PipelineAnswer_Response{Response: response}}
+	if err := p.edge.check(request); err != nil {
+		return err
+	}
+	answer, err := rpc.handle(ctx, request)
+	if err != nil {
+		return err
+	}
+	c.response.Response, err = canonical.Marshal(answer)
+	c.answer.Outcome = &c.response
+	return err
 }
 
 // failed answers a call with an error.
-func failed(c *pipelinedCall, err error) *metadatav1.PipelineAnswer {
+func (c *pipelinedCall) failed(err error) {
 	out := &metadatav1.PipelineError{Code: uint32(connect.CodeInternal), Message: internalMessage}
 	if own, ok := errors.AsType[*connect.Error](toConnect(err)); ok {
 		out.Code, out.Message = uint32(own.Code()), strings.ToValidUTF8(own.Message(), "?")
@@ -277,5 +297,5 @@ func failed(c *pipelinedCall, err error) *metadatav1.PipelineAnswer {
 			out.Details = append(out.Details, &anypb.Any{TypeUrl: detailURL + d.Type(), Value: d.Bytes()})
 		}
 	}
-	return &metadatav1.PipelineAnswer{Id: c.GetId(), Outcome: &metadatav1.PipelineAnswer_Error{Error: out}}
+	c.answer.Outcome = &metadatav1.PipelineAnswer_Error{Error: out}
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
@@ -244,6 +245,34 @@ func TestPipelineRefusesBadMessages(t *testing.T) {
 				wantFailure(t, err, connect.CodeInvalidArgument, "INVALID_FIELD")
 			})
 		})
+	}
+}
+
+// What passes for sound without protovalidate is sound, and what clients send passes.
+func TestSoundCallsAreSound(t *testing.T) {
+	validator := must(protovalidate.New())(t)
+	named := func(name string) *metadatav1.PipelineCall { return &metadatav1.PipelineCall{Id: 1, Method: name} }
+	many := slices.Repeat([]*metadatav1.PipelineCall{named("GetTable")}, maxCalls)
+	ids := make([]uint64, maxCalls)
+	for name, c := range map[string]struct {
+		message *metadatav1.PipelineRequest
+		sound   bool
+	}{
+		"nothing":              {&metadatav1.PipelineRequest{}, true},
+		"as much as there may": {&metadatav1.PipelineRequest{Calls: many, Cancelled: ids}, true},
+		"one call more":        {&metadatav1.PipelineRequest{Calls: append(slices.Clip(many), named("GetTable"))}, false},
+		"one id more":          {&metadatav1.PipelineRequest{Cancelled: append(slices.Clip(ids), 1)}, false},
+		"no method":            {calls(named("")), false},
+		"the longest method":   {calls(named(strings.Repeat("x", maxMethodBytes))), true},
+		"a longer method":      {calls(named(strings.Repeat("x", maxMethodBytes+1))), false},
+		"the second is wrong":  {calls(named("GetTable"), named("")), false},
+	} {
+		if got := sound(c.message); got != c.sound {
+			t.Errorf("%s: sound is %v", name, got)
+		}
+		if err := validator.Validate(c.message); (err == nil) != c.sound {
+			t.Errorf("%s: protovalidate says %v", name, err)
+		}
 	}
 }
 

@@ -10,12 +10,15 @@ import (
 const maxSimpleDepth = 8
 
 // simple reports whether a message certainly keeps the rules of the contract. It knows
-// the messages that carry new tables and are what busy members check: the validator
-// takes 10 us for a table of ten columns, this takes a fortieth. Whatever is not simple
+// the messages that carry new tables or ask for one and are what busy members check: the
+// validator takes 10 us for a table of ten columns, this takes a fortieth. Whatever is not simple
 // goes to the validator, which alone says what is wrong. A test holds both against
 // each other.
 func simple(m proto.Message) bool {
 	switch m := m.(type) {
+	case *metadatav1.GetTableRequest:
+		return m.GetTable() != nil && len(m.GetTable().GetNamespace()) <= 128 && len(m.GetTable().GetName()) <= 128 &&
+			simpleRead(m.GetRead())
 	case *metadatav1.CreateTableRequest:
 		return simpleCreation(m)
 	case *metadatav1.ApplyBatchRequest:
@@ -38,6 +41,11 @@ func simpleCreation(m *metadatav1.CreateTableRequest) bool {
 }
 
 func simpleOptions(o *metadatav1.WriteOptions) bool { return len(o.GetRequestId()) <= 128 }
+
+func simpleRead(o *metadatav1.ReadOptions) bool {
+	_, known := metadatav1.Consistency_name[int32(o.GetConsistency())]
+	return known && len(o.GetAtLeast().GetClusterId()) <= maxClusterIDSize
+}
 
 func simpleTable(t *metadatav1.TableSchema) bool {
 	if len(t.Namespace) > 128 || !shortName(t.Name) || !shortText(t.Comment) || len(t.Properties) > 64 ||

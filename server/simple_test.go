@@ -87,8 +87,17 @@ func (d drawnTable) request() proto.Message {
 	create := func() *metadatav1.CreateTableRequest {
 		return &metadatav1.CreateTableRequest{Table: d.table(), Write: &metadatav1.WriteOptions{RequestId: d.text(128)}}
 	}
-	if d.IntN(4) > 0 {
+	switch d.IntN(8) {
+	default:
 		return create()
+	case 0:
+		return &metadatav1.GetTableRequest{
+			Table: &metadatav1.TableRef{Namespace: d.text(128), Name: d.text(128)},
+			Read: &metadatav1.ReadOptions{
+				Consistency: metadatav1.Consistency(d.number(1, 3)), AtLeast: &metadatav1.Position{ClusterId: d.text(32)},
+			},
+		}
+	case 1:
 	}
 	batch := &metadatav1.ApplyBatchRequest{Write: &metadatav1.WriteOptions{RequestId: d.text(128)}}
 	for range d.IntN(3) {
@@ -128,6 +137,9 @@ func TestSimpleMessagesKeepTheRules(t *testing.T) {
 	if simple(&metadatav1.CreateTableRequest{Table: wide}) {
 		t.Error("257 fields are simple")
 	}
+	if simple(&metadatav1.GetTableRequest{}) {
+		t.Error("asking for no table is simple")
+	}
 	if !simple(&metadatav1.CreateTableRequest{Table: workload.Table("", 1)}) {
 		t.Error("the table of the benchmarks is not simple")
 	}
@@ -158,12 +170,17 @@ func TestSimpleKnowsAllRules(t *testing.T) {
 		}
 	}
 	visit((&metadatav1.CreateTableRequest{}).ProtoReflect().Descriptor())
+	visit((&metadatav1.GetTableRequest{}).ProtoReflect().Descriptor())
 	slices.Sort(ruled)
 	want := []string{
 		"ColumnSchema.comment", "ColumnSchema.data_type", "ColumnSchema.default", "ColumnSchema.name", "ColumnSchema.toast_strategy",
 		"CreateTableRequest.table",
 		"DataType.fields", "DataType.kind",
+		"GetTableRequest.table",
+		"Position.cluster_id",
+		"ReadOptions.consistency",
 		"StructField.data_type", "StructField.name",
+		"TableRef.name", "TableRef.namespace",
 		"TableSchema.columns", "TableSchema.comment", "TableSchema.name", "TableSchema.namespace", "TableSchema.primary_key", "TableSchema.properties",
 		"WriteOptions.request_id",
 	}

@@ -22,7 +22,7 @@ var deterministic = proto.MarshalOptions{Deterministic: true}
 var written = []proto.Message{
 	&metadatav1.TableSchema{}, &metadatav1.CreateTableRequest{}, &metadatav1.ApplyBatchRequest{}, &metadatav1.Event{},
 	&metadatav1.CreateTableResponse{}, &metadatav1.AlterTableResponse{}, &metadatav1.ApplyBatchResponse{},
-	&metadatav1.Change{}, &metadatav1.PipelineRequest{}, &metadatav1.PipelineResponse{},
+	&metadatav1.GetTableResponse{}, &metadatav1.Change{}, &metadatav1.PipelineRequest{}, &metadatav1.PipelineResponse{},
 }
 
 // drawn fills messages at random, every field that the contract has.

@@ -24,6 +24,10 @@ func (w *writer) message(m proto.Message) {
 		w.tableAndResult(m, m.GetTable(), m.GetResult())
 	case *metadatav1.AlterTableResponse:
 		w.tableAndResult(m, m.GetTable(), m.GetResult())
+	case *metadatav1.GetTableResponse:
+		w.table(1, m.GetTable())
+		w.position(2, m.GetPosition())
+		w.after(m)
 	case *metadatav1.ApplyBatchResponse:
 		w.batchDone(m)
 	case *metadatav1.PipelineRequest:
