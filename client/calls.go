@@ -142,8 +142,8 @@ func (c *Client) Heartbeat(
 ) (*metadatav1.HeartbeatResponse, error) {
 	t := c.tries(topologyStream)
 	t.attempt, t.longest = c.patience.beat, c.patience.beat
-	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*metadatav1.HeartbeatResponse, error) {
-		return callOnce(ctx, e, req, "Heartbeat", service.Heartbeat)
+	return perform(ctx, t, func(a try) (*metadatav1.HeartbeatResponse, error) {
+		return callOnce(a, req, "Heartbeat", service.Heartbeat)
 	})
 }
 
@@ -169,8 +169,10 @@ func (c *Client) Status(
 	ctx context.Context, req *metadatav1.StatusRequest,
 ) (*metadatav1.StatusResponse, error) {
 	t := c.tries(0)
-	return perform(ctx, t, func(ctx context.Context, e *endpoint, _ bool) (*metadatav1.StatusResponse, error) {
-		return e.cluster.Status(ctx, req)
+	return perform(ctx, t, func(a try) (*metadatav1.StatusResponse, error) {
+		ctx, cancel := a.limited()
+		defer cancel()
+		return a.at.cluster.Status(ctx, req)
 	})
 }
 

@@ -19,9 +19,11 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/client/follow"
 	"github.com/heliosdb/metadata/client/internal/pipeline"
+	"github.com/heliosdb/metadata/internal/canonical"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
@@ -117,7 +119,8 @@ func (n *connection) keepPipe() {
 		n.mu.Unlock()
 	}()
 	late := time.AfterFunc(greeting, cancel)
-	stream, err := n.open(ctx, metadatav1connect.MetadataServicePipelineProcedure, duplex)
+	stream, err := n.open(ctx, metadatav1connect.MetadataServicePipelineProcedure, duplex,
+		grpc.ForceCodecV2(inPipe{}))
 	if err != nil {
 		return
 	}
@@ -148,11 +151,35 @@ func (n *connection) keepPipe() {
 // pipeStream is grpc-go's stream as package pipeline wants it.
 type pipeStream struct{ grpc.ClientStream }
 
-func (s pipeStream) Send(m *metadatav1.PipelineRequest) error { return s.SendMsg(m) }
+func (s pipeStream) Send(encoded []byte) error { return s.SendMsg(encoded) }
 
 func (s pipeStream) Receive() (*metadatav1.PipelineResponse, error) {
 	m := new(metadatav1.PipelineResponse)
 	return m, s.RecvMsg(m)
+}
+
+// inPipe is protobuf's codec for requests that are encoded already, and for answers that
+// package canonical knows how to read.
+type inPipe struct{}
+
+func (inPipe) Name() string { return grpcproto.Name }
+
+func (inPipe) Marshal(message any) (mem.BufferSlice, error) {
+	raw, ok := message.([]byte)
+	if !ok {
+		return nil, fmt.Errorf("%T is not encoded", message)
+	}
+	return mem.BufferSlice{mem.SliceBuffer(raw)}, nil
+}
+
+func (inPipe) Unmarshal(data mem.BufferSlice, to any) error {
+	m, ok := to.(proto.Message)
+	if !ok {
+		return fmt.Errorf("%T is no message", to)
+	}
+	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer buf.Free()
+	return canonical.Unmarshal(buf.ReadOnlyData(), m)
 }
 
 // HeartbeatStream is an open stream of beats to one member. One goroutine may send while

@@ -20,7 +20,7 @@ const knownFor = 30 * time.Second
 // known is the newest revision of each stream that answers have shown, and when.
 type known struct {
 	mu   sync.Mutex
-	last map[metadatav1.Stream]sighting
+	last [topologyStream + 1]sighting // by stream
 }
 
 type sighting struct {
@@ -45,9 +45,6 @@ func (k *known) learn(answer any) {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.last == nil {
-		k.last = make(map[metadatav1.Stream]sighting)
-	}
 	for _, s := range follow.Streams {
 		if r := follow.RevisionOf(p, s); r >= k.last[s].revision {
 			k.last[s] = sighting{r, now}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -19,11 +21,15 @@ const (
 	maxCalls = 1024
 	// maxMessageBytes bounds the requests of one message, but for a single larger one.
 	maxMessageBytes = 256 << 10
+
+	// Fields of PipelineRequest.
+	callsField, cancelledField = 1, 2
 )
 
 // Stream is an open Pipeline stream. One goroutine sends while another receives.
 type Stream interface {
-	Send(*metadatav1.PipelineRequest) error
+	// Send sends an encoded PipelineRequest, which is the stream's from then on.
+	Send(message []byte) error
 	Receive() (*metadatav1.PipelineResponse, error)
 }
 
@@ -37,11 +43,30 @@ type Pipe struct {
 	mu        sync.Mutex
 	ended     bool // under mu: nothing is added any more
 	last      uint64
-	calls     []*metadatav1.PipelineCall // not sent yet
+	full      []queue // messages not sent yet, before calls
+	calls     queue
 	cancelled []uint64
 	waiting   map[uint64]chan<- *metadatav1.PipelineAnswer
 	used      time.Time // when a call was made last
 }
+
+// queue is calls that go into one message, encoded as its field calls.
+type queue struct {
+	encoded []byte
+	calls   int
+}
+
+// waiter is what a caller waits on. It is used again when nobody can answer any more.
+type waiter struct {
+	answer chan *metadatav1.PipelineAnswer // has room for one
+	timer  *time.Timer
+}
+
+var waiters = sync.Pool{New: func() any {
+	w := &waiter{answer: make(chan *metadatav1.PipelineAnswer, 1), timer: time.NewTimer(time.Hour)}
+	w.timer.Stop()
+	return w
+}}
 
 // BrokenError is a call whose stream ended before its answer came.
 type BrokenError struct {
@@ -85,24 +110,34 @@ func (p *Pipe) Idle() (since time.Time, idle bool) {
 	return p.used, len(p.waiting) == 0
 }
 
-// Call makes a call and returns its answer. It returns a [*BrokenError] if the stream
-// ended, or the context's error.
-func (p *Pipe) Call(ctx context.Context, method string, request []byte) (*metadatav1.PipelineAnswer, error) {
-	answer := make(chan *metadatav1.PipelineAnswer, 1)
-	id, err := p.begin(ctx, method, request, answer)
+// Call makes a call and returns its answer, which has to come by a time. It returns a
+// [*BrokenError] if the stream ended, the context's error, or that of a deadline. The
+// request is the caller's again when it returns.
+func (p *Pipe) Call(ctx context.Context, until time.Time, method string, request []byte) (*metadatav1.PipelineAnswer, error) {
+	w := waiters.Get().(*waiter)
+	defer waiters.Put(w)
+	now := time.Now()
+	left := until.Sub(now)
+	id, err := p.begin(now, left, method, request, w.answer)
 	if err != nil {
 		return nil, err
 	}
+	// A timer that is used again costs a fifth of a context with a deadline.
+	w.timer.Reset(left)
+	defer w.timer.Stop()
 	select {
-	case a := <-answer:
+	case a := <-w.answer:
 		return a, nil
 	case <-ctx.Done():
-		p.leave(id)
+		p.leave(id, w.answer)
 		return nil, ctx.Err()
+	case <-w.timer.C:
+		p.leave(id, w.answer)
+		return nil, context.DeadlineExceeded
 	case <-p.broken:
 	}
 	select {
-	case a := <-answer: // it came before the end
+	case a := <-w.answer: // it came before the end
 		return a, nil
 	default:
 		return nil, &BrokenError{Cause: p.err, Sent: true}
@@ -110,12 +145,9 @@ func (p *Pipe) Call(ctx context.Context, method string, request []byte) (*metada
 }
 
 // begin queues a call.
-func (p *Pipe) begin(ctx context.Context, method string, request []byte, answer chan<- *metadatav1.PipelineAnswer) (uint64, error) {
-	call := &metadatav1.PipelineCall{Method: method, Request: request}
-	now := time.Now()
-	if deadline, ok := ctx.Deadline(); ok {
-		call.TimeoutMillis = uint32(max(1, min(deadline.Sub(now).Milliseconds(), 1<<32-1)))
-	}
+func (p *Pipe) begin(
+	now time.Time, left time.Duration, method string, request []byte, answer chan<- *metadatav1.PipelineAnswer,
+) (uint64, error) {
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
@@ -123,23 +155,50 @@ func (p *Pipe) begin(ctx context.Context, method string, request []byte, answer 
 		return 0, &BrokenError{Cause: p.err}
 	}
 	p.last++
-	call.Id = p.last
-	p.calls = append(p.calls, call)
-	p.waiting[call.Id] = answer
+	id := p.last
+	if n := p.calls.calls; n == maxCalls || n > 0 && len(p.calls.encoded)+len(request) > maxMessageBytes {
+		p.full = append(p.full, p.calls)
+		p.calls = queue{}
+	}
+	p.calls.add(id, method, request, uint64(max(1, min(left.Milliseconds(), 1<<32-1)))) //nolint:gosec // it is positive
+	p.waiting[id] = answer
 	p.used = now
 	p.mu.Unlock()
 	p.look()
-	return call.GetId(), nil
+	return id, nil
 }
 
-// leave gives a call up.
-func (p *Pipe) leave(id uint64) {
+// add appends a call: an element of PipelineRequest.calls, by hand so that the request
+// is copied once and nothing else needs memory.
+func (q *queue) add(id uint64, method string, request []byte, timeoutMillis uint64) {
+	const idField, methodField, requestField, timeoutField = 1, 2, 3, 4 // each with a tag of one byte
+	size := 4 + protowire.SizeVarint(id) + protowire.SizeBytes(len(method)) +
+		protowire.SizeBytes(len(request)) + protowire.SizeVarint(timeoutMillis)
+	b := protowire.AppendTag(q.encoded, callsField, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size)) //nolint:gosec // of something in memory
+	b = protowire.AppendTag(b, idField, protowire.VarintType)
+	b = protowire.AppendVarint(b, id)
+	b = protowire.AppendTag(b, methodField, protowire.BytesType)
+	b = protowire.AppendString(b, method)
+	b = protowire.AppendTag(b, requestField, protowire.BytesType)
+	b = protowire.AppendBytes(b, request)
+	b = protowire.AppendTag(b, timeoutField, protowire.VarintType)
+	q.encoded = protowire.AppendVarint(b, timeoutMillis)
+	q.calls++
+}
+
+// leave gives a call up. Nobody answers it after that.
+func (p *Pipe) leave(id uint64, answer <-chan *metadatav1.PipelineAnswer) {
 	p.mu.Lock()
 	delete(p.waiting, id)
 	if len(p.cancelled) < maxCalls && !p.ended {
 		p.cancelled = append(p.cancelled, id)
 	}
 	p.mu.Unlock()
+	select {
+	case <-answer: // it came just now
+	default:
+	}
 	p.look()
 }
 
@@ -168,22 +227,26 @@ func (p *Pipe) send() {
 }
 
 // take returns the next message; nil if there is nothing to say.
-func (p *Pipe) take() *metadatav1.PipelineRequest {
+func (p *Pipe) take() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n, size := 0, 0
-	for ; n < min(len(p.calls), maxCalls); n++ {
-		if size += len(p.calls[n].GetRequest()); size > maxMessageBytes && n > 0 {
-			break
+	var next queue
+	switch {
+	case len(p.full) > 0:
+		next, p.full = p.full[0], p.full[1:]
+	case p.calls.calls > 0:
+		// What comes next is probably as large, and need not grow then.
+		next, p.calls = p.calls, queue{encoded: make([]byte, 0, len(p.calls.encoded))}
+	}
+	message := next.encoded
+	if len(p.cancelled) > 0 {
+		var ids []byte
+		for _, id := range p.cancelled {
+			ids = protowire.AppendVarint(ids, id)
 		}
-	}
-	if n == 0 && len(p.cancelled) == 0 {
-		return nil
-	}
-	message := &metadatav1.PipelineRequest{Calls: p.calls[:n:n], Cancelled: p.cancelled}
-	p.calls, p.cancelled = p.calls[n:], nil
-	if len(p.calls) == 0 {
-		p.calls = nil
+		message = protowire.AppendTag(message, cancelledField, protowire.BytesType)
+		message = protowire.AppendBytes(message, ids)
+		p.cancelled = nil
 	}
 	return message
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -27,7 +28,11 @@ func newWire() *wire {
 	return &wire{sent: make(chan *metadatav1.PipelineRequest, 100), answer: make(chan *metadatav1.PipelineResponse, 100)}
 }
 
-func (w *wire) Send(m *metadatav1.PipelineRequest) error {
+func (w *wire) Send(encoded []byte) error {
+	m := new(metadatav1.PipelineRequest)
+	if err := proto.Unmarshal(encoded, m); err != nil {
+		panic(err)
+	}
 	w.sent <- m
 	if w.hold != nil {
 		<-w.hold
@@ -76,7 +81,7 @@ type outcome struct {
 func call(ctx context.Context, p *Pipe, request string) <-chan outcome {
 	done := make(chan outcome, 1)
 	go func() {
-		a, err := p.Call(ctx, "Do", []byte(request))
+		a, err := p.Call(ctx, time.Now().Add(time.Hour), "Do", []byte(request))
 		done <- outcome{a, err}
 	}()
 	return done
@@ -95,7 +100,7 @@ func TestCallsThatComeWhileOneIsSentGoTogether(t *testing.T) {
 	for range 5 {
 		rest = append(rest, call(t.Context(), p, "rest"))
 	}
-	queued := func() int { p.mu.Lock(); defer p.mu.Unlock(); return len(p.calls) }
+	queued := func() int { p.mu.Lock(); defer p.mu.Unlock(); return p.calls.calls }
 	for queued() != 5 {
 		time.Sleep(time.Millisecond)
 	}
@@ -137,7 +142,7 @@ func TestMessagesAreBounded(t *testing.T) {
 	}
 	for queued := 0; queued != 3; {
 		p.mu.Lock()
-		queued = len(p.calls)
+		queued = len(p.full) + p.calls.calls
 		p.mu.Unlock()
 		time.Sleep(time.Millisecond)
 	}
@@ -165,6 +170,42 @@ func TestWhoGivesUpTellsTheService(t *testing.T) {
 	}
 	if m := <-w.sent; len(m.GetCancelled()) != 1 || m.GetCancelled()[0] != 1 {
 		t.Fatalf("the service is told %v", m)
+	}
+}
+
+// A call ends at its time, and what its caller waited on is as new to the next one.
+func TestCallsEndInTime(t *testing.T) {
+	w := newWire()
+	p := open(t, w)
+	defer w.finish(io.EOF, p)
+	if _, err := p.Call(t.Context(), time.Now().Add(time.Millisecond), "Do", nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v", err)
+	}
+	var cancelled []uint64
+	for len(cancelled) == 0 {
+		cancelled = (<-w.sent).GetCancelled()
+	}
+	next := call(t.Context(), p, "next")
+	id := (<-w.sent).GetCalls()[0].GetId()
+	if cancelled[0] == id {
+		t.Fatal("the next call has the id of the one that was given up")
+	}
+	w.answer <- &metadatav1.PipelineResponse{Answers: []*metadatav1.PipelineAnswer{response(cancelled[0], "late"), response(id, "right")}}
+	if o := <-next; o.err != nil || string(o.answer.GetResponse()) != "right" {
+		t.Fatalf("got %v, %v", o.answer, o.err)
+	}
+}
+
+// A call costs its caller no memory beside its part of the message.
+func TestCallsAreMadeWithoutAllocations(t *testing.T) {
+	answer, request := make(chan *metadatav1.PipelineAnswer, 1), make([]byte, 100)
+	p := &Pipe{wake: make(chan struct{}, 1), waiting: make(map[uint64]chan<- *metadatav1.PipelineAnswer)}
+	p.calls.encoded = make([]byte, 0, maxMessageBytes)
+	if n := testing.AllocsPerRun(100, func() {
+		id, _ := p.begin(time.Time{}, time.Second, "GetTable", request, answer)
+		delete(p.waiting, id)
+	}); n != 0 {
+		t.Errorf("queueing a call allocates %v times, not at all expected", n)
 	}
 }
 
