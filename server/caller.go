@@ -67,8 +67,12 @@ func host(addr string) string {
 // clean makes a name fit for logs and for the history: printable, valid UTF-8,
 // without blanks around it, of bounded length.
 func clean(name string) string {
+	name = strings.TrimSpace(name)
+	if isClean(name) {
+		return name // without memory of its own: nearly all of them, once for each call
+	}
 	var out strings.Builder
-	for _, r := range strings.TrimSpace(name) {
+	for _, r := range name {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			r = '?'
 		}
@@ -78,4 +82,14 @@ func clean(name string) string {
 		out.WriteRune(r)
 	}
 	return out.String()
+}
+
+// isClean reports whether a name is fit as it is: short and printable ASCII.
+func isClean(name string) bool {
+	for i := range len(name) {
+		if name[i] < ' ' || name[i] > '~' {
+			return false
+		}
+	}
+	return len(name) <= maxActorBytes
 }

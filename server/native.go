@@ -2,9 +2,11 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -106,16 +108,13 @@ func (n *native) admit(ctx context.Context, spec connect.Spec) (context.Context,
 	c := new(call)
 	from := connect.Peer{Protocol: connect.ProtocolGRPC}
 	if p, ok := peer.FromContext(ctx); ok {
-		from.Addr = p.Addr.String()
-		if secured, ok := p.AuthInfo.(credentials.TLSInfo); ok {
-			c.tls = &secured.State
+		if known, ok := p.AuthInfo.(arrived); ok {
+			from.Addr, c.tls = known.addr, known.tls
 		}
 	}
-	header := make(http.Header, 1)
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		for _, actor := range md.Get(ActorHeader) {
-			header.Add(ActorHeader, actor)
-		}
+	var header http.Header
+	if actors := metadata.ValueFromIncomingContext(ctx, actorKey); len(actors) > 0 {
+		header = http.Header{ActorHeader: actors}
 	}
 	ctx, err := n.gate.admit(context.WithValue(ctx, callKey{}, c), spec, from, header)
 	return ctx, c.end, err
@@ -160,18 +159,35 @@ func asStatus(err error) error {
 	return status.ErrorProto(out)
 }
 
+// actorKey is ActorHeader as grpc-go names it.
+var actorKey = strings.ToLower(ActorHeader)
+
+// arrived is what is known of a connection, found out once for all of its calls.
+type arrived struct {
+	credentials.CommonAuthInfo
+	addr string
+	tls  *tls.ConnectionState // nil: plain text
+}
+
+// AuthType is of credentials.AuthInfo.
+func (a arrived) AuthType() string {
+	if a.tls == nil {
+		return "none"
+	}
+	return "tls"
+}
+
 // handed are the credentials of connections whose handshake is over.
 type handed struct{}
 
 // ServerHandshake is of credentials.TransportCredentials.
 func (handed) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	known := arrived{addr: conn.RemoteAddr().String()}
+	known.SecurityLevel = credentials.NoSecurity
 	if c, ok := conn.(*preface.Conn); ok && c.TLS() != nil {
-		return conn, credentials.TLSInfo{
-			State:          *c.TLS(),
-			CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity},
-		}, nil
+		known.tls, known.SecurityLevel = c.TLS(), credentials.PrivacyAndIntegrity
 	}
-	return conn, nil, nil
+	return conn, known, nil
 }
 
 // ClientHandshake is of credentials.TransportCredentials; the server makes no calls.
