@@ -35,7 +35,7 @@ type message[M any] interface {
 type attempt[Res any] = func(a try) (*Res, error)
 
 // try is one try of a call at one member. It ends with the caller's context or at its
-// time; a context of its own would cost more than all else that the client does for it.
+// time, without a context of its own, which would be made and given a timer for each call.
 type try struct {
 	ctx   context.Context
 	until time.Time
@@ -139,7 +139,7 @@ func withOptions[M interface {
 	change(options)
 	from := m.ProtoReflect()
 	if c, ok := any(m).(*metadatav1.CreateTableRequest); ok && len(from.GetUnknown()) == 0 {
-		// The same, at a tenth of the cost, for what busy clients create.
+		// The same without reflection, for what busy clients create.
 		return any(&metadatav1.CreateTableRequest{Table: c.GetTable(), Write: options}).(M)
 	}
 	to := from.New()

@@ -122,7 +122,7 @@ func (p *Pipe) Call(ctx context.Context, until time.Time, method string, request
 	if err != nil {
 		return nil, err
 	}
-	// A timer that is used again costs a fifth of a context with a deadline.
+	// A timer that is used again: a context with a deadline would be made for each call.
 	w.timer.Reset(left)
 	defer w.timer.Stop()
 	select {
