@@ -16,6 +16,7 @@ import (
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/internal/invariants"
 	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -40,6 +41,11 @@ type Decision struct {
 	// RegisterNodeResponse lacks the lease's times. It shares messages with the
 	// change.
 	Reply proto.Message
+	// Model is set with Change where deciding needed the model after it, as that of a
+	// batch does: a draft of the stream's model, [projections.ModelDraft], that has the
+	// change's events. Whoever folds the change onto the state it was decided on can
+	// take the draft instead of applying the events again, and nobody else may use it.
+	Model any
 	// Deduplicated says that an earlier attempt with this request id took effect
 	// and Reply is its answer.
 	Deduplicated bool
@@ -48,12 +54,18 @@ type Decision struct {
 // Schema decides a command of the schema stream. Errors are *failure.Error.
 func Schema(s *projections.Schema, env Env, cmd proto.Message) (Decision, error) {
 	c := call{stream: metadatav1.Stream_STREAM_SCHEMA, head: s.Head, env: env, cmd: cmd}
-	return c.decide(s.Requests, func(r recorder) (recorder, proto.Message, error) {
+	var draft *schema.Draft
+	d, err := c.decide(s.Requests, func(r recorder) (recorder, proto.Message, error) {
 		_, batch := cmd.(*metadatav1.ApplyBatchRequest)
 		d := &schemaDraft{recorder: r, Model: s.Model, batch: batch}
 		unchanged, err := d.carryOut(cmd)
+		draft = d.draft
 		return d.recorder, unchanged, err
 	})
+	if d.Change != nil && draft != nil {
+		d.Model = draft
+	}
+	return d, err
 }
 
 // Topology decides a command of the topology stream. Errors are *failure.Error.
@@ -71,6 +83,9 @@ func Topology(s *projections.Topology, env Env, cmd proto.Message) (Decision, er
 	}
 	if err != nil {
 		return Decision{}, err
+	}
+	if d.Change != nil {
+		d.Model = draft
 	}
 	return d, nil
 }

@@ -51,7 +51,7 @@ func (r *recorder) checkChangeSize() error {
 // events recorded so far. Folding those is what lets the commands of a batch see
 // each other. The events of a single command are seen by nobody here; whoever
 // proposes the change folds it first, so that nothing gets into the log that does
-// not fold.
+// not fold. The draft of a batch has done that already: it goes into the decision.
 type schemaDraft struct {
 	recorder
 	*schema.Model

@@ -20,7 +20,7 @@ import (
 )
 
 // TestRandomCommandsKeepTheLaws carries out random commands and checks both
-// models after each; that a retry of any of them gets the answer that the first
+// models after each; that a model which comes with a decision is the folded one; that a retry of any of them gets the answer that the first
 // attempt got; and that no id comes back.
 func TestRandomCommandsKeepTheLaws(t *testing.T) {
 	for _, stream := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
@@ -39,10 +39,29 @@ func carryOutRandom(t *rapid.T, stream metadatav1.Stream) {
 		if err != nil || d.Change == nil {
 			continue
 		}
+		before := *w
 		w.fold(d.Change)
 		w.check(t)
+		checkTaken(t, before.schema, w.schema, d)
+		checkTaken(t, before.topology, w.topology, d)
+		if _, batch := cmd.(*metadatav1.ApplyBatchRequest); batch && d.Model == nil {
+			t.Fatal("the model after a batch was thrown away")
+		}
 		checkIDsAreNew(t, d.Change, given)
 		checkRetry(t, w, env, cmd, d)
+	}
+}
+
+// checkTaken takes the model over that a decision came with, if it is of that stream.
+func checkTaken[D projections.Domain[D]](t *rapid.T, before, folded *projections.State[D], d commands.Decision) {
+	model, ok := d.Model.(projections.ModelDraft[D])
+	if !ok {
+		return
+	}
+	draft := before.Draft()
+	draft.Take(d.Change, model)
+	if taken := draft.Freeze(); taken.Hash() != folded.Hash() {
+		t.Fatalf("change %d: the model that the decision came with is not the one that folding makes", d.Change.Revision())
 	}
 }
 

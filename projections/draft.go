@@ -37,6 +37,14 @@ func (d *Draft[D]) Fold(c *events.Change) {
 	}
 }
 
+// Take is Fold for a change whose events were applied to a draft of State().Model
+// already, and to nothing since: the state has that draft from then on.
+func (d *Draft[D]) Take(c *events.Change, model ModelDraft[D]) {
+	d.state.advance(c)
+	d.state.Requests.add(c)
+	d.model, d.state.Model = model, model.View()
+}
+
 // Freeze returns what the draft holds as a state of its own. The draft can be used
 // on.
 func (d *Draft[D]) Freeze() *State[D] {

@@ -147,9 +147,19 @@ func (r *Replica[D]) tryDecide(q Request) (d commands.Decision, err error) {
 	d, err = r.cfg.Decide(r.lead.pending.State(), q.Env, q.Command)
 	if err == nil && d.Change != nil {
 		r.lead.makeRoom(len(d.Change.Raw()))
-		r.lead.pending.Fold(d.Change)
+		r.lead.fold(d)
 	}
 	return d, err
+}
+
+// fold makes a decision's change part of the pending state. A batch was folded as it
+// was decided, which is most of the work on it: that is not done twice.
+func (l *lead[D]) fold(d commands.Decision) {
+	if model, ok := d.Model.(projections.ModelDraft[D]); ok {
+		l.pending.Take(d.Change, model)
+		return
+	}
+	l.pending.Fold(d.Change)
 }
 
 // makeRoom ends the open batch if a change of that size does not fit into it.

@@ -83,7 +83,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "publish-before-commit", about: "readers see the pending model",
-		edits: []edit{{"replica/lead.go", "		r.lead.pending.Fold(d.Change)\n", "		r.lead.pending.Fold(d.Change)\n		r.view.Store(r.lead.pending.Freeze())\n"}},
+		edits: []edit{{"replica/lead.go", "		r.lead.fold(d)\n", "		r.lead.fold(d)\n		r.view.Store(r.lead.pending.Freeze())\n"}},
 	},
 	{
 		name: "apply-twice", about: "after a restart the entry of the checkpoint is applied again",
