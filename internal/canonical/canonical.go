@@ -15,8 +15,10 @@ package canonical
 
 import (
 	"bytes"
+	"reflect"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -68,6 +70,24 @@ type writer struct {
 // unknown appends the fields of a message that this build does not know.
 func (w *writer) unknown(m proto.Message) {
 	if raw := m.ProtoReflect().GetUnknown(); len(raw) > 0 {
+		w.b = append(w.b, raw...)
+	}
+}
+
+// unknownAt is where messages of a type keep the fields that this build does not know.
+// Asking through reflection took a fifth of the time that a table's encoding takes:
+// nearly all of its messages are columns and their types.
+func unknownAt[T any]() uintptr {
+	f, ok := reflect.TypeFor[T]().FieldByName("unknownFields")
+	if !ok || f.Type != reflect.TypeFor[[]byte]() {
+		panic("canonical: " + reflect.TypeFor[T]().String() + " has no unknownFields")
+	}
+	return f.Offset
+}
+
+// unknownIn is unknown for a message whose unknown fields are at an offset.
+func unknownIn[T any](w *writer, m *T, at uintptr) {
+	if raw := *(*[]byte)(unsafe.Add(unsafe.Pointer(m), at)); len(raw) > 0 {
 		w.b = append(w.b, raw...)
 	}
 }

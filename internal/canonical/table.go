@@ -9,6 +9,11 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
+var (
+	unknownInColumn = unknownAt[metadatav1.ColumnSchema]()
+	unknownInType   = unknownAt[metadatav1.DataType]()
+)
+
 // table appends a field that is a table; nothing if there is none.
 func (w *writer) table(num protowire.Number, t *metadatav1.TableSchema) {
 	if t == nil {
@@ -59,7 +64,7 @@ func (w *writer) column(num protowire.Number, c *metadatav1.ColumnSchema) {
 		}
 		w.text(6, c.Comment)
 		w.number(7, enum(c.ToastStrategy))
-		w.unknown(c)
+		unknownIn(w, c, unknownInColumn)
 	}
 	w.close(body)
 }
@@ -85,7 +90,7 @@ func (w *writer) dataType(num protowire.Number, t *metadatav1.DataType) {
 		}
 		w.close(field)
 	}
-	w.unknown(t)
+	unknownIn(w, t, unknownInType)
 	w.close(body)
 }
 
