@@ -75,6 +75,7 @@ type writer struct {
 	want *raftlog.Descriptor // what it has to become; nil for an own checkpoint
 	file vfs.File            // nil when ended
 	temp string
+	buf  []byte // room for a chunk with its frame
 }
 
 // write gives up on an error. It owns b: a file may change what it is given.
@@ -96,8 +97,8 @@ func (w *writer) WriteChunk(data []byte) error {
 	if err != nil {
 		return err
 	}
-	b := make([]byte, 0, len(frame)+len(data))
-	return w.write(append(append(b, frame[:]...), data...))
+	w.buf = append(append(w.buf[:0], frame[:]...), data...)
+	return w.write(w.buf)
 }
 
 func (w *writer) Commit() (raftlog.Descriptor, error) {

@@ -239,7 +239,7 @@ func (s *Store) takeLock() (err error) {
 
 // pebbleOptions is how the database is opened.
 func (s *Store) pebbleOptions(lived bool) *pebble.Options {
-	return &pebble.Options{
+	opts := &pebble.Options{
 		FS: s.fs, Cache: s.cache, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableBytes, ErrorIfNotExists: lived,
 		ReadOnly: s.readOnly,
 		Logger:   pebbleLogger{l: s.opts.Logger, fatal: s.opts.Fatal},
@@ -248,6 +248,8 @@ func (s *Store) pebbleOptions(lived bool) *pebble.Options {
 			s.opts.Logger.Error("damage found", "path", i.Path, "error", brief(i.Details))
 		}},
 	}
+	opts.Experimental.SpanPolicyFunc = kindsApart
+	return opts
 }
 
 func (s *Store) openDB(lived bool) error {
