@@ -140,11 +140,13 @@ func (s *stream[D]) drainReady() {
 }
 
 func (s *stream[D]) carryOut(out *replica.Output[D]) {
-	if out.Write != nil {
-		s.life.writer.pending.push(out.Write)
-	}
+	// The others first: what they store goes a longer way, and this member's sync may hold
+	// the thread that would send it.
 	if len(out.Messages) > 0 {
 		s.send(out.Messages)
+	}
+	if out.Write != nil {
+		s.life.writer.pending.push(out.Write)
 	}
 	if len(out.Applied) > 0 {
 		s.onApplied(out.Applied)

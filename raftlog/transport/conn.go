@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -23,6 +24,9 @@ type conn struct {
 	raw  net.Conn // TLS when configured
 	base net.Conn // the socket below; closing it never waits
 	out  *outbox
+
+	direct syscall.RawConn // the socket for senders that write themselves; nil: there is none
+	parcel parcel          // what such a sender writes; between beginDirect and endDirect
 
 	// Owned by the reading goroutine.
 	frames *frameReader
@@ -70,6 +74,7 @@ func (c *conn) readWithin(limit time.Duration, p []byte) (int, error) {
 func (c *conn) established() error {
 	c.frames.limit = MaxFrame
 	c.idle = c.t.cfg.Timing.Idle
+	c.direct = directOf(c.raw)
 	return c.raw.SetDeadline(time.Time{})
 }
 
@@ -139,7 +144,7 @@ func (c *conn) writeLoop() error {
 	var p parcel
 	defer func() { c.discard(&p) }()
 	for {
-		more, open := c.out.take(&p)
+		more, open := c.out.begin(&p)
 		if !more {
 			if !open {
 				return nil
@@ -154,6 +159,7 @@ func (c *conn) writeLoop() error {
 		if err := c.writeParcel(&p); err != nil {
 			return err
 		}
+		c.out.end()
 		c.out.room.Release(p.reserved)
 		p.reserved = 0
 	}
@@ -169,13 +175,7 @@ func (c *conn) ping() {
 func (c *conn) writeParcel(p *parcel) error {
 	buf := p.frames
 	for i, q := range p.messages {
-		var err error
-		if buf, err = appendMessage(buf, q.group, q.m); err != nil {
-			c.t.count.messagesDropped.Add(1)
-			c.t.log.Error("a raft message cannot be sent", "to", q.m.GetTo(), "type", q.m.GetType(), "err", err)
-			continue
-		}
-		c.t.count.messagesSent.Add(1)
+		buf = c.encode(buf, q)
 		if len(buf) >= flushBytes && i < len(p.messages)-1 {
 			if err := c.flush(buf); err != nil {
 				return err
@@ -188,6 +188,18 @@ func (c *conn) writeParcel(p *parcel) error {
 		p.frames = nil
 	}
 	return err
+}
+
+// encode appends a message's frame, or nothing if it cannot be sent.
+func (c *conn) encode(buf []byte, q queued) []byte {
+	buf, err := appendMessage(buf, q.group, q.m)
+	if err != nil {
+		c.t.count.messagesDropped.Add(1)
+		c.t.log.Error("a raft message cannot be sent", "to", q.m.GetTo(), "type", q.m.GetType(), "err", err)
+		return buf
+	}
+	c.t.count.messagesSent.Add(1)
+	return buf
 }
 
 func (c *conn) flush(b []byte) error {

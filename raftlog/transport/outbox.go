@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -26,7 +27,7 @@ type queued struct {
 }
 
 // outbox is what waits to be written to one connection: encoded frames, and
-// messages that the writer encodes. Many goroutines put, one takes.
+// messages that who writes them encodes. Many goroutines put, one at a time writes.
 type outbox struct {
 	wake chan struct{} // has a token when there may be something to take
 	room *semaphore.Weighted
@@ -37,6 +38,7 @@ type outbox struct {
 	messages []queued
 	bytes    int // weight of messages
 	closed   bool
+	writing  bool // somebody has taken what waited and is writing it
 }
 
 func newOutbox() *outbox {
@@ -102,7 +104,7 @@ func (o *outbox) putControl(encoded []byte) {
 	o.signal()
 }
 
-// parcel is what the writer takes at once.
+// parcel is what is taken at once.
 type parcel struct {
 	frames   []byte
 	reserved int64
@@ -120,6 +122,64 @@ func (o *outbox) take(p *parcel) (more, open bool) {
 	p.messages, o.messages = o.messages, p.messages[:0]
 	p.reserved, o.reserved, o.bytes = o.reserved, 0, 0
 	return len(p.frames) > 0 || len(p.messages) > 0, !o.closed
+}
+
+// begin is take for the writer, who calls end when it has written. While a sender writes
+// nothing is taken; the outbox wakes the writer if that leaves something.
+func (o *outbox) begin(p *parcel) (more, open bool) {
+	if !o.enter(func() bool { return true }) {
+		return false, true
+	}
+	if more, open = o.take(p); !more {
+		o.end()
+	}
+	return more, open
+}
+
+// beginDirect is begin for a sender that wants to write what waits, and calls endDirect then.
+// It takes nothing, and says so, unless the connection is idle and that is little.
+func (o *outbox) beginDirect(p *parcel) bool {
+	little := func() bool {
+		return !o.closed && len(o.frames) == 0 && len(o.messages) > 0 && o.bytes <= maxDirectBytes
+	}
+	if !o.enter(little) {
+		return false
+	}
+	o.take(p)
+	return true
+}
+
+// enter makes the caller the only one who writes, if nobody does and may agrees.
+func (o *outbox) enter(may func() bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.writing || !may() {
+		return false
+	}
+	o.writing = true
+	return true
+}
+
+// end is after what begin has taken was written.
+func (o *outbox) end() {
+	o.mu.Lock()
+	o.writing = false
+	o.mu.Unlock()
+}
+
+// endDirect puts what was not written, which may begin within a frame, before all else, and
+// wakes the writer if there is something for it to do.
+func (o *outbox) endDirect(left []byte) {
+	o.mu.Lock()
+	o.writing = false
+	if len(left) > 0 {
+		o.frames = append(bytes.Clone(left), o.frames...)
+	}
+	more := o.closed || len(o.frames) > 0 || len(o.messages) > 0
+	o.mu.Unlock()
+	if more {
+		o.signal()
+	}
 }
 
 // close refuses all further puts. What waits can still be taken.

@@ -160,12 +160,12 @@ func (t *Transport) self() Hello {
 
 // Send queues messages to their To and returns those it dropped: the peer is
 // unknown or not connected, or its queue is full (then older messages that raft
-// repeats anyway go first). It never blocks. The transport owns the messages it
-// took, and reads them later; report the receivers of the dropped ones as unreachable, and
-// a dropped MsgSnap as failed.
+// repeats anyway go first). It never blocks; what an idle connection takes at once it
+// writes itself. The transport owns the messages it took, and may read them later; report
+// the receivers of the dropped ones as unreachable, and a dropped MsgSnap as failed.
 func (t *Transport) Send(group raftlog.GroupID, msgs []*pb.Message) (dropped []*pb.Message) {
 	var buf [8]*conn
-	touched := buf[:0]
+	touched, hurry := buf[:0], false
 	for _, m := range msgs {
 		var c *conn
 		if p := t.peers[m.GetTo()]; p != nil {
@@ -175,14 +175,14 @@ func (t *Transport) Send(group raftlog.GroupID, msgs []*pb.Message) (dropped []*
 			dropped = append(dropped, m)
 			continue
 		}
-		dropped = c.out.putMessage(group, m, dropped)
+		dropped, hurry = c.out.putMessage(group, m, dropped), hurry || urgent(m)
 		if !slices.Contains(touched, c) {
 			touched = append(touched, c)
 		}
 	}
-	// Wake the writers when all is queued, so that it goes out in one piece.
+	// When all is queued, so that it goes out in one piece.
 	for _, c := range touched {
-		c.out.signal()
+		c.dispatch(hurry)
 	}
 	t.count.messagesDropped.Add(uint64(len(dropped)))
 	return dropped
