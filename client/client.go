@@ -25,6 +25,11 @@ const (
 	MaxEndpoints = 64
 	// maxReceiveBytes is above the largest message the service sends.
 	maxReceiveBytes = 4 << 20
+	// streamWindow and connWindow are how much a member may send that has not been read
+	// yet, on a stream and on its connection. They are fixed: finding them out, as grpc-go
+	// does otherwise, costs a ping and its answer for nearly every lone call.
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
 	// dialTimeout bounds the making of a connection.
 	dialTimeout = 3 * time.Second
 	// idleConnections is how many connections to one member are kept for the

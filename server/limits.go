@@ -22,6 +22,12 @@ const (
 	// pageBytes bounds the objects of one page in their binary encoding. An object
 	// is at most 1 MiB, so that a page that ends behind the bound still fits.
 	pageBytes = 1 << 20
+	// nativeStreamWindow and nativeConnWindow are how much a gRPC client may send that has
+	// not been read yet, in a call and on a connection. They are fixed: finding them out, as
+	// grpc-go does otherwise, costs a ping and its answer for nearly every lone call.
+	nativeStreamWindow = 1 << 20
+	nativeConnWindow   = 2 << 20
+
 	// nativeWorkers is how many goroutines grpc-go keeps for calls; more calls get new
 	// ones. A stack that has grown is worth keeping: 8 % of the CPU of reads by stock gRPC
 	// clients.

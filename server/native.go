@@ -46,6 +46,8 @@ func newNative(s *Server) *grpc.Server {
 		grpc.MaxRecvMsgSize(nativeReadBytes),
 		grpc.RPCDecompressor(nativeGzip{}), //nolint:staticcheck // of this server, where the advised way is of the process
 		grpc.MaxSendMsgSize(SendMaxBytes),
+		grpc.StaticStreamWindowSize(nativeStreamWindow),
+		grpc.StaticConnWindowSize(nativeConnWindow),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreamsPerConn),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: idleTimeout, Time: pingAfter, Timeout: pingTimeout}),
