@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/cryptotest"
@@ -214,11 +215,44 @@ func TestRecordsRefuseWhatWasNotWritten(t *testing.T) {
 	}
 }
 
-type fakeReader struct{ chunk []byte }
+// Wherever the ends of chunks cut them, records are read as they were written.
+func TestRecordsAreReadWhereverChunksEnd(t *testing.T) {
+	var want [][]byte
+	for _, size := range []int{1, 127, 128, 3, 300, 1, 1} {
+		want = append(want, bytes.Repeat([]byte{byte(size)}, size))
+	}
+	for size := 1; size < 600; size++ {
+		var chunks fakeReader
+		c := chunker{size: size, write: func(b []byte) error { chunks = append(chunks, bytes.Clone(b)); return nil }}
+		for _, record := range want {
+			if err := c.record(record); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.flush(); err != nil {
+			t.Fatal(err)
+		}
+		var got [][]byte
+		for record, err := range records(chunks) {
+			if err != nil {
+				t.Fatalf("chunks of %d bytes: %v", size, err)
+			}
+			got = append(got, record)
+		}
+		if !slices.EqualFunc(got, want, bytes.Equal) {
+			t.Fatalf("chunks of %d bytes: read %x", size, got)
+		}
+	}
+}
 
-func (f fakeReader) Descriptor() raftlog.Descriptor   { return raftlog.Descriptor{Index: 9, Chunks: 1} }
-func (f fakeReader) ReadChunk(uint32) ([]byte, error) { return f.chunk, nil }
-func (f fakeReader) Close() error                     { return nil }
+// fakeReader has these chunks.
+type fakeReader [][]byte
+
+func (f fakeReader) Descriptor() raftlog.Descriptor {
+	return raftlog.Descriptor{Index: 9, Chunks: uint32(len(f))}
+}
+func (f fakeReader) ReadChunk(i uint32) ([]byte, error) { return f[i], nil }
+func (f fakeReader) Close() error                       { return nil }
 
 // A fetch that fails is tried again when the leader offers the checkpoint again.
 func TestFailedFetchIsRepeated(t *testing.T) {
