@@ -115,7 +115,7 @@ func (s *stream[D]) transferFailed(to uint64) {
 func (s *stream[D]) writeCheckpoint(job *replica.CheckpointJob[D]) {
 	s.life.jobs.Go(func() {
 		start := time.Now()
-		d, err := replica.WriteCheckpoint(s.life.ctx, s.member.store, job)
+		d, err := replica.WriteCheckpoint(s.life.ctx, pacedStore{s.member.store, s.life.ctx}, job)
 		took := time.Since(start)
 		if err == nil {
 			s.member.wroteCheckpoint(s.life, HashOf(s.id, d, job.State.Head.FeatureLevel))
