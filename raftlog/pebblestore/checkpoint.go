@@ -3,7 +3,6 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -13,6 +12,10 @@ import (
 const (
 	checkpointSuffix = ".checkpoint"
 	tempSuffix       = ".tmp"
+
+	// stepBytes of a file are handed to the disk at a time. All of a large one at its end
+	// would have the log's syncs wait behind it.
+	stepBytes = 1 << 20
 )
 
 func checkpointName(g raftlog.GroupID, index uint64) string {
@@ -61,6 +64,7 @@ func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog
 	if err != nil {
 		return nil, fmt.Errorf("pebblestore: %w", full(err))
 	}
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: stepBytes, NoSyncOnClose: true})
 	w := &writer{s: s, enc: enc, want: want, file: f, temp: temp}
 	if err := w.write(enc.Header()); err != nil {
 		return nil, err
@@ -75,7 +79,7 @@ type writer struct {
 	want *raftlog.Descriptor // what it has to become; nil for an own checkpoint
 	file vfs.File            // nil when ended
 	temp string
-	buf  []byte // room for a chunk with its frame
+	buf  []byte // of the chunk that is written, to be used again
 }
 
 // write gives up on an error. It owns b: a file may change what it is given.
@@ -148,6 +152,9 @@ func (s *Store) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.Checkpo
 	}
 	if first := st.checkpoints[0]; index == raftlog.GenesisIndex && first.Index == index {
 		return &reader{desc: first}, nil
+	}
+	if st.pruned(index) {
+		return nil, fmt.Errorf("pebblestore: group %d, index %d: %w", g, index, raftlog.ErrNoCheckpoint)
 	}
 	r, err := openFile(s.fs, s.checkpointPath(g, index))
 	if oserror.IsNotExist(err) && st.current(index) {
@@ -337,54 +344,4 @@ func (s *Store) usableCheckpoints(g raftlog.GroupID, st *groupState) ([]raftlog.
 		return nil, &raftlog.DamageError{Path: s.cpDir, Detail: fmt.Sprintf("no checkpoint of %s can be used", s.opts.Name(g)), Err: errors.Join(errs...)}
 	}
 	return out, nil
-}
-
-// pruneCheckpoints deletes files that newer current ones have replaced. Those of earlier
-// lives do not count: a damaged one that was passed over replaces nothing.
-func (s *Store) pruneCheckpoints() error {
-	return s.removeFiles(func(name string) bool {
-		var g raftlog.GroupID
-		var index uint64
-		if _, err := fmt.Sscanf(name, "%d-%d"+checkpointSuffix, &g, &index); err != nil || strings.HasSuffix(name, tempSuffix) {
-			return false
-		}
-		st := s.groups[g]
-		return st != nil && index < st.replaced && !st.current(index)
-	})
-}
-
-// removeOrphans deletes, at a start, the files nothing points to.
-func (s *Store) removeOrphans() error {
-	keep := map[string]bool{}
-	for g, st := range s.groups {
-		for _, d := range st.checkpoints {
-			keep[checkpointName(g, d.Index)] = true
-		}
-	}
-	return s.removeFiles(func(name string) bool { return !keep[name] })
-}
-
-func (s *Store) removeFiles(which func(name string) bool) error {
-	names, err := s.fs.List(s.cpDir)
-	if err != nil {
-		return fmt.Errorf("pebblestore: %w", err)
-	}
-	for _, name := range names {
-		if !which(name) {
-			continue
-		}
-		if err := s.fs.Remove(s.fs.PathJoin(s.cpDir, name)); err != nil && !oserror.IsNotExist(err) {
-			return fmt.Errorf("pebblestore: %w", err)
-		}
-	}
-	return nil
-}
-
-func (st *groupState) current(index uint64) bool {
-	for _, d := range st.checkpoints {
-		if d.Index == index {
-			return true
-		}
-	}
-	return false
 }

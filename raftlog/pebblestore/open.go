@@ -28,8 +28,11 @@ const (
 	// ExitSync is the exit code of the process after a failed sync.
 	ExitSync = 70
 
-	memTableBytes = 16 << 20
-	cacheBytes    = 16 << 20
+	// Without cgo both are memory of the heap, and Pebble keeps two memtables: one that is
+	// written to and one to use again. What is written is hardly ever read back, so that
+	// larger ones win nothing.
+	memTableBytes = 8 << 20
+	cacheBytes    = 8 << 20
 )
 
 // Options of a Store. Zero values stand for the real file system, clock and process.
@@ -77,6 +80,8 @@ type Store struct {
 	temps    int  // unfinished checkpoint files so far; under mu alone
 
 	reading sync.RWMutex // shared by what reads history, so that Close can wait for it
+
+	pruning sync.WaitGroup // deletions of replaced checkpoints; begun under writing
 
 	stop chan struct{}
 	done sync.WaitGroup

@@ -137,6 +137,7 @@ func (s *Store) BeginRebuild(id raftlog.Identity, groups []raftlog.GroupID, vote
 	s.mu.Lock()
 	s.filling, s.groups = false, map[raftlog.GroupID]*groupState{}
 	s.mu.Unlock()
+	s.pruning.Wait()
 	floor := s.floor // it stays as it is
 	err := s.releaseDB()
 	if floor != nil {

@@ -156,10 +156,10 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 			return err
 		}
 	}
-	if !prune {
-		return nil
+	if prune {
+		s.pruneCheckpoints()
 	}
-	return s.pruneCheckpoints()
+	return nil
 }
 
 // synced notes that everything written so far is durable.
@@ -314,6 +314,7 @@ func (s *Store) Close() error {
 	s.writing.Unlock()
 	close(s.stop)
 	s.done.Wait()
+	s.pruning.Wait()
 	s.reading.Lock()
 	defer s.reading.Unlock()
 	return errors.Join(err, s.release())
