@@ -70,7 +70,7 @@ func TestFoldingAllocatesLittle(t *testing.T) {
 		name  string
 		n     int
 		limit float64
-	}{{"one", 1, 35}, {"a hundred", 100, 355}} {
+	}{{"one", 1, 33}, {"a hundred", 100, 155}} {
 		s.FoldAll(changes[:c.n])
 		got := testing.AllocsPerRun(50, func() { s.FoldAll(changes[:c.n]) })
 		if got > c.limit {

@@ -50,14 +50,15 @@ func (s *Set) AddRange(r Range) {
 	if r.First > r.Last {
 		return
 	}
+	behind := r.First
 	if b, ok := s.below(r.First); ok && (b.Last == math.MaxUint64 || b.Last+1 >= r.First) {
 		if r.Last <= b.Last {
 			return
 		}
-		r.First = b.First
+		r.First, behind = b.First, b.Last+1 // b is replaced: deleting it first costs two nodes
 	}
 	for {
-		next, ok := s.from(r.First)
+		next, ok := s.from(behind)
 		if !ok || r.Last != math.MaxUint64 && next.First > r.Last+1 {
 			break
 		}
