@@ -9,7 +9,6 @@ import (
 	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
-	"github.com/heliosdb/metadata/raftlog"
 )
 
 // lead is what a member has only while it leads, in one term.
@@ -23,16 +22,13 @@ type lead[D projections.Domain[D]] struct {
 	ready   bool
 	pending *projections.Draft[D] // valid when ready
 
+	// Group commit without a timer: while proposals are on their way, decisions gather;
+	// their commit proposes them all.
 	early    []Request  // arrived before ready
 	gathered []batch[D] // not yet proposed
 	proposed []batch[D] // in the log, oldest first
 	changes  int        // in gathered and proposed
 	bytes    int        // of those changes
-
-	// Group commit without a timer: while a proposal is on its way into the own log,
-	// decisions gather; its completion proposes them all.
-	ungated bool           // proposed, but not yet in a Write
-	gate    *raftlog.Write // the Write that the last proposal is in
 }
 
 // batch is what goes into one entry of the log. Only the last one that is gathered
@@ -290,10 +286,12 @@ func (r *Replica[D]) resetLead() {
 }
 
 // propose puts what has gathered into the log, as few entries as possible, unless
-// the one before is still on its way to the own disk.
+// what went before has yet to be committed: each entry costs all members a sync and
+// several messages, so that fewer and larger ones carry more (6 % more creates of 64
+// clients than waiting for the own disk alone, and a shorter tail).
 func (r *Replica[D]) propose() bool {
 	l := r.lead
-	if l == nil || l.ungated || l.gate != nil || len(l.gathered) == 0 {
+	if l == nil || len(l.proposed) > 0 || len(l.gathered) == 0 {
 		return false
 	}
 	if b := l.open(); b != nil {
@@ -305,7 +303,6 @@ func (r *Replica[D]) propose() bool {
 			return true
 		}
 		l.gathered = l.gathered[1:]
-		l.ungated = true
 	}
 	l.gathered = nil
 	return true
@@ -351,12 +348,4 @@ func (r *Replica[D]) forgetGathered(cause error) {
 	r.rewind()
 	kept := l.pending.State().Head.Revision
 	r.failReads(func(q *reader) bool { return q.term != 0 && q.need > kept }, func(*reader) error { return why() })
-}
-
-// noteGate finds the Write that the last proposals are in: the first one with
-// entries after them.
-func (r *Replica[D]) noteGate(w *raftlog.Write) {
-	if l := r.lead; l != nil && l.ungated && w != nil && len(w.Entries) > 0 {
-		l.ungated, l.gate = false, w
-	}
 }

@@ -118,9 +118,6 @@ func (r *Replica[D]) Wrote(w *raftlog.Write) {
 	if n := len(w.History); n > 0 {
 		r.cfg.Feed.SetDurable(w.History[n-1].Last)
 	}
-	if r.lead != nil && r.lead.gate == w {
-		r.lead.gate = nil
-	}
 }
 
 // SetDiskLow says whether the storage's reserve has been reached: changes are then
@@ -163,7 +160,6 @@ func (r *Replica[D]) Ready() (Output[D], bool) {
 		r.follow(*step.Soft)
 	}
 	r.takeOver()
-	r.noteGate(step.Write)
 	r.confirmReads(step.ReadStates)
 	r.settleReads()
 	// From here on raft's role and term are what follow saw: only now may anything be

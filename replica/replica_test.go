@@ -43,6 +43,26 @@ func TestLoneCommandIsProposedAtOnceAndOthersGather(t *testing.T) {
 	}
 }
 
+// What the own disk has is not committed yet: decisions gather until a majority has it.
+func TestCommandsGatherUntilTheEntryBeforeIsCommitted(t *testing.T) {
+	c := trio(t)
+	n := c.elect(1)
+	n.submit(createTable("a", "a"))
+	for i := range 10 {
+		n.submit(createTable(fmt.Sprint("b", i), ""))
+	}
+	before := n.rep.Status()
+	n.storeWrites(len(n.writes))
+	n.pump()
+	if s := n.rep.Status(); s.Entries != before.Entries || s.Pending != 11 {
+		t.Fatalf("%d entries were proposed before the first is committed, %d changes are pending", s.Entries-before.Entries, s.Pending)
+	}
+	c.settle()
+	if s := n.rep.Status(); s.Entries != before.Entries+1 || s.Pending != 0 {
+		t.Fatalf("its commit proposed %d entries, %d changes are pending", s.Entries-before.Entries, s.Pending)
+	}
+}
+
 func TestBatchIsBoundedButTakesOneLargeChange(t *testing.T) {
 	c, n := alone(t, nil)
 	n.submit(createTable("first", ""))
@@ -220,6 +240,7 @@ func TestDroppedProposalIsForgotten(t *testing.T) {
 	c := trio(t)
 	n := c.elect(1)
 	n.submit(createTable("before", "r0"))
+	c.settle()
 	n.rep.TransferLeader(2) // raft takes no proposals now
 	c.isolate(1)
 	dropped := n.submit(createTable("a", "r1"))

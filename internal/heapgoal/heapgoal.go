@@ -21,7 +21,7 @@ import (
 // 248 MiB resident instead of 308. The percentage counts above
 // 256 MiB: a constant would make each allocation dearer the larger the model is.
 const (
-	Headroom     = 64 << 20
+	Headroom     = 192 << 20
 	LeastPercent = 25
 )
 
