@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/golang/snappy"
 	pb "go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
@@ -141,14 +142,15 @@ const progressSnapshot, progressReplicate = "snapshot", "replicate"
 // into chunks, to a file of the storage. It runs on a goroutine of the driver, beside
 // the replica, and gives up when ctx ends. Equal models give equal bytes.
 //
-// The chunks together are one stream of records, each with its length before it
-// (unsigned varint).
+// The chunks, each of which is packed with snappy by itself, are together one stream of
+// records, each with its length before it (unsigned varint). Tables are much alike: packed
+// they take a third of the room on disks and links.
 func WriteCheckpoint[D projections.Domain[D]](ctx context.Context, s raftlog.Storage, job *CheckpointJob[D]) (raftlog.Descriptor, error) {
 	w, err := s.CreateCheckpoint(job.Descriptor.Group, job.Descriptor)
 	if err != nil {
 		return raftlog.Descriptor{}, err
 	}
-	chunks := chunker{write: w.WriteChunk, size: cmp.Or(job.ChunkBytes, DefaultChunkBytes)}
+	chunks := chunker{write: w.WriteChunk, size: min(cmp.Or(job.ChunkBytes, DefaultChunkBytes), MaxChunkBytes)}
 	err = job.State.Export(func(record []byte) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
@@ -164,13 +166,40 @@ func WriteCheckpoint[D projections.Domain[D]](ctx context.Context, s raftlog.Sto
 	return w.Commit()
 }
 
-// DefaultChunkBytes is the size of all chunks of a checkpoint but the last.
-const DefaultChunkBytes = 256 << 10
+const (
+	// DefaultChunkBytes is the size of all chunks of a checkpoint but the last, unpacked.
+	DefaultChunkBytes = 256 << 10
+	// MaxChunkBytes bounds what a chunk is unpacked to.
+	MaxChunkBytes = 1 << 20
+)
 
 type chunker struct {
-	size  int // of all chunks but the last
-	buf   []byte
-	write func([]byte) error
+	size   int // of all chunks but the last, unpacked
+	buf    []byte
+	packed []byte // room for a packed chunk
+	write  func([]byte) error
+}
+
+// pack writes a chunk.
+func (c *chunker) pack(chunk []byte) error {
+	c.packed = snappy.Encode(c.packed[:cap(c.packed)], chunk)
+	return c.write(c.packed)
+}
+
+// unpack returns what pack was given.
+func unpack(packed []byte) ([]byte, error) {
+	size, err := snappy.DecodedLen(packed)
+	if err == nil && size > MaxChunkBytes {
+		return nil, fmt.Errorf("a chunk of %d bytes, the limit MaxChunkBytes is %d", size, MaxChunkBytes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("a chunk that cannot be unpacked: %w", err)
+	}
+	chunk, err := snappy.Decode(nil, packed)
+	if err != nil {
+		return nil, fmt.Errorf("a chunk that cannot be unpacked: %w", err)
+	}
+	return chunk, nil
 }
 
 func (c *chunker) record(b []byte) error {
@@ -180,7 +209,7 @@ func (c *chunker) record(b []byte) error {
 	c.buf = binary.AppendUvarint(c.buf, uint64(len(b)))
 	c.buf = append(c.buf, b...)
 	for len(c.buf) >= c.size {
-		if err := c.write(c.buf[:c.size]); err != nil {
+		if err := c.pack(c.buf[:c.size]); err != nil {
 			return err
 		}
 		c.buf = append(c.buf[:0], c.buf[c.size:]...)
@@ -192,7 +221,7 @@ func (c *chunker) flush() error {
 	if len(c.buf) == 0 {
 		return nil
 	}
-	return c.write(c.buf)
+	return c.pack(c.buf)
 }
 
 // nextRecord takes the first record off b and says how many bytes that is; 0 if b

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/cryptotest"
 
+	"github.com/golang/snappy"
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -223,7 +224,11 @@ func TestRecordsAreReadWhereverChunksEnd(t *testing.T) {
 	}
 	for size := 1; size < 600; size++ {
 		var chunks fakeReader
-		c := chunker{size: size, write: func(b []byte) error { chunks = append(chunks, bytes.Clone(b)); return nil }}
+		c := chunker{size: size, write: func(packed []byte) error {
+			chunk, err := unpack(packed)
+			chunks = append(chunks, chunk)
+			return err
+		}}
 		for _, record := range want {
 			if err := c.record(record); err != nil {
 				t.Fatal(err)
@@ -251,8 +256,20 @@ type fakeReader [][]byte
 func (f fakeReader) Descriptor() raftlog.Descriptor {
 	return raftlog.Descriptor{Index: 9, Chunks: uint32(len(f))}
 }
-func (f fakeReader) ReadChunk(i uint32) ([]byte, error) { return f[i], nil }
-func (f fakeReader) Close() error                       { return nil }
+func (f fakeReader) ReadChunk(i uint32) ([]byte, error) { return snappy.Encode(nil, f[i]), nil }
+
+func TestChunksThatCannotBeUnpacked(t *testing.T) {
+	large := binary.AppendUvarint(nil, MaxChunkBytes+1)
+	for name, packed := range map[string][]byte{
+		"nothing": {}, "noise": {0xff, 0xff, 0xff}, "cut short": snappy.Encode(nil, make([]byte, 100))[:3],
+		"a bomb": append(large, 0xfe, 0, 0),
+	} {
+		if chunk, err := unpack(packed); err == nil || name == "a bomb" && !strings.Contains(err.Error(), "MaxChunkBytes") {
+			t.Errorf("%s is unpacked to %d bytes, %v", name, len(chunk), err)
+		}
+	}
+}
+func (f fakeReader) Close() error { return nil }
 
 // A fetch that fails is tried again when the leader offers the checkpoint again.
 func TestFailedFetchIsRepeated(t *testing.T) {

@@ -108,9 +108,14 @@ func records(r raftlog.CheckpointReader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		var rest []byte // of a record whose end is in the next chunk
 		for i := range r.Descriptor().Chunks {
-			chunk, err := r.ReadChunk(i)
+			packed, err := r.ReadChunk(i)
 			if err != nil {
 				yield(nil, err)
+				return
+			}
+			chunk, err := unpack(packed)
+			if err != nil {
+				yield(nil, fmt.Errorf("replica: checkpoint at index %d, chunk %d: %w", r.Descriptor().Index, i, err))
 				return
 			}
 			for len(chunk) > 0 {

@@ -224,7 +224,7 @@ func TestWarnings(t *testing.T) {
 		{"zeros", "db/*.log", "write-ahead log", "no end mark", func(b []byte) []byte { return append(b[:len(b)-11], make([]byte, 100)...) }},
 		{"more in the manifest", "db/MANIFEST-*", "manifest", "^5 bytes at the end of MANIFEST-[0-9]+ belong to no record", func(b []byte) []byte { return append(b, 1, 2, 3, 4, 5) }},
 		{"an option", "db/OPTIONS-*", "options", "^OPTIONS-[0-9]+ is not what this build writes", func(b []byte) []byte {
-			return bytes.Replace(b, []byte("mem_table_size=1"), []byte("mem_table_size=3"), 1)
+			return bytes.Replace(b, []byte("mem_table_size=8"), []byte("mem_table_size=3"), 1)
 		}},
 		{"no options", "db/OPTIONS-*", "options", "^there is no OPTIONS file: a start does not need one", func([]byte) []byte { return nil }},
 		{"a slot of the floor", "FLOOR", "floor", "^one of its two slots is bad: a start takes the other", flip(20)},
@@ -359,6 +359,9 @@ func TestDamage(t *testing.T) {
 		must(t, err)
 		if len(files) == 0 {
 			t.Fatalf("no %s", pattern)
+		}
+		if part == "tables" {
+			files = files[:1] // one that a start does not need
 		}
 		for _, file := range files {
 			b, err := os.ReadFile(file)
