@@ -9,11 +9,11 @@ import (
 
 // Writing a checkpoint of a large model is seconds of work beside the writes that clients
 // wait for. After each chunk it rests for pauseFactor times as long as the chunk took, so
-// that it has a third of one core at most; a chunk that took long because the machine is
+// that it has a fifth of one core at most; a chunk that took long because the machine is
 // busy does not make it rest longer than maxPause, or it would never end.
 const (
-	pauseFactor = 2
-	maxPause    = 2 * time.Millisecond
+	pauseFactor = 4
+	maxPause    = 8 * time.Millisecond
 )
 
 // pacedStore writes its checkpoints slowly.

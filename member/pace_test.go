@@ -30,8 +30,8 @@ func (s slowStore) WriteChunk([]byte) error {
 func TestAfterEachChunkACheckpointRests(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{
 		0:                      0,
-		500 * time.Microsecond: 1500 * time.Microsecond,
-		time.Millisecond:       3 * time.Millisecond,
+		500 * time.Microsecond: 2500 * time.Microsecond,
+		time.Millisecond:       5 * time.Millisecond,
 		time.Second:            time.Second + maxPause, // on a busy machine
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -10,12 +10,12 @@ import (
 
 func TestPercent(t *testing.T) {
 	for live, want := range map[uint64]int{
-		0:         1600, // nothing was collected yet
-		1 << 20:   1600,
-		8 << 20:   800,
-		64 << 20:  100,
-		128 << 20: 50,
-		256 << 20: 25,
+		0:         4800, // nothing was collected yet
+		1 << 20:   4800,
+		8 << 20:   2400,
+		64 << 20:  300,
+		192 << 20: 100,
+		768 << 20: 25,
 		1 << 30:   25,
 	} {
 		if got := percentFor(live); got != want {
@@ -80,7 +80,7 @@ func TestOnlyAtRestMemoryIsGivenBack(t *testing.T) {
 	}{
 		"garbage":        {heap{100 * mib, 120 * mib, 5 * mib, 1000 * mib}, true},
 		"free":           {heap{100 * mib, 101 * mib, 16 * mib, 1000 * mib}, true},
-		"little of both": {heap{100 * mib, 110 * mib, 5 * mib, 1000 * mib}, false},
+		"little of both": {heap{100 * mib, 105 * mib, 3 * mib, 1000 * mib}, false},
 		"busy":           {heap{100 * mib, 120 * mib, 5 * mib, 1002 * mib}, false},
 	} {
 		if got := c.now.wasteful(before); got != c.want {
