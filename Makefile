@@ -127,7 +127,7 @@ build-etcd: ## Build the etcd member that bench-etcd measures
 
 # `make bench-etcd-rows` lists the rows. Everything that was measured goes to JSON and MD.
 .PHONY: bench-etcd
-bench-etcd: build build-etcd ## Measure beside etcd: [ROWS=a,b] [ROUNDS=5] [DURATION=3s] [DIR=...] [JSON=file] [MD=file]
+bench-etcd: build build-etcd ## Measure beside etcd: [ROWS=a,b] [ROUNDS=5] [DURATION=2s] [DIR=...] [JSON=file] [MD=file]
 	@cd bench && go build -o ../$(TMP)/bench-etcd .
 	@$(TMP)/bench-etcd $(if $(ROWS),-rows $(ROWS)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(DURATION),-duration $(DURATION)) \
 		$(if $(DIR),-dir $(DIR)) -json $(or $(JSON),$(TMP)/bench-etcd.json) $(if $(MD),-markdown $(MD))

@@ -60,7 +60,7 @@ func run() int {
 	flag.StringVar(&o.rows, "rows", "", "rows to measure, separated by commas; empty: all but the extra ones")
 	flag.IntVar(&e.rounds, "rounds", leastRounds, "rounds of each row; some have more, unless this is below five")
 	flag.DurationVar(&e.warmUp, "warm-up", time.Second, "before each half of a round")
-	flag.DurationVar(&e.duration, "duration", 3*time.Second, "of each half of a round")
+	flag.DurationVar(&e.duration, "duration", 2*time.Second, "of each half of a round")
 	flag.Float64Var(&e.maxForeign, "max-foreign", 0.25, "cores that something else may use in a round that counts; 0: any")
 	flag.Float64Var(&e.scale, "scale", 1, "share of the objects that rows about size store, to try them out quickly")
 	flag.StringVar(&o.json, "json", "", "file for everything that was measured")
