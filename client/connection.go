@@ -143,7 +143,7 @@ func (n *connection) keepPipe() {
 		}
 		if since, idle := pipe.Idle(); idle && time.Since(since) > pipeIdle {
 			n.pipe.Store(nil)
-			_ = stream.CloseSend() // who has just begun a call is answered before the end
+			pipe.Close() // who has just begun a call is answered before the end
 			<-pipe.Broken()
 			return
 		}

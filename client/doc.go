@@ -6,8 +6,8 @@
 // for their reason.
 //
 // Streams, and the calls that many goroutines make at the same moment, share one gRPC
-// connection to each member. Where a member or a proxy does not carry that, calls are
-// made one by one over HTTP/1.1.
+// connection to each member. Where a member or a proxy does not carry that, or more than
+// 1,024 calls are under way, calls are made one by one over HTTP/1.1; streams need gRPC.
 //
 // Watch is Subscribe that resumes by itself: whatever breaks, every change
 // arrives once and in order, or a Reset frame says that it cannot.

@@ -13,9 +13,9 @@ import (
 // in front of those that carry the next change, the replica's among them; this way that
 // one finds a processor, and whoever is woken late gets several changes in one frame.
 //
-// A subscriber has its turn until it has nothing more to send. One that is stuck in
-// sending keeps its turn from the others for turnPatience at most, and only if all turns
-// are kept like that. It is safe for concurrent use.
+// A subscriber has its turn until it has nothing more to send. While others wait, one that
+// is stuck in sending keeps its turn from them for turnPatience, and once more at most. It is
+// safe for concurrent use.
 type turns struct {
 	logs []*Log
 	most int // turns at a time
@@ -27,10 +27,10 @@ type turns struct {
 
 	waiting [][]*waiter // those who have seen everything, by follows
 	ready   []*waiter   // those for whom there is something, oldest first
-	running int         // turns of this generation
-	ended   uint64      // turns so far
-	// generation tells the turns that count from those that were given up.
-	generation uint64
+	// Turns that count: those of this generation, and of the one before. Older ones were
+	// given up.
+	running, before int
+	generation      uint64
 }
 
 // waiter is a subscriber's place. Its fields are the turns' but for the timer.
@@ -162,16 +162,19 @@ func (t *turns) queue(w *waiter) {
 
 // giveBack ends a turn, if there is one and it still counts.
 func (t *turns) giveBack(w *waiter) {
-	if w.holds && w.generation == t.generation {
+	switch {
+	case !w.holds:
+	case w.generation == t.generation:
 		t.running--
-		t.ended++
+	case w.generation+1 == t.generation:
+		t.before--
 	}
 	w.holds = false
 }
 
 // start gives turns to those who are ready.
 func (t *turns) start() {
-	for t.running < t.most && len(t.ready) > 0 {
+	for t.running+t.before < t.most && len(t.ready) > 0 {
 		w := t.ready[0]
 		t.ready[0], t.ready = nil, t.ready[1:]
 		w.place = nowhere
@@ -216,7 +219,7 @@ func (t *turns) watch(l *Log, bit int, changed, quit <-chan struct{}) {
 	}
 }
 
-// oversee gives up turns that do not end.
+// oversee gives up turns that do not end while others wait for one.
 func (t *turns) oversee(clock Clock, backlog, quit <-chan struct{}) {
 	for {
 		select {
@@ -224,9 +227,6 @@ func (t *turns) oversee(clock Clock, backlog, quit <-chan struct{}) {
 		case <-quit:
 			return
 		}
-		t.mu.Lock()
-		ended := t.ended
-		t.mu.Unlock()
 		fired, stop := clock.Timer(turnPatience)
 		select {
 		case <-fired:
@@ -235,10 +235,8 @@ func (t *turns) oversee(clock Clock, backlog, quit <-chan struct{}) {
 			return
 		}
 		t.mu.Lock()
-		if t.ended == ended {
-			t.generation++
-			t.running = 0
-		}
+		t.generation++
+		t.running, t.before = 0, t.running
 		t.start()
 		t.mu.Unlock()
 	}

@@ -99,9 +99,6 @@ func (e *edge) check(message any) error {
 	if err := takeNote(m); err != nil {
 		return err
 	}
-	if sound(m) {
-		return nil
-	}
 	return e.validate(m)
 }
 

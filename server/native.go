@@ -130,7 +130,7 @@ func (n *native) call(ctx context.Context, spec connect.Spec, run func(context.C
 	if err != nil {
 		return asStatus(err)
 	}
-	if spec.StreamType != connect.StreamTypeUnary {
+	if endsWithServer(spec) {
 		defer n.endWithServer(ctx)()
 	}
 	return asStatus(n.edge.run(ctx, spec, run))

@@ -36,14 +36,16 @@ type pipeline struct {
 	calls  chan *pipelinedCall // to workers that wait
 	ready  chan struct{}       // holds a token when there is something to look at
 
-	mu      sync.Mutex
-	cancel  map[uint64]context.CancelFunc // by the id of a call under way
-	idle    int                           // workers that wait
-	answers []*metadatav1.PipelineAnswer  // not sent yet
+	mu     sync.Mutex
+	cancel map[uint64]context.CancelFunc // by the id of a call under way
+	idle   int                           // workers that wait
+	ended  []*pipelinedCall              // whose answers are not sent yet
+	over   bool                          // nothing will be sent any more
 }
 
-// pipelinedCall is a call under way, with room for what it ends with. It keeps nothing
-// of the message that brought it for longer than its request.
+// pipelinedCall is a call, with room for what it ends with. It has its places, that of the
+// gate and that on the stream, until its answer is sent: a client that does not read gets
+// no further. It keeps nothing of the message that brought it for longer than its request.
 type pipelinedCall struct {
 	id       uint64
 	method   string
@@ -77,9 +79,21 @@ func (s service) pipeline(ctx context.Context, stream duplex[metadatav1.Pipeline
 	}()
 	defer func() {
 		cancel()
+		p.giveUp()
 		stream.finish(func() { <-gone })
 	}()
 	return s.orStopping(p.answer(received))
+}
+
+// giveUp ends the calls whose answers will not be sent; those under way do so themselves.
+func (p *pipeline) giveUp() {
+	p.mu.Lock()
+	left := p.ended
+	p.ended, p.over = nil, true
+	p.mu.Unlock()
+	for _, call := range left {
+		call.place.end()
+	}
 }
 
 // receive begins calls until the client ends the stream.
@@ -155,13 +169,17 @@ func (p *pipeline) work(call *pipelinedCall) {
 		call.cancel()
 		p.mu.Lock()
 		delete(p.cancel, call.id)
-		p.answers = append(p.answers, &call.answer)
+		if p.over {
+			p.mu.Unlock()
+			call.place.end()
+			return
+		}
+		p.ended = append(p.ended, call)
 		wait := p.idle < maxIdleWorkers
 		if wait {
 			p.idle++
 		}
 		p.mu.Unlock()
-		<-p.places
 		p.look()
 		if !wait {
 			return
@@ -198,45 +216,55 @@ func (p *pipeline) answer(received <-chan error) error {
 		case <-p.ctx.Done():
 			return p.ctx.Err()
 		}
-		answers, busy := p.take()
-		if err := p.send(answers); err != nil {
+		ended, busy := p.take()
+		if err := p.send(ended); err != nil {
 			return err
 		}
 		if ending && !busy {
-			return p.ended()
+			return p.why()
 		}
 	}
 }
 
-// ended is how a stream ends whose calls have been answered.
-func (p *pipeline) ended() error {
+// why is how a stream ends whose calls have been answered.
+func (p *pipeline) why() error {
 	if p.draining() {
 		return errStopping
 	}
 	return nil
 }
 
-// take returns the answers that are ready, and whether there will be more.
-func (p *pipeline) take() (answers []*metadatav1.PipelineAnswer, busy bool) {
+// take returns the calls that have ended, and whether others are under way.
+func (p *pipeline) take() (ended []*pipelinedCall, busy bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	answers, p.answers = p.answers, nil
-	return answers, len(p.cancel) > 0
+	ended, p.ended = p.ended, nil
+	return ended, len(p.cancel) > 0
 }
 
-// send sends answers, as few messages as they fit into.
-func (p *pipeline) send(answers []*metadatav1.PipelineAnswer) error {
-	for len(answers) > 0 {
-		n, size := 0, 0
-		for ; n < len(answers); n++ {
-			if size += sizeOf(answers[n]); size > pageBytes && n > 0 {
-				break
-			}
+// send sends the answers of calls, in as few messages as they fit into, and gives the
+// calls' places back.
+func (p *pipeline) send(ended []*pipelinedCall) error {
+	message := &metadatav1.PipelineResponse{Answers: make([]*metadatav1.PipelineAnswer, 0, len(ended))}
+	size := 0
+	for i, call := range ended {
+		size += sizeOf(&call.answer)
+		message.Answers = append(message.Answers, &call.answer)
+		if i+1 < len(ended) && size+sizeOf(&ended[i+1].answer) <= pageBytes {
+			continue
 		}
-		if err := p.stream.Send(&metadatav1.PipelineResponse{Answers: answers[:n]}); err != nil {
+		err := p.stream.Send(message)
+		for _, call := range ended[i+1-len(message.Answers) : i+1] {
+			call.place.end()
+			<-p.places
+		}
+		if err != nil {
+			p.mu.Lock()
+			p.ended = append(p.ended, ended[i+1:]...)
+			p.mu.Unlock()
 			return err
 		}
-		answers = answers[n:]
+		message, size = &metadatav1.PipelineResponse{}, 0
 	}
 	return nil
 }
@@ -258,7 +286,6 @@ func (p *pipeline) carryOut(c *pipelinedCall) {
 			errors.New("MetadataService has no unary rpc of this name: "+clean(c.method))))
 		return
 	}
-	defer c.place.end()
 	if err := p.gate.enter(&c.place, rpc.spec, p.peer, nil); err != nil {
 		c.failed(err)
 		return

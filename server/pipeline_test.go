@@ -29,23 +29,30 @@ type pipe struct {
 	end     func() error
 }
 
-// pipes opens a stream by each of the two servers, greeted.
-func (w *world) pipes(run func(*testing.T, *pipe)) {
-	w.t.Run("grpc", func(t *testing.T) {
+// carriers open a stream by each of the two servers.
+var carriers = map[string]func(*world, *testing.T) *pipe{
+	"grpc": func(w *world, t *testing.T) *pipe {
 		stream := must(w.grpc().NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
 			metadatav1connect.MetadataServicePipelineProcedure))(t)
-		run(t, (&pipe{t: t, end: stream.CloseSend, send: func(m *metadatav1.PipelineRequest) error { return stream.SendMsg(m) },
+		return &pipe{t: t, end: stream.CloseSend, send: func(m *metadatav1.PipelineRequest) error { return stream.SendMsg(m) },
 			receive: func() (*metadatav1.PipelineResponse, error) {
 				m := new(metadatav1.PipelineResponse)
 				return m, asClient(stream.RecvMsg(m))
-			}}).greeted())
-	})
-	w.t.Run("connect", func(t *testing.T) {
+			}}
+	},
+	"connect": func(w *world, t *testing.T) *pipe {
 		ctx, cancel := context.WithCancel(t.Context())
 		stream := must(w.rpc().Pipeline(ctx))(t)
-		defer func() { cancel(); _ = stream.CloseResponse() }()
-		run(t, (&pipe{t: t, end: stream.CloseRequest, send: stream.Send, receive: stream.Receive}).greeted())
-	})
+		t.Cleanup(func() { cancel(); _ = stream.CloseResponse() })
+		return &pipe{t: t, end: stream.CloseRequest, send: stream.Send, receive: stream.Receive}
+	},
+}
+
+// pipes runs a test with a stream of each carrier, greeted.
+func (w *world) pipes(run func(*testing.T, *pipe)) {
+	for name, open := range carriers {
+		w.t.Run(name, func(t *testing.T) { run(t, open(w, t).greeted()) })
+	}
 }
 
 // asClient is an error of grpc-go as the other clients have it.
@@ -248,7 +255,7 @@ func TestPipelineRefusesBadMessages(t *testing.T) {
 	}
 }
 
-// What passes for sound without protovalidate is sound, and what clients send passes.
+// What passes for simple without protovalidate is sound, and what clients send passes.
 func TestSoundCallsAreSound(t *testing.T) {
 	validator := must(protovalidate.New())(t)
 	named := func(name string) *metadatav1.PipelineCall { return &metadatav1.PipelineCall{Id: 1, Method: name} }
@@ -256,7 +263,7 @@ func TestSoundCallsAreSound(t *testing.T) {
 	ids := make([]uint64, maxCalls)
 	for name, c := range map[string]struct {
 		message *metadatav1.PipelineRequest
-		sound   bool
+		simple  bool
 	}{
 		"nothing":              {&metadatav1.PipelineRequest{}, true},
 		"as much as there may": {&metadatav1.PipelineRequest{Calls: many, Cancelled: ids}, true},
@@ -267,10 +274,10 @@ func TestSoundCallsAreSound(t *testing.T) {
 		"a longer method":      {calls(named(strings.Repeat("x", maxMethodBytes+1))), false},
 		"the second is wrong":  {calls(named("GetTable"), named("")), false},
 	} {
-		if got := sound(c.message); got != c.sound {
-			t.Errorf("%s: sound is %v", name, got)
+		if got := simple(c.message); got != c.simple {
+			t.Errorf("%s: simple is %v", name, got)
 		}
-		if err := validator.Validate(c.message); (err == nil) != c.sound {
+		if err := validator.Validate(c.message); (err == nil) != c.simple {
 			t.Errorf("%s: protovalidate says %v", name, err)
 		}
 	}
@@ -290,27 +297,72 @@ func TestPipelineOutlivesAPanic(t *testing.T) {
 	})
 }
 
-// When the server drains, calls under way are answered, later ones refused, and then the
-// stream ends so that the client goes elsewhere.
+// When the server drains, calls under way are answered, however long they take, later ones
+// refused, and then the stream ends so that the client goes elsewhere. It takes seconds
+// because other streams are cut off after drainWrites.
 func TestPipelineDrains(t *testing.T) {
-	entered, leave := make(chan struct{}, 1), make(chan struct{})
-	w := start(t, Options{}, func(w *world) {
-		w.member.onWrite = func(context.Context, proto.Message) error { entered <- struct{}{}; <-leave; return nil }
-	})
-	stream := must(w.rpc(connect.WithGRPC()).Pipeline(t.Context()))(t)
-	defer func() { _ = stream.CloseRequest(); _ = stream.CloseResponse() }()
-	p := (&pipe{t: t, send: stream.Send, receive: stream.Receive}).greeted()
-	p.say(calls(called(t, 1, "CreateTable", createTable("a"))))
-	<-entered
-	w.server.Drain()
-	p.say(calls(called(t, 2, "CreateTable", createTable("b"))))
-	wantFailure(t, failureOf(t, p.answers(1)[2]), connect.CodeUnavailable, "STOPPING")
-	close(leave)
-	if a := p.answers(1)[1]; a.GetResponse() == nil {
-		t.Fatalf("the call under way is answered %v", a)
+	for name, open := range carriers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			entered, leave := make(chan struct{}, 1), make(chan struct{})
+			w := start(t, Options{}, func(w *world) {
+				w.member.onWrite = func(ctx context.Context, _ proto.Message) error {
+					entered <- struct{}{}
+					select {
+					case <-leave:
+						return nil
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
+			})
+			p := open(w, t).greeted()
+			p.say(calls(called(t, 1, "CreateTable", createTable("a"))))
+			<-entered
+			w.server.Drain()
+			p.say(calls(called(t, 2, "CreateTable", createTable("b"))))
+			wantFailure(t, failureOf(t, p.answers(1)[2]), connect.CodeUnavailable, "STOPPING")
+			time.Sleep(drainWrites + 200*time.Millisecond)
+			close(leave)
+			if a := p.answers(1)[1]; a.GetResponse() == nil {
+				t.Fatalf("the call under way is answered %v", a)
+			}
+			_, err := p.receive()
+			wantFailure(t, err, connect.CodeUnavailable, "STOPPING")
+		})
 	}
-	_, err := p.receive()
-	wantFailure(t, err, connect.CodeUnavailable, "STOPPING")
+}
+
+// A client that does not read its answers gets no further than those that may be under
+// way, and what is on the wire.
+func TestAnswersThatAreNotReadAreBounded(t *testing.T) {
+	w := start(t, Options{})
+	wide := createTable("wide")
+	for i := range 10 {
+		wide.Table.Columns = append(wide.Table.Columns, &metadatav1.ColumnSchema{
+			Name: fmt.Sprintf("c%d", i), Comment: strings.Repeat("y", 4000), DataType: wide.Table.Columns[0].DataType,
+		})
+	}
+	must(w.rpc().CreateTable(t.Context(), wide))(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream := must(w.grpc().NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
+		metadatav1connect.MetadataServicePipelineProcedure))(t)
+	get := called(t, 0, "GetTable", &metadatav1.GetTableRequest{Table: &metadatav1.TableRef{Name: "wide"}})
+	go func() {
+		for id := uint64(1); id <= 4*maxPipelined; id++ {
+			if stream.SendMsg(calls(&metadatav1.PipelineCall{Id: id, Method: get.GetMethod(), Request: get.GetRequest()})) != nil {
+				return
+			}
+		}
+	}()
+	eventually(t, "no more calls are begun", func() bool { return w.server.gate.requests.taken.Load() == maxPipelined })
+	time.Sleep(50 * time.Millisecond)
+	if n := w.server.gate.requests.taken.Load(); n != maxPipelined {
+		t.Errorf("%d calls have places, at most %d may", n, maxPipelined)
+	}
+	cancel()
+	eventually(t, "all places are free", func() bool { return w.server.gate.requests.taken.Load() == 0 })
 }
 
 // A client that asks and does not listen gets no further than the limit of calls under

@@ -136,7 +136,7 @@ func (s *Server) track(next http.Handler) http.Handler {
 			ctx, cancel = context.WithDeadline(ctx, deadline)
 			defer cancel()
 			c.deadline((*http.ResponseController).SetReadDeadline, deadline)
-		} else {
+		} else if r.URL.Path != metadatav1connect.MetadataServicePipelineProcedure {
 			stop := context.AfterFunc(s.life, func() {
 				c.stopReading()
 				c.stopWriting(time.Now().Add(drainWrites))
@@ -148,6 +148,13 @@ func (s *Server) track(next http.Handler) http.Handler {
 		r.Body = body
 		next.ServeHTTP(w, r)
 	})
+}
+
+// endsWithServer reports whether a call is a stream that ends soon after the server begins
+// to drain, whatever its client reads. Pipelines end by themselves when the calls on them
+// have, as unary calls do.
+func endsWithServer(spec connect.Spec) bool {
+	return spec.StreamType != connect.StreamTypeUnary && spec.Procedure != metadatav1connect.MetadataServicePipelineProcedure
 }
 
 // unaryPaths are the paths of the contract's rpcs that are not streams.

@@ -171,6 +171,9 @@ func TestSimpleKnowsAllRules(t *testing.T) {
 	}
 	visit((&metadatav1.CreateTableRequest{}).ProtoReflect().Descriptor())
 	visit((&metadatav1.GetTableRequest{}).ProtoReflect().Descriptor())
+	if n := (&metadatav1.CreateTableRequest{}).ProtoReflect().Descriptor().Fields().Len(); n != 2 {
+		t.Errorf("CreateTableRequest has %d fields; simple, package canonical and the client's withOptions know 2", n)
+	}
 	slices.Sort(ruled)
 	want := []string{
 		"ColumnSchema.comment", "ColumnSchema.data_type", "ColumnSchema.default", "ColumnSchema.name", "ColumnSchema.toast_strategy",

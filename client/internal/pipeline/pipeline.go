@@ -6,6 +6,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -21,6 +22,10 @@ const (
 	maxCalls = 1024
 	// maxMessageBytes bounds the requests of one message, but for a single larger one.
 	maxMessageBytes = 256 << 10
+	// maxUnderWay bounds the calls that wait for an answer, which is as many as the service
+	// has under way on a stream, and maxQueuedBytes what is not sent yet.
+	maxUnderWay    = 1024
+	maxQueuedBytes = 4 << 20
 
 	// Fields of PipelineRequest.
 	callsField, cancelledField = 1, 2
@@ -30,6 +35,8 @@ const (
 type Stream interface {
 	// Send sends an encoded PipelineRequest, which is the stream's from then on.
 	Send(message []byte) error
+	// CloseSend says that nothing more is sent. Whoever sends calls it.
+	CloseSend() error
 	Receive() (*metadatav1.PipelineResponse, error)
 }
 
@@ -41,19 +48,29 @@ type Pipe struct {
 	err    error         // why; after broken
 
 	mu        sync.Mutex
-	ended     bool // under mu: nothing is added any more
+	ended     bool // nothing is added any more, because the stream has ended
+	closing   bool // or is about to
 	last      uint64
+	taken     uint64  // the last call that was handed to the stream
 	full      []queue // messages not sent yet, before calls
 	calls     queue
-	cancelled []uint64
+	queued    int      // bytes in both
+	cancelled []uint64 // calls that were sent, or are queued
 	waiting   map[uint64]chan<- *metadatav1.PipelineAnswer
-	used      time.Time // when a call was made last
+	used      time.Time // when a call began or ended last
 }
+
+// Why a pipe takes no call though its stream has not ended.
+var (
+	errClosing = errors.New("it is about to be closed")
+	errFull    = errors.New("too much is under way on it")
+)
 
 // queue is calls that go into one message, encoded as its field calls.
 type queue struct {
 	encoded []byte
 	calls   int
+	last    uint64 // id
 }
 
 // waiter is what a caller waits on. It is used again when nobody can answer any more.
@@ -103,16 +120,24 @@ func Open(stream Stream) (*Pipe, error) {
 // Broken returns a channel that is closed when the stream has ended.
 func (p *Pipe) Broken() <-chan struct{} { return p.broken }
 
-// Idle returns since when no call has been under way; false if one is.
+// Idle returns when a call began or ended last; false if one is under way.
 func (p *Pipe) Idle() (since time.Time, idle bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.used, len(p.waiting) == 0
 }
 
+// Close takes no more calls and ends the stream when those under way are answered.
+func (p *Pipe) Close() {
+	p.mu.Lock()
+	p.closing = true
+	p.mu.Unlock()
+	p.look()
+}
+
 // Call makes a call and returns its answer, which has to come by a time. It returns a
-// [*BrokenError] if the stream ended, the context's error, or that of a deadline. The
-// request is the caller's again when it returns.
+// [*BrokenError] if the stream ended or takes no call now, the context's error, or that of a
+// deadline. The request is the caller's again when it returns.
 func (p *Pipe) Call(ctx context.Context, until time.Time, method string, request []byte) (*metadatav1.PipelineAnswer, error) {
 	w := waiters.Get().(*waiter)
 	defer waiters.Put(w)
@@ -140,7 +165,10 @@ func (p *Pipe) Call(ctx context.Context, until time.Time, method string, request
 	case a := <-w.answer: // it came before the end
 		return a, nil
 	default:
-		return nil, &BrokenError{Cause: p.err, Sent: true}
+		p.mu.Lock()
+		sent := id <= p.taken
+		p.mu.Unlock()
+		return nil, &BrokenError{Cause: p.err, Sent: sent}
 	}
 }
 
@@ -149,10 +177,14 @@ func (p *Pipe) begin(
 	now time.Time, left time.Duration, method string, request []byte, answer chan<- *metadatav1.PipelineAnswer,
 ) (uint64, error) {
 	p.mu.Lock()
-	if p.ended {
-		p.mu.Unlock()
-		<-p.broken
+	defer p.mu.Unlock()
+	switch {
+	case p.ended:
 		return 0, &BrokenError{Cause: p.err}
+	case p.closing:
+		return 0, &BrokenError{Cause: errClosing}
+	case len(p.waiting) >= maxUnderWay || p.queued >= maxQueuedBytes:
+		return 0, &BrokenError{Cause: errFull}
 	}
 	p.last++
 	id := p.last
@@ -160,10 +192,11 @@ func (p *Pipe) begin(
 		p.full = append(p.full, p.calls)
 		p.calls = queue{}
 	}
+	before := len(p.calls.encoded)
 	p.calls.add(id, method, request, uint64(max(1, min(left.Milliseconds(), 1<<32-1)))) //nolint:gosec // it is positive
+	p.queued += len(p.calls.encoded) - before
 	p.waiting[id] = answer
 	p.used = now
-	p.mu.Unlock()
 	p.look()
 	return id, nil
 }
@@ -185,6 +218,7 @@ func (q *queue) add(id uint64, method string, request []byte, timeoutMillis uint
 	b = protowire.AppendTag(b, timeoutField, protowire.VarintType)
 	q.encoded = protowire.AppendVarint(b, timeoutMillis)
 	q.calls++
+	q.last = id
 }
 
 // leave gives a call up. Nobody answers it after that.
@@ -218,16 +252,22 @@ func (p *Pipe) send() {
 		case <-p.broken:
 			return
 		}
-		for message := p.take(); message != nil; message = p.take() {
+		message, over := p.take()
+		for ; message != nil; message, over = p.take() {
 			if p.stream.Send(message) != nil {
 				return // receiving fails too, and knows why
 			}
 		}
+		if over {
+			_ = p.stream.CloseSend() // never fails
+			return
+		}
 	}
 }
 
-// take returns the next message; nil if there is nothing to say.
-func (p *Pipe) take() []byte {
+// take returns the next message; nil if there is nothing to say, and then whether there
+// never will be. Cancellations go behind the calls that they may be about.
+func (p *Pipe) take() (message []byte, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var next queue
@@ -238,8 +278,12 @@ func (p *Pipe) take() []byte {
 		// What comes next is probably as large, and need not grow then.
 		next, p.calls = p.calls, queue{encoded: make([]byte, 0, len(p.calls.encoded))}
 	}
-	message := next.encoded
-	if len(p.cancelled) > 0 {
+	if next.calls > 0 {
+		p.taken = next.last
+		p.queued -= len(next.encoded)
+		message = next.encoded
+	}
+	if len(p.cancelled) > 0 && len(p.full) == 0 && p.calls.calls == 0 {
 		var ids []byte
 		for _, id := range p.cancelled {
 			ids = protowire.AppendVarint(ids, id)
@@ -248,7 +292,7 @@ func (p *Pipe) take() []byte {
 		message = protowire.AppendBytes(message, ids)
 		p.cancelled = nil
 	}
-	return message
+	return message, p.closing
 }
 
 // receive hands out answers until the stream ends.
@@ -266,15 +310,15 @@ func (p *Pipe) receive() {
 				delete(p.waiting, a.GetId())
 			}
 		}
+		p.used = time.Now()
 		p.mu.Unlock()
 	}
 }
 
 func (p *Pipe) end(err error) {
 	p.mu.Lock()
-	p.ended = true
+	p.ended, p.err = true, err
 	clear(p.waiting)
 	p.mu.Unlock()
-	p.err = err
 	close(p.broken)
 }

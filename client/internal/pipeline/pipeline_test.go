@@ -21,11 +21,15 @@ type wire struct {
 	sent   chan *metadatav1.PipelineRequest
 	answer chan *metadatav1.PipelineResponse // closed: the stream has ended
 	hold   chan struct{}                     // Send waits for it; nil: it does not
+	closed chan struct{}                     // holds something if nothing more is sent
 	end    error
 }
 
 func newWire() *wire {
-	return &wire{sent: make(chan *metadatav1.PipelineRequest, 100), answer: make(chan *metadatav1.PipelineResponse, 100)}
+	return &wire{
+		sent: make(chan *metadatav1.PipelineRequest, 100), answer: make(chan *metadatav1.PipelineResponse, 100),
+		closed: make(chan struct{}, 1),
+	}
 }
 
 func (w *wire) Send(encoded []byte) error {
@@ -46,6 +50,11 @@ func (w *wire) Receive() (*metadatav1.PipelineResponse, error) {
 		return nil, w.end
 	}
 	return m, nil
+}
+
+func (w *wire) CloseSend() error {
+	w.closed <- struct{}{}
+	return nil
 }
 
 // open returns an open pipe over a wire, which ends with the test.
@@ -235,6 +244,89 @@ func TestBrokenStreams(t *testing.T) {
 	if broken, ok := errors.AsType[*BrokenError](o.err); !ok || broken.Sent || !errors.Is(o.err, why) {
 		t.Fatalf("a call behind the end ends with %v", o.err)
 	}
+}
+
+// A call that was never handed to the stream was certainly not carried out, and a
+// cancellation never overtakes its call.
+func TestQueuedCallsAreNotSent(t *testing.T) {
+	w := newWire()
+	w.hold = make(chan struct{})
+	p := open(t, w)
+	call(t.Context(), p, "first")
+	<-w.sent
+	large := strings.Repeat("x", maxMessageBytes-100)
+	queued := func(n int) {
+		for {
+			p.mu.Lock()
+			enough := int(p.last) >= n
+			p.mu.Unlock()
+			if enough {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	second := call(t.Context(), p, large)
+	queued(2)
+	ctx, cancel := context.WithCancel(t.Context())
+	given := call(ctx, p, large)
+	queued(3)
+	cancel()
+	<-given
+	w.hold <- struct{}{}
+	if m := <-w.sent; len(m.GetCalls()) != 1 || len(m.GetCancelled()) != 0 {
+		t.Fatalf("%d calls and %d cancellations are sent before the call that was given up", len(m.GetCalls()), len(m.GetCancelled()))
+	}
+	last := call(t.Context(), p, large)
+	queued(4)
+	w.finish(io.EOF, p)
+	close(w.hold)
+	for name, c := range map[string]struct {
+		done <-chan outcome
+		sent bool
+	}{"the one that is being sent": {second, true}, "the last one": {last, false}} {
+		o := <-c.done
+		if broken, ok := errors.AsType[*BrokenError](o.err); !ok || broken.Sent != c.sent {
+			t.Errorf("%s ends with %v", name, o.err)
+		}
+	}
+}
+
+// As much as may be under way is; further calls have to go another way.
+func TestAFullPipeTakesNoCall(t *testing.T) {
+	w := newWire()
+	p := open(t, w)
+	defer w.finish(io.EOF, p)
+	for range maxUnderWay {
+		call(t.Context(), p, "waits")
+	}
+	waiting := func() int { p.mu.Lock(); defer p.mu.Unlock(); return len(p.waiting) }
+	for waiting() < maxUnderWay {
+		time.Sleep(time.Millisecond)
+	}
+	o := <-call(t.Context(), p, "one more")
+	if broken, ok := errors.AsType[*BrokenError](o.err); !ok || broken.Sent || !errors.Is(o.err, errFull) {
+		t.Fatalf("one more call ends with %v", o.err)
+	}
+}
+
+// A pipe that is closed answers what is under way, and ends the stream behind it.
+func TestCloseWaitsForAnswers(t *testing.T) {
+	w := newWire()
+	p := open(t, w)
+	under := call(t.Context(), p, "under way")
+	m := <-w.sent
+	p.Close()
+	<-w.closed
+	o := <-call(t.Context(), p, "late")
+	if broken, ok := errors.AsType[*BrokenError](o.err); !ok || broken.Sent {
+		t.Fatalf("a call behind the end ends with %v", o.err)
+	}
+	w.answer <- &metadatav1.PipelineResponse{Answers: []*metadatav1.PipelineAnswer{response(m.GetCalls()[0].GetId(), "done")}}
+	if o := <-under; o.err != nil {
+		t.Fatal(o.err)
+	}
+	w.finish(io.EOF, p)
 }
 
 func TestNothingIsOpenWithoutAGreeting(t *testing.T) {

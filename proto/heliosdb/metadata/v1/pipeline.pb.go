@@ -29,8 +29,8 @@ type PipelineRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Calls to begin.
 	Calls []*PipelineCall `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
-	// Ids of calls to cancel. They are answered nevertheless; ids of calls that are over
-	// are ignored.
+	// Ids of calls of earlier messages to cancel. They are answered nevertheless; ids of calls
+	// that are over are ignored. Like calls they wait while as many are under way as may be.
 	Cancelled     []uint64 `protobuf:"varint,2,rep,packed,name=cancelled,proto3" json:"cancelled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -89,7 +89,7 @@ type PipelineCall struct {
 	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
 	// The rpc's request, in protobuf's binary encoding.
 	Request []byte `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
-	// The call's deadline, from its arrival on; 0: the service's own limit.
+	// The call's deadline, from its beginning on; 0: the service's own limit.
 	TimeoutMillis uint32 `protobuf:"varint,4,opt,name=timeout_millis,json=timeoutMillis,proto3" json:"timeout_millis,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

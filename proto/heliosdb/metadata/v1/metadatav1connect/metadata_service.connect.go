@@ -163,7 +163,7 @@ type MetadataServiceClient interface {
 	// and so do their answers. Each call is admitted, checked, limited, carried out and
 	// measured as it is by itself, and independent of the others: they end in any order.
 	// The first response is empty and says that calls are taken. At most 1,024 calls are
-	// under way on a stream; further ones wait unread. A call that is refused or fails
+	// under way or unanswered on a stream; further ones wait unread. A call that is refused or fails
 	// does not end the stream; a message that breaks a rule does.
 	Pipeline(context.Context) (*connect.BidiStreamForClientSimple[v1.PipelineRequest, v1.PipelineResponse], error)
 }
@@ -597,7 +597,7 @@ type MetadataServiceHandler interface {
 	// and so do their answers. Each call is admitted, checked, limited, carried out and
 	// measured as it is by itself, and independent of the others: they end in any order.
 	// The first response is empty and says that calls are taken. At most 1,024 calls are
-	// under way on a stream; further ones wait unread. A call that is refused or fails
+	// under way or unanswered on a stream; further ones wait unread. A call that is refused or fails
 	// does not end the stream; a message that breaks a rule does.
 	Pipeline(context.Context, *connect.BidiStream[v1.PipelineRequest, v1.PipelineResponse]) error
 }
