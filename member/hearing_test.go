@@ -150,7 +150,14 @@ func TestALeaderThatHearsNobodyResigns(t *testing.T) {
 		if s.unheard() {
 			t.Error("it counts as unheard before the time-out")
 		}
-		s.listen()
+	})
+	c.eventually("it resigns", func() (resigned bool) { // a tick later each time: an answer may have been on its way
+		do(s, func() {
+			before := s.hearing.resigned
+			s.listen()
+			resigned = s.hearing.resigned != before
+		})
+		return resigned
 	})
 	c.replaced(leader, followers, term)
 }

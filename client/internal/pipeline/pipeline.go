@@ -270,6 +270,9 @@ func (p *Pipe) send() {
 func (p *Pipe) take() (message []byte, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ended { // what is left was certainly not sent
+		return nil, false
+	}
 	var next queue
 	switch {
 	case len(p.full) > 0:
