@@ -128,7 +128,6 @@ func (n *connection) keepPipe() {
 	}
 	pipe, err := pipeline.Open(pipeStream{stream})
 	if !late.Stop() || err != nil {
-		n.client.log.Debug("no stream for unary calls", "endpoint", n.conn.Target(), "error", err)
 		return
 	}
 	n.pipe.Store(pipe)
