@@ -212,7 +212,8 @@ type servicesOf map[string]grpc.ServiceInfo
 // GetServiceInfo is of reflection.ServiceInfoProvider.
 func (s servicesOf) GetServiceInfo() map[string]grpc.ServiceInfo { return s }
 
-// nativeHealth answers the gRPC health protocol; Watch is not implemented.
+// nativeHealth answers the gRPC health protocol, as the Connect handler does: Check only,
+// Watch is refused.
 type nativeHealth struct {
 	healthv1.UnimplementedHealthServer
 	checker
