@@ -573,10 +573,11 @@ func TestARebuildSlowerThanCheckpoints(t *testing.T) {
 			c.kill(3)
 			c.disks[3], lost = vfs.NewCrashableMem(), true
 			leader := c.leader(schemaStream)
-			for i := range missed {
+			newest := c.newestCheckpoint(leader)
+			for i := 0; i < missed || newest <= uint64(max(missed, 20)); i++ { // slow ones are left out
 				c.mustCreate(1, fmt.Sprintf("m%d", i))
+				newest = c.newestCheckpoint(leader)
 			}
-			newest := c.checkpoint(leader, uint64(max(missed, 20)))
 			term := c.schema(leader).soft.Load().Term
 			c.start(3)
 			<-gated.asked

@@ -34,10 +34,14 @@ func (s *gatedStore) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (r
 func (c *cluster) checkpoint(id, after uint64) (index uint64) {
 	c.t.Helper()
 	c.eventually("a newer checkpoint", func() bool {
-		index = c.up[id].running.Load().schema.status.Load().Newest.Index
+		index = c.newestCheckpoint(id)
 		return index > after
 	})
 	return index
+}
+
+func (c *cluster) newestCheckpoint(id uint64) (index uint64) {
+	return c.up[id].running.Load().schema.status.Load().Newest.Index
 }
 
 func TestAnOfferedCheckpointIsServedWhenNewerOnesReplacedIt(t *testing.T) {
