@@ -86,7 +86,10 @@ func (c *cluster) transfer(m *member, loss float64) {
 			return
 		}
 	}
-	if _, err := w.Commit(); err != nil {
+	if _, err := w.Commit(); errors.Is(err, raftlog.ErrOvertaken) {
+		c.note("transfer overtaken", m.id)
+		return
+	} else if err != nil {
 		c.t.Fatal(err)
 	}
 	m.staged[d.Index] = c.readModel(m, d)

@@ -21,6 +21,10 @@ var (
 	// ErrFull refuses a checkpoint file, or ends it, because the disk is full up to the
 	// reserve that the log needs: try again when there is room.
 	ErrFull = errors.New("raftlog: the disk is full up to its reserve: make room on it")
+	// ErrOvertaken refuses a staged checkpoint when the member has written one of its own at that
+	// index or a later one: its log has come so far meanwhile, and the own file must not be
+	// replaced by one that another build may have cut in other chunks.
+	ErrOvertaken = errors.New("raftlog: the checkpoint is not needed any more: the log has reached it by itself")
 	// ErrNoCheckpoint means that there is no checkpoint file of that index.
 	ErrNoCheckpoint = errors.New("raftlog: no such checkpoint")
 )

@@ -274,8 +274,9 @@ type Storage interface {
 	CreateCheckpoint(g GroupID, d Descriptor) (CheckpointWriter, error)
 
 	// StageCheckpoint starts the file of a checkpoint received from another member:
-	// Commit fails with a *DamageError unless the result is d, hash included. The
-	// file is not current before a Write with Install set says so.
+	// Commit fails with a *DamageError unless the result is d, hash included, and with
+	// ErrOvertaken when an own checkpoint at that index or later was finished since the
+	// start. The file is not current before a Write with Install set says so.
 	StageCheckpoint(g GroupID, d Descriptor) (CheckpointWriter, error)
 
 	// OpenCheckpoint opens a finished file, current or staged. It stays readable

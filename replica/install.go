@@ -86,7 +86,10 @@ func (r *Replica[D]) Fetched(f *Fetch, state *projections.State[D], err error) {
 	}
 	latest := in.fetching
 	in.fetching = nil
-	if err == nil {
+	switch {
+	case errors.Is(err, raftlog.ErrOvertaken) && f.Descriptor.Index <= r.applied:
+		err = nil // raft refuses it, and tells its sender how far this member is
+	case err == nil:
 		err = r.checkFetched(f.Descriptor, state)
 	}
 	if err != nil {

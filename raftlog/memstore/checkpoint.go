@@ -111,8 +111,14 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
+	if w.want != nil && d.Index <= w.s.own[d.Group] {
+		return d, raftlog.ErrOvertaken
+	}
 	if err := w.s.trySync(); err != nil {
 		return d, err
+	}
+	if w.want == nil {
+		w.s.own[d.Group] = max(w.s.own[d.Group], d.Index)
 	}
 	delete(w.s.damaged, spot{checkpointSpot, d.Group, d.Index})
 	w.s.files[fileKey{d.Group, d.Index}] = &file{desc: d, chunks: w.chunks}

@@ -120,6 +120,7 @@ func (s *Store) empty() {
 	clear(s.durable)
 	clear(s.trims)
 	clear(s.files)
+	clear(s.own)
 	clear(s.damaged)
 	clear(s.short)
 }

@@ -33,6 +33,7 @@ type Store struct {
 	unsynced [][]*raftlog.Write         // applied to now, not to durable
 	trims    map[raftlog.GroupID]uint64 // survive nothing: trimming again is harmless
 	files    map[fileKey]*file
+	own      map[raftlog.GroupID]uint64 // index of the newest checkpoint created since the start
 	floors   map[raftlog.GroupID]raftlog.Promise
 	free     uint64
 	damaged  map[spot]bool
@@ -56,7 +57,7 @@ var _ raftlog.Storage = (*Store)(nil)
 func New(name string) *Store {
 	return &Store{
 		name: name, now: map[raftlog.GroupID]*group{}, durable: map[raftlog.GroupID]*group{},
-		trims: map[raftlog.GroupID]uint64{}, files: map[fileKey]*file{}, floors: map[raftlog.GroupID]raftlog.Promise{},
+		trims: map[raftlog.GroupID]uint64{}, files: map[fileKey]*file{}, own: map[raftlog.GroupID]uint64{}, floors: map[raftlog.GroupID]raftlog.Promise{},
 		free: math.MaxUint64, damaged: map[spot]bool{}, short: map[raftlog.GroupID]bool{},
 	}
 }
@@ -81,6 +82,7 @@ func (s *Store) Crash(keep int) {
 	s.unsynced, s.rebuilding, s.broken, s.failSync, s.cutShort = nil, false, false, false, wholeFloor
 	s.now = map[raftlog.GroupID]*group{}
 	clear(s.trims)
+	clear(s.own)
 	for id, g := range s.durable {
 		g.replaced = 0
 		s.now[id] = g.clone()
@@ -333,6 +335,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rebuilding = false
+	clear(s.own)
 	if s.broken {
 		return s.syncError()
 	}

@@ -124,7 +124,7 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 	err := errors.Join(w.file.Sync(), w.file.Close())
 	w.file = nil
 	if err == nil {
-		err = w.s.filesFS.Rename(w.temp, final)
+		err = w.name(d, final)
 	}
 	if err != nil {
 		return d, errors.Join(fmt.Errorf("pebblestore: %s: %w", final, full(err)), w.s.filesFS.Remove(w.temp))
@@ -133,6 +133,19 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 		return d, fmt.Errorf("pebblestore: %s: %w", final, err)
 	}
 	return d, nil
+}
+
+// name gives the finished file its name. An own one is never replaced by another member's:
+// a Write may be about to say, or has said, that it is current.
+func (w *writer) name(d raftlog.Descriptor, final string) error {
+	w.s.finishing.Lock()
+	defer w.s.finishing.Unlock()
+	if w.want == nil {
+		w.s.own[d.Group] = max(w.s.own[d.Group], d.Index)
+	} else if d.Index <= w.s.own[d.Group] {
+		return raftlog.ErrOvertaken
+	}
+	return w.s.filesFS.Rename(w.temp, final)
 }
 
 func (w *writer) Abort() error {

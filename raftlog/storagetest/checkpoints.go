@@ -173,6 +173,39 @@ func testCheckpointsKept(t *testing.T, d Disk) {
 	Must(t, s.Close())
 }
 
+// testCheckpointOvertaken checks that what was pulled from a member that cuts its chunks in
+// another way never replaces an own file, whose hash a Write has named or is about to.
+func testCheckpointOvertaken(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 1)}))
+	theirs, err := raftlog.NewFileEncoder(Descriptor(A, 4, 1))
+	Must(t, err)
+	theirs.Header()
+	for _, c := range []string{"o", "ne"} {
+		_, err := theirs.Frame([]byte(c))
+		Must(t, err)
+	}
+	_, want := theirs.Trailer()
+	staged, err := s.StageCheckpoint(A, want)
+	Must(t, err)
+	Must(t, staged.WriteChunk([]byte("o")))
+	Must(t, staged.WriteChunk([]byte("ne")))
+	own := create(t, s, Descriptor(A, 4, 1), []byte("one"))
+	if _, err := staged.Commit(); !errors.Is(err, raftlog.ErrOvertaken) {
+		t.Fatalf("a staged checkpoint replaced an own one: %v, want ErrOvertaken", err)
+	}
+	expectChunks(t, s, own, []byte("one"))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &own, CutTo: 3, Sync: true}}))
+	d.Crash(t)
+	s = d.Open(t)
+	expectLog(t, s, A, Entries(4, 1)...)
+	expectChunks(t, s, own, []byte("one"))
+	// In another life the own one may have turned out to be damaged.
+	again, err := s.StageCheckpoint(A, want)
+	WriteCheckpoint(t, again, err, []byte("o"), []byte("ne"))
+	Must(t, s.Close())
+}
+
 // testHistoryAndCut checks that entries stay for history where the log begins behind them.
 func testHistoryAndCut(t *testing.T, d Disk) {
 	s := Fresh(t, d)
@@ -254,6 +287,8 @@ func testStage(t *testing.T, d Disk) {
 	if _, err := w.Commit(); !errors.As(err, &damage) {
 		t.Fatalf("a staged checkpoint that ends early: %v", err)
 	}
+	d.Crash(t) // what was created before is an own one no more
+	s = d.Open(t)
 	w, err = s.StageCheckpoint(B, cp)
 	if got := WriteCheckpoint(t, w, err, Chunks()...); !got.Equal(cp) {
 		t.Fatalf("staged as %+v", got)

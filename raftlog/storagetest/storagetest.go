@@ -58,6 +58,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"Checkpoint", testCheckpoint},
 		{"CheckpointLimits", testCheckpointLimits},
 		{"CheckpointsKept", testCheckpointsKept},
+		{"CheckpointOvertaken", testCheckpointOvertaken},
 		{"Stage", testStage},
 		{"Install", testInstall},
 		{"InstallNeedsFile", testInstallNeedsFile},
