@@ -155,13 +155,24 @@ func (o *options) measure(ctx context.Context) error {
 func (e *env) row(ctx context.Context, r row) rowReport {
 	out := rowReport{Name: r.name, About: r.about, Columns: r.columns}
 	one, end, err := r.open(ctx, e)
+	renew := func() (again pair, err error) {
+		if err := errors.Join(end(), e.release()); err != nil {
+			end = nil
+			return nil, err
+		}
+		again, end, err = r.open(ctx, e)
+		return again, err
+	}
+	if !r.fresh {
+		renew = nil
+	}
 	var rounds []round
 	if err == nil {
 		n := e.rounds
 		if n >= leastRounds {
 			n = max(n, r.rounds)
 		}
-		rounds, out.Repeats, err = e.run(ctx, r.name, n, r.limit, one)
+		rounds, out.Repeats, err = e.run(ctx, r.name, n, r.limit, one, renew)
 	}
 	if end != nil {
 		err = errors.Join(err, end())

@@ -114,8 +114,11 @@ type pair func(ctx context.Context) (round, error)
 const maxRepeats = 5
 
 // run measures rounds of a pair. A round in which something else used the machine is
-// measured again, a few times at most. What was measured before an error counts.
-func (e *env) run(ctx context.Context, name string, n int, limit time.Duration, one pair) (rounds []round, repeats int, err error) {
+// measured again, a few times at most, after renew if that is given: what such rounds leave
+// behind adds up. What was measured before an error counts.
+func (e *env) run(
+	ctx context.Context, name string, n int, limit time.Duration, one pair, renew func() (pair, error),
+) (rounds []round, repeats int, err error) {
 	for len(rounds) < n {
 		r, err := bounded(ctx, limit, one)
 		if err != nil {
@@ -125,6 +128,11 @@ func (e *env) run(ctx context.Context, name string, n int, limit time.Duration, 
 		if e.maxForeign > 0 && noise > e.maxForeign && repeats < maxRepeats {
 			repeats++
 			e.say("%s: something else used %.2f cores; measuring round %d again", name, noise, len(rounds)+1)
+			if renew != nil {
+				if one, err = renew(); err != nil {
+					return rounds, repeats, err
+				}
+			}
 			continue
 		}
 		rounds = append(rounds, r)

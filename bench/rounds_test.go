@@ -67,24 +67,30 @@ func TestNoisyRoundsAreRepeated(t *testing.T) {
 	rounds, repeats, err := e.run(t.Context(), "row", 5, time.Minute, func(context.Context) (round, error) {
 		calls++
 		return round{a: figure{opsPerSec: float64(calls), foreign: noise[calls-1]}}, nil
-	})
+	}, nil)
 	if err != nil || len(rounds) != 5 || repeats != 2 || calls != 7 {
 		t.Errorf("%d rounds, %d repeats, %d calls, %v; want 5, 2, 7", len(rounds), repeats, calls, err)
 	}
 	calls = 0
-	_, repeats, err = e.run(t.Context(), "row", 5, time.Minute, func(context.Context) (round, error) {
+	renewed := 0
+	noisy := func(context.Context) (round, error) {
 		calls++
 		return round{a: figure{foreign: 1}}, nil
-	})
-	if err != nil || repeats != maxRepeats || calls != 5+maxRepeats {
-		t.Errorf("on a machine that is never quiet: %d repeats, %d calls, %v", repeats, calls, err)
+	}
+	_, repeats, err = e.run(t.Context(), "row", 5, time.Minute, noisy, func() (pair, error) { renewed++; return noisy, nil })
+	if err != nil || repeats != maxRepeats || calls != 5+maxRepeats || renewed != maxRepeats {
+		t.Errorf("on a machine that is never quiet: %d repeats, %d calls, %d times renewed, %v", repeats, calls, renewed, err)
+	}
+	lost := errors.New("no cluster")
+	if _, _, err = e.run(t.Context(), "row", 5, time.Minute, noisy, func() (pair, error) { return nil, lost }); !errors.Is(err, lost) {
+		t.Errorf("a row that cannot be renewed: %v", err)
 	}
 }
 
 func TestRoundsAreBounded(t *testing.T) {
 	e := &env{say: func(string, ...any) {}}
 	hangs := func(ctx context.Context) (round, error) { <-ctx.Done(); return round{}, ctx.Err() }
-	rounds, _, err := e.run(t.Context(), "row", 5, 10*time.Millisecond, hangs)
+	rounds, _, err := e.run(t.Context(), "row", 5, 10*time.Millisecond, hangs, nil)
 	if len(rounds) != 0 || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%d rounds, %v", len(rounds), err)
 	}
