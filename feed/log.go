@@ -130,6 +130,14 @@ func (l *Log) SetDurable(revision uint64) {
 	l.now.Store(&next)
 }
 
+// Durable returns the revision up to which History has everything that came since the
+// member started.
+func (l *Log) Durable() uint64 {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return l.durable
+}
+
 // Jump says that the member installed a checkpoint of a later revision: memory
 // begins anew behind it, and what lies between is up to History. A head that is
 // not later is ignored.

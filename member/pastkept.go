@@ -17,13 +17,13 @@ import (
 // oldestKept returns the first revision of a stream in this member's history; the next one
 // to come when it has none, 0 when it cannot tell.
 func (s *stream[D]) oldestKept() uint64 {
-	head := s.replica.View().Head.Revision // before: what is added meanwhile makes no gap
+	stored := s.feed.Durable() // before: what is stored meanwhile makes no gap, nor does what is about to be
 	first, _, err := s.member.store.HistoryBounds(s.group)
 	switch {
 	case err != nil:
 		return 0
 	case first == 0:
-		return head + 1
+		return stored + 1
 	}
 	return first
 }
