@@ -3,6 +3,8 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
+	"math"
+	"sync"
 
 	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -138,14 +140,28 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 // name gives the finished file its name. An own one is never replaced by another member's:
 // a Write may be about to say, or has said, that it is current.
 func (w *writer) name(d raftlog.Descriptor, final string) error {
-	w.s.finishing.Lock()
-	defer w.s.finishing.Unlock()
+	own := &w.s.own
+	own.Lock()
+	defer own.Unlock()
 	if w.want == nil {
-		w.s.own[d.Group] = max(w.s.own[d.Group], d.Index)
-	} else if d.Index <= w.s.own[d.Group] {
+		own.newest[d.Group] = max(own.newest[d.Group], d.Index)
+	} else if d.Index <= own.newest[d.Group] {
 		return raftlog.ErrOvertaken
 	}
 	return w.s.filesFS.Rename(w.temp, final)
+}
+
+// own knows the index of each group's newest own checkpoint that was finished in this life.
+// Finished files get their names under its lock.
+type own struct {
+	sync.Mutex
+	newest [math.MaxUint8 + 1]uint64 // by group
+}
+
+func (o *own) forget() {
+	o.Lock()
+	defer o.Unlock()
+	clear(o.newest[:])
 }
 
 func (w *writer) Abort() error {

@@ -78,13 +78,9 @@ type Store struct {
 	closed   bool
 	readOnly bool // opened by OpenReadOnly
 	temps    int  // unfinished checkpoint files so far; under mu alone
-	// own has the index of the newest own checkpoint that was finished in this life; under
-	// finishing, as what gives a finished file its name is.
-	own       map[raftlog.GroupID]uint64
-	finishing sync.Mutex
+	own      own
 
-	reading sync.RWMutex // shared by what reads history, so that Close can wait for it
-
+	reading sync.RWMutex   // shared by what reads history, so that Close can wait for it
 	pruning sync.WaitGroup // deletions of replaced checkpoints; begun under writing
 
 	stop chan struct{}
@@ -102,7 +98,7 @@ var _ raftlog.Storage = (*Store)(nil)
 // cannot be read, is full, belongs to somebody else.
 func Open(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
-	s := &Store{opts: opts, ballast: ballast{fs: opts.FS}, groups: map[raftlog.GroupID]*groupState{}, own: map[raftlog.GroupID]uint64{}, stop: make(chan struct{}),
+	s := &Store{opts: opts, ballast: ballast{fs: opts.FS}, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{}),
 		next: map[raftlog.GroupID]*groupState{}}
 	// A failed sync must not be tried again, so what tries again stands above.
 	s.filesFS = syncFS{FS: opts.FS, fatal: opts.Fatal}

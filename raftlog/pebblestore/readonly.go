@@ -21,7 +21,7 @@ var errReadOnly = errors.New("pebblestore: the directory was opened to be read o
 // damaged floor it makes nothing: Inspect tells, and Load does not compare.
 func OpenReadOnly(dir string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
-	s := &Store{opts: opts, readOnly: true, groups: map[raftlog.GroupID]*groupState{}, own: map[raftlog.GroupID]uint64{}, stop: make(chan struct{})}
+	s := &Store{opts: opts, readOnly: true, groups: map[raftlog.GroupID]*groupState{}, stop: make(chan struct{})}
 	s.filesFS = readOnlyFS{opts.FS}
 	s.fs = s.filesFS
 	s.dir, s.dbDir, s.cpDir = dir, opts.FS.PathJoin(dir, "db"), opts.FS.PathJoin(dir, "checkpoints")

@@ -137,9 +137,7 @@ func (s *Store) BeginRebuild(id raftlog.Identity, groups []raftlog.GroupID, vote
 	s.mu.Lock()
 	s.filling, s.groups = false, map[raftlog.GroupID]*groupState{}
 	s.mu.Unlock()
-	s.finishing.Lock()
-	clear(s.own)
-	s.finishing.Unlock()
+	s.own.forget()
 	s.pruning.Wait()
 	floor := s.floor // it stays as it is
 	err := s.releaseDB()
