@@ -38,6 +38,7 @@ const (
 	faultSync        = "failed sync"
 	faultTrim        = "history trimmed"
 	faultInFloor     = "crash before the floor"
+	faultLateRead    = "reads confirmed late"
 )
 
 // faultKind is a kind of fault that comes now and then.
@@ -74,6 +75,7 @@ var faultKinds = []faultKind{
 	{faultWrite, 20 * time.Second, (*world).failWrite},
 	{faultSync, 20 * time.Second, (*world).failSync},
 	{faultTrim, 15 * time.Second, (*world).trimHistory},
+	{faultLateRead, 3 * time.Second, func(w *world) bool { w.readTrap = true; return false }},
 }
 
 // faultRate is a kind of fault and how often a seed has it.

@@ -164,6 +164,27 @@ func (w *world) leaveBehind() bool {
 	return true
 }
 
+// delayAnswer has a member wait for the answer to its read index for so long that it asks
+// again, and hear nothing else meanwhile: what it is told in the end says nothing of the
+// reads that have come since.
+func (w *world) delayAnswer(m *member, deliver func()) bool {
+	if !w.readTrap || w.quiet || m.run == nil {
+		return false
+	}
+	w.readTrap = false
+	tick := w.plan.tick
+	late := within(w.rng, 2*tick, time.Duration(w.plan.election)*tick)
+	m.log("hears only in %v which reads are confirmed", late)
+	w.fault(faultLateRead)
+	var pairs [][2]end
+	for _, other := range w.othersOf(m) {
+		pairs = append(pairs, [2]end{other, end(m.id)})
+	}
+	w.sever(pairs, late+tick)
+	w.after(late, deliver)
+	return true
+}
+
 func (w *world) cutClient() bool {
 	c := clientEnd(w.rng.IntN(w.plan.clients))
 	m := end(1 + w.rng.IntN(len(w.members)))

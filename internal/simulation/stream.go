@@ -262,11 +262,14 @@ func (s *stream[D]) send(messages []*raftpb.Message) {
 		target := s.m.w.member(to)
 		life := target.life // a connection ends with the processes at its ends
 		msg = proto.Clone(msg).(*raftpb.Message)
-		s.m.w.net.send(end(from), end(to), false, func() {
+		deliver := func() {
 			if target.life == life {
 				target.message(from, group, proto.Clone(msg).(*raftpb.Message))
 			}
-		})
+		}
+		if msg.GetType() != raftpb.MsgReadIndexResp || !s.m.w.delayAnswer(target, deliver) {
+			s.m.w.net.send(end(from), end(to), false, deliver)
+		}
 	}
 }
 

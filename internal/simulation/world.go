@@ -41,6 +41,7 @@ type world struct {
 	rebuildTrap  bool       // so does the next step of a rebuild
 	electionTrap bool       // the next candidate loses something
 	wrongTrap    bool       // the next checkpoint differs from the others'
+	readTrap     bool       // the next answer to a read index is long under way
 	harms        harms      // members that have lost something
 	failed       *Violation // the first one ends the run
 }
