@@ -78,19 +78,24 @@ func TestFewSubscribersRunAtATime(t *testing.T) {
 	})
 }
 
+// serveStuck serves a subscriber that is stuck in sending its first changes until the end.
+func (c *crowd) serveStuck() {
+	c.serve(after(0, 0), func(f feed.Frame) error {
+		if f.Message().GetChanges() == nil {
+			return nil
+		}
+		<-c.ctx.Done()
+		return context.Cause(c.ctx)
+	})
+}
+
 // However many subscribers are stuck in sending, the others hear of every change: once
 // all turns are taken by such, they are given up.
 func TestStuckSubscribersKeepNobodyWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
 		for range 300 {
-			c.serve(after(0, 0), func(f feed.Frame) error {
-				if f.Message().GetChanges() == nil {
-					return nil
-				}
-				<-c.ctx.Done()
-				return context.Cause(c.ctx)
-			})
+			c.serveStuck()
 		}
 		synctest.Wait() // they come first
 		frames := make(chan string, 100)
@@ -119,13 +124,7 @@ func TestSomeStuckSubscribersDoNotSlowTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
 		for range turns() - 1 {
-			c.serve(after(0, 0), func(f feed.Frame) error {
-				if f.Message().GetChanges() == nil {
-					return nil
-				}
-				<-c.ctx.Done()
-				return context.Cause(c.ctx)
-			})
+			c.serveStuck()
 		}
 		synctest.Wait() // they come first
 		const others, each = 1000, 4 * time.Millisecond
