@@ -34,7 +34,7 @@ const (
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 2
 	// INVALID_ARGUMENT: the commands of a batch belong to different streams.
 	ErrorReason_ERROR_REASON_MIXED_STREAMS ErrorReason = 3
-	// NOT_FOUND: no such namespace, table, node or shard.
+	// NOT_FOUND: no such namespace, table, node, shard or consumer.
 	ErrorReason_ERROR_REASON_NOT_FOUND ErrorReason = 4
 	// ALREADY_EXISTS: the name or id is taken.
 	ErrorReason_ERROR_REASON_ALREADY_EXISTS ErrorReason = 5
@@ -96,6 +96,9 @@ const (
 	// UNAVAILABLE: the member lost data that others counted on and is being
 	// rebuilt from them; ask another.
 	ErrorReason_ERROR_REASON_QUARANTINED ErrorReason = 31
+	// FAILED_PRECONDITION: another process has opened the consumer since; open it
+	// again, if this one is to have it.
+	ErrorReason_ERROR_REASON_CONSUMER_FENCED ErrorReason = 32
 )
 
 // Enum value maps for ErrorReason.
@@ -133,6 +136,7 @@ var (
 		29: "ERROR_REASON_CANCELED",
 		30: "ERROR_REASON_LEASE_CHANGING",
 		31: "ERROR_REASON_QUARANTINED",
+		32: "ERROR_REASON_CONSUMER_FENCED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -167,6 +171,7 @@ var (
 		"ERROR_REASON_CANCELED":            29,
 		"ERROR_REASON_LEASE_CHANGING":      30,
 		"ERROR_REASON_QUARANTINED":         31,
+		"ERROR_REASON_CONSUMER_FENCED":     32,
 	}
 )
 
@@ -251,7 +256,7 @@ const file_heliosdb_metadata_v1_error_proto_rawDesc = "" +
 	" heliosdb/metadata/v1/error.proto\x12\x14heliosdb.metadata.v1\"/\n" +
 	"\x0eOutcomeUnknown\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tR\trequestId*\xf4\a\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId*\x96\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -285,7 +290,8 @@ const file_heliosdb_metadata_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_DEADLINE\x10\x1c\x12\x19\n" +
 	"\x15ERROR_REASON_CANCELED\x10\x1d\x12\x1f\n" +
 	"\x1bERROR_REASON_LEASE_CHANGING\x10\x1e\x12\x1c\n" +
-	"\x18ERROR_REASON_QUARANTINED\x10\x1fBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\x18ERROR_REASON_QUARANTINED\x10\x1f\x12 \n" +
+	"\x1cERROR_REASON_CONSUMER_FENCED\x10 BDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_error_proto_rawDescOnce sync.Once

@@ -160,6 +160,12 @@ type Event struct {
 	//	*Event_ShardSplit
 	//	*Event_ShardsMerged
 	//	*Event_ShardDeleted
+	//	*Event_ConsumerCreated
+	//	*Event_ConsumerOpened
+	//	*Event_ConsumerAcknowledged
+	//	*Event_ConsumerDeleted
+	//	*Event_HeadSigned
+	//	*Event_HistoryTrimmed
 	Kind isEvent_Kind `protobuf_oneof:"kind"`
 	// Ordinal, from 0, of the command of an atomic batch that caused the event.
 	Command       uint32 `protobuf:"varint,99,opt,name=command,proto3" json:"command,omitempty"`
@@ -357,6 +363,60 @@ func (x *Event) GetShardDeleted() *ShardDeleted {
 	return nil
 }
 
+func (x *Event) GetConsumerCreated() *ConsumerCreated {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_ConsumerCreated); ok {
+			return x.ConsumerCreated
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetConsumerOpened() *ConsumerOpened {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_ConsumerOpened); ok {
+			return x.ConsumerOpened
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetConsumerAcknowledged() *ConsumerAcknowledged {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_ConsumerAcknowledged); ok {
+			return x.ConsumerAcknowledged
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetConsumerDeleted() *ConsumerDeleted {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_ConsumerDeleted); ok {
+			return x.ConsumerDeleted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetHeadSigned() *HeadSigned {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_HeadSigned); ok {
+			return x.HeadSigned
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetHistoryTrimmed() *HistoryTrimmed {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_HistoryTrimmed); ok {
+			return x.HistoryTrimmed
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetCommand() uint32 {
 	if x != nil {
 		return x.Command
@@ -453,6 +513,36 @@ type Event_ShardDeleted struct {
 	ShardDeleted *ShardDeleted `protobuf:"bytes,35,opt,name=shard_deleted,json=shardDeleted,proto3,oneof"`
 }
 
+type Event_ConsumerCreated struct {
+	// A consumer was created.
+	ConsumerCreated *ConsumerCreated `protobuf:"bytes,40,opt,name=consumer_created,json=consumerCreated,proto3,oneof"`
+}
+
+type Event_ConsumerOpened struct {
+	// A process took a consumer over.
+	ConsumerOpened *ConsumerOpened `protobuf:"bytes,41,opt,name=consumer_opened,json=consumerOpened,proto3,oneof"`
+}
+
+type Event_ConsumerAcknowledged struct {
+	// A consumer has carried out changes.
+	ConsumerAcknowledged *ConsumerAcknowledged `protobuf:"bytes,42,opt,name=consumer_acknowledged,json=consumerAcknowledged,proto3,oneof"`
+}
+
+type Event_ConsumerDeleted struct {
+	// A consumer was deleted.
+	ConsumerDeleted *ConsumerDeleted `protobuf:"bytes,43,opt,name=consumer_deleted,json=consumerDeleted,proto3,oneof"`
+}
+
+type Event_HeadSigned struct {
+	// The head of a stream was signed.
+	HeadSigned *HeadSigned `protobuf:"bytes,44,opt,name=head_signed,json=headSigned,proto3,oneof"`
+}
+
+type Event_HistoryTrimmed struct {
+	// The beginning of a stream's history was trimmed.
+	HistoryTrimmed *HistoryTrimmed `protobuf:"bytes,45,opt,name=history_trimmed,json=historyTrimmed,proto3,oneof"`
+}
+
 func (*Event_NamespaceCreated) isEvent_Kind() {}
 
 func (*Event_NamespaceDropped) isEvent_Kind() {}
@@ -486,6 +576,18 @@ func (*Event_ShardSplit) isEvent_Kind() {}
 func (*Event_ShardsMerged) isEvent_Kind() {}
 
 func (*Event_ShardDeleted) isEvent_Kind() {}
+
+func (*Event_ConsumerCreated) isEvent_Kind() {}
+
+func (*Event_ConsumerOpened) isEvent_Kind() {}
+
+func (*Event_ConsumerAcknowledged) isEvent_Kind() {}
+
+func (*Event_ConsumerDeleted) isEvent_Kind() {}
+
+func (*Event_HeadSigned) isEvent_Kind() {}
+
+func (*Event_HistoryTrimmed) isEvent_Kind() {}
 
 // NamespaceCreated: a namespace was created.
 type NamespaceCreated struct {
@@ -1332,11 +1434,296 @@ func (x *ShardDeleted) GetShard() *ShardInfo {
 	return nil
 }
 
+// ConsumerCreated: a consumer was created.
+type ConsumerCreated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new consumer.
+	Consumer      *Consumer `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerCreated) Reset() {
+	*x = ConsumerCreated{}
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerCreated) ProtoMessage() {}
+
+func (x *ConsumerCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerCreated.ProtoReflect.Descriptor instead.
+func (*ConsumerCreated) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_event_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ConsumerCreated) GetConsumer() *Consumer {
+	if x != nil {
+		return x.Consumer
+	}
+	return nil
+}
+
+// ConsumerOpened: a process took a consumer over; who had it before is fenced off.
+type ConsumerOpened struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The consumer as it is now.
+	Consumer      *Consumer `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerOpened) Reset() {
+	*x = ConsumerOpened{}
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerOpened) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerOpened) ProtoMessage() {}
+
+func (x *ConsumerOpened) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerOpened.ProtoReflect.Descriptor instead.
+func (*ConsumerOpened) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_event_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ConsumerOpened) GetConsumer() *Consumer {
+	if x != nil {
+		return x.Consumer
+	}
+	return nil
+}
+
+// ConsumerAcknowledged: a consumer has carried out changes.
+type ConsumerAcknowledged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The consumer as it is now.
+	Consumer      *Consumer `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerAcknowledged) Reset() {
+	*x = ConsumerAcknowledged{}
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerAcknowledged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerAcknowledged) ProtoMessage() {}
+
+func (x *ConsumerAcknowledged) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerAcknowledged.ProtoReflect.Descriptor instead.
+func (*ConsumerAcknowledged) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_event_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ConsumerAcknowledged) GetConsumer() *Consumer {
+	if x != nil {
+		return x.Consumer
+	}
+	return nil
+}
+
+// ConsumerDeleted: a consumer was deleted.
+type ConsumerDeleted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The consumer as it was.
+	Consumer      *Consumer `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerDeleted) Reset() {
+	*x = ConsumerDeleted{}
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerDeleted) ProtoMessage() {}
+
+func (x *ConsumerDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerDeleted.ProtoReflect.Descriptor instead.
+func (*ConsumerDeleted) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_event_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ConsumerDeleted) GetConsumer() *Consumer {
+	if x != nil {
+		return x.Consumer
+	}
+	return nil
+}
+
+// HeadSigned: the head of a stream was signed.
+type HeadSigned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The signed head.
+	Head          *SignedHead `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HeadSigned) Reset() {
+	*x = HeadSigned{}
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HeadSigned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HeadSigned) ProtoMessage() {}
+
+func (x *HeadSigned) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HeadSigned.ProtoReflect.Descriptor instead.
+func (*HeadSigned) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_event_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *HeadSigned) GetHead() *SignedHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+// HistoryTrimmed: members forget the changes of a stream before a revision.
+type HistoryTrimmed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the history begins now.
+	Floor *HistoryFloor `protobuf:"bytes,1,opt,name=floor,proto3" json:"floor,omitempty"`
+	// Names of the consumers, in order, that had not acknowledged all that was trimmed.
+	PassedConsumers []string `protobuf:"bytes,2,rep,name=passed_consumers,json=passedConsumers,proto3" json:"passed_consumers,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *HistoryTrimmed) Reset() {
+	*x = HistoryTrimmed{}
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryTrimmed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryTrimmed) ProtoMessage() {}
+
+func (x *HistoryTrimmed) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_event_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryTrimmed.ProtoReflect.Descriptor instead.
+func (*HistoryTrimmed) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_event_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *HistoryTrimmed) GetFloor() *HistoryFloor {
+	if x != nil {
+		return x.Floor
+	}
+	return nil
+}
+
+func (x *HistoryTrimmed) GetPassedConsumers() []string {
+	if x != nil {
+		return x.PassedConsumers
+	}
+	return nil
+}
+
 var File_heliosdb_metadata_v1_event_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_event_proto_rawDesc = "" +
 	"\n" +
-	" heliosdb/metadata/v1/event.proto\x12\x14heliosdb.metadata.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a heliosdb/metadata/v1/table.proto\x1a#heliosdb/metadata/v1/topology.proto\"\xa0\x02\n" +
+	" heliosdb/metadata/v1/event.proto\x12\x14heliosdb.metadata.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#heliosdb/metadata/v1/consumer.proto\x1a\"heliosdb/metadata/v1/history.proto\x1a heliosdb/metadata/v1/table.proto\x1a#heliosdb/metadata/v1/topology.proto\"\xa0\x02\n" +
 	"\x06Change\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -1346,8 +1733,7 @@ const file_heliosdb_metadata_v1_event_proto_rawDesc = "" +
 	"\fcommand_hash\x18\x05 \x01(\fR\vcommandHash\x12#\n" +
 	"\rfeature_level\x18\x06 \x01(\rR\ffeatureLevel\x12\x18\n" +
 	"\apartial\x18\a \x01(\bR\apartial\x123\n" +
-	"\x06events\x18\x0f \x03(\v2\x1b.heliosdb.metadata.v1.EventR\x06events\"\xe3\n" +
-	"\n" +
+	"\x06events\x18\x0f \x03(\v2\x1b.heliosdb.metadata.v1.EventR\x06events\"\xd5\x0e\n" +
 	"\x05Event\x12U\n" +
 	"\x11namespace_created\x18\x01 \x01(\v2&.heliosdb.metadata.v1.NamespaceCreatedH\x00R\x10namespaceCreated\x12U\n" +
 	"\x11namespace_dropped\x18\x02 \x01(\v2&.heliosdb.metadata.v1.NamespaceDroppedH\x00R\x10namespaceDropped\x12I\n" +
@@ -1367,7 +1753,14 @@ const file_heliosdb_metadata_v1_event_proto_rawDesc = "" +
 	"\vshard_split\x18! \x01(\v2 .heliosdb.metadata.v1.ShardSplitH\x00R\n" +
 	"shardSplit\x12I\n" +
 	"\rshards_merged\x18\" \x01(\v2\".heliosdb.metadata.v1.ShardsMergedH\x00R\fshardsMerged\x12I\n" +
-	"\rshard_deleted\x18# \x01(\v2\".heliosdb.metadata.v1.ShardDeletedH\x00R\fshardDeleted\x12\x18\n" +
+	"\rshard_deleted\x18# \x01(\v2\".heliosdb.metadata.v1.ShardDeletedH\x00R\fshardDeleted\x12R\n" +
+	"\x10consumer_created\x18( \x01(\v2%.heliosdb.metadata.v1.ConsumerCreatedH\x00R\x0fconsumerCreated\x12O\n" +
+	"\x0fconsumer_opened\x18) \x01(\v2$.heliosdb.metadata.v1.ConsumerOpenedH\x00R\x0econsumerOpened\x12a\n" +
+	"\x15consumer_acknowledged\x18* \x01(\v2*.heliosdb.metadata.v1.ConsumerAcknowledgedH\x00R\x14consumerAcknowledged\x12R\n" +
+	"\x10consumer_deleted\x18+ \x01(\v2%.heliosdb.metadata.v1.ConsumerDeletedH\x00R\x0fconsumerDeleted\x12C\n" +
+	"\vhead_signed\x18, \x01(\v2 .heliosdb.metadata.v1.HeadSignedH\x00R\n" +
+	"headSigned\x12O\n" +
+	"\x0fhistory_trimmed\x18- \x01(\v2$.heliosdb.metadata.v1.HistoryTrimmedH\x00R\x0ehistoryTrimmed\x12\x18\n" +
 	"\acommand\x18c \x01(\rR\acommandB\x06\n" +
 	"\x04kind\"Q\n" +
 	"\x10NamespaceCreated\x12=\n" +
@@ -1412,7 +1805,21 @@ const file_heliosdb_metadata_v1_event_proto_rawDesc = "" +
 	"\x05shard\x18\x01 \x01(\v2\x1f.heliosdb.metadata.v1.ShardInfoR\x05shard\x129\n" +
 	"\aparents\x18\x02 \x03(\v2\x1f.heliosdb.metadata.v1.ShardInfoR\aparents\"E\n" +
 	"\fShardDeleted\x125\n" +
-	"\x05shard\x18\x01 \x01(\v2\x1f.heliosdb.metadata.v1.ShardInfoR\x05shardBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\x05shard\x18\x01 \x01(\v2\x1f.heliosdb.metadata.v1.ShardInfoR\x05shard\"M\n" +
+	"\x0fConsumerCreated\x12:\n" +
+	"\bconsumer\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.ConsumerR\bconsumer\"L\n" +
+	"\x0eConsumerOpened\x12:\n" +
+	"\bconsumer\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.ConsumerR\bconsumer\"R\n" +
+	"\x14ConsumerAcknowledged\x12:\n" +
+	"\bconsumer\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.ConsumerR\bconsumer\"M\n" +
+	"\x0fConsumerDeleted\x12:\n" +
+	"\bconsumer\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.ConsumerR\bconsumer\"B\n" +
+	"\n" +
+	"HeadSigned\x124\n" +
+	"\x04head\x18\x01 \x01(\v2 .heliosdb.metadata.v1.SignedHeadR\x04head\"u\n" +
+	"\x0eHistoryTrimmed\x128\n" +
+	"\x05floor\x18\x01 \x01(\v2\".heliosdb.metadata.v1.HistoryFloorR\x05floor\x12)\n" +
+	"\x10passed_consumers\x18\x02 \x03(\tR\x0fpassedConsumersBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_event_proto_rawDescOnce sync.Once
@@ -1426,7 +1833,7 @@ func file_heliosdb_metadata_v1_event_proto_rawDescGZIP() []byte {
 	return file_heliosdb_metadata_v1_event_proto_rawDescData
 }
 
-var file_heliosdb_metadata_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_heliosdb_metadata_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_heliosdb_metadata_v1_event_proto_goTypes = []any{
 	(*Change)(nil),                // 0: heliosdb.metadata.v1.Change
 	(*Event)(nil),                 // 1: heliosdb.metadata.v1.Event
@@ -1447,14 +1854,23 @@ var file_heliosdb_metadata_v1_event_proto_goTypes = []any{
 	(*ShardSplit)(nil),            // 16: heliosdb.metadata.v1.ShardSplit
 	(*ShardsMerged)(nil),          // 17: heliosdb.metadata.v1.ShardsMerged
 	(*ShardDeleted)(nil),          // 18: heliosdb.metadata.v1.ShardDeleted
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*Namespace)(nil),             // 20: heliosdb.metadata.v1.Namespace
-	(*TableSchema)(nil),           // 21: heliosdb.metadata.v1.TableSchema
-	(*NodeInfo)(nil),              // 22: heliosdb.metadata.v1.NodeInfo
-	(*ShardInfo)(nil),             // 23: heliosdb.metadata.v1.ShardInfo
+	(*ConsumerCreated)(nil),       // 19: heliosdb.metadata.v1.ConsumerCreated
+	(*ConsumerOpened)(nil),        // 20: heliosdb.metadata.v1.ConsumerOpened
+	(*ConsumerAcknowledged)(nil),  // 21: heliosdb.metadata.v1.ConsumerAcknowledged
+	(*ConsumerDeleted)(nil),       // 22: heliosdb.metadata.v1.ConsumerDeleted
+	(*HeadSigned)(nil),            // 23: heliosdb.metadata.v1.HeadSigned
+	(*HistoryTrimmed)(nil),        // 24: heliosdb.metadata.v1.HistoryTrimmed
+	(*timestamppb.Timestamp)(nil), // 25: google.protobuf.Timestamp
+	(*Namespace)(nil),             // 26: heliosdb.metadata.v1.Namespace
+	(*TableSchema)(nil),           // 27: heliosdb.metadata.v1.TableSchema
+	(*NodeInfo)(nil),              // 28: heliosdb.metadata.v1.NodeInfo
+	(*ShardInfo)(nil),             // 29: heliosdb.metadata.v1.ShardInfo
+	(*Consumer)(nil),              // 30: heliosdb.metadata.v1.Consumer
+	(*SignedHead)(nil),            // 31: heliosdb.metadata.v1.SignedHead
+	(*HistoryFloor)(nil),          // 32: heliosdb.metadata.v1.HistoryFloor
 }
 var file_heliosdb_metadata_v1_event_proto_depIdxs = []int32{
-	19, // 0: heliosdb.metadata.v1.Change.time:type_name -> google.protobuf.Timestamp
+	25, // 0: heliosdb.metadata.v1.Change.time:type_name -> google.protobuf.Timestamp
 	1,  // 1: heliosdb.metadata.v1.Change.events:type_name -> heliosdb.metadata.v1.Event
 	2,  // 2: heliosdb.metadata.v1.Event.namespace_created:type_name -> heliosdb.metadata.v1.NamespaceCreated
 	3,  // 3: heliosdb.metadata.v1.Event.namespace_dropped:type_name -> heliosdb.metadata.v1.NamespaceDropped
@@ -1473,32 +1889,44 @@ var file_heliosdb_metadata_v1_event_proto_depIdxs = []int32{
 	16, // 16: heliosdb.metadata.v1.Event.shard_split:type_name -> heliosdb.metadata.v1.ShardSplit
 	17, // 17: heliosdb.metadata.v1.Event.shards_merged:type_name -> heliosdb.metadata.v1.ShardsMerged
 	18, // 18: heliosdb.metadata.v1.Event.shard_deleted:type_name -> heliosdb.metadata.v1.ShardDeleted
-	20, // 19: heliosdb.metadata.v1.NamespaceCreated.namespace:type_name -> heliosdb.metadata.v1.Namespace
-	20, // 20: heliosdb.metadata.v1.NamespaceDropped.namespace:type_name -> heliosdb.metadata.v1.Namespace
-	21, // 21: heliosdb.metadata.v1.TableCreated.table:type_name -> heliosdb.metadata.v1.TableSchema
-	21, // 22: heliosdb.metadata.v1.TableAltered.table:type_name -> heliosdb.metadata.v1.TableSchema
-	21, // 23: heliosdb.metadata.v1.TableDropped.table:type_name -> heliosdb.metadata.v1.TableSchema
-	22, // 24: heliosdb.metadata.v1.NodeRegistered.node:type_name -> heliosdb.metadata.v1.NodeInfo
-	22, // 25: heliosdb.metadata.v1.NodeUnregistered.node:type_name -> heliosdb.metadata.v1.NodeInfo
-	22, // 26: heliosdb.metadata.v1.NodeCameOnline.node:type_name -> heliosdb.metadata.v1.NodeInfo
-	22, // 27: heliosdb.metadata.v1.NodeWentOffline.node:type_name -> heliosdb.metadata.v1.NodeInfo
-	22, // 28: heliosdb.metadata.v1.NodeDrained.node:type_name -> heliosdb.metadata.v1.NodeInfo
-	22, // 29: heliosdb.metadata.v1.NodeDrainCancelled.node:type_name -> heliosdb.metadata.v1.NodeInfo
-	23, // 30: heliosdb.metadata.v1.ShardCreated.shard:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 31: heliosdb.metadata.v1.ShardChanged.shard:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 32: heliosdb.metadata.v1.ShardChanged.previous:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 33: heliosdb.metadata.v1.ShardMoved.shard:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 34: heliosdb.metadata.v1.ShardMoved.previous:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 35: heliosdb.metadata.v1.ShardSplit.children:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 36: heliosdb.metadata.v1.ShardSplit.parent:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 37: heliosdb.metadata.v1.ShardsMerged.shard:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 38: heliosdb.metadata.v1.ShardsMerged.parents:type_name -> heliosdb.metadata.v1.ShardInfo
-	23, // 39: heliosdb.metadata.v1.ShardDeleted.shard:type_name -> heliosdb.metadata.v1.ShardInfo
-	40, // [40:40] is the sub-list for method output_type
-	40, // [40:40] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	19, // 19: heliosdb.metadata.v1.Event.consumer_created:type_name -> heliosdb.metadata.v1.ConsumerCreated
+	20, // 20: heliosdb.metadata.v1.Event.consumer_opened:type_name -> heliosdb.metadata.v1.ConsumerOpened
+	21, // 21: heliosdb.metadata.v1.Event.consumer_acknowledged:type_name -> heliosdb.metadata.v1.ConsumerAcknowledged
+	22, // 22: heliosdb.metadata.v1.Event.consumer_deleted:type_name -> heliosdb.metadata.v1.ConsumerDeleted
+	23, // 23: heliosdb.metadata.v1.Event.head_signed:type_name -> heliosdb.metadata.v1.HeadSigned
+	24, // 24: heliosdb.metadata.v1.Event.history_trimmed:type_name -> heliosdb.metadata.v1.HistoryTrimmed
+	26, // 25: heliosdb.metadata.v1.NamespaceCreated.namespace:type_name -> heliosdb.metadata.v1.Namespace
+	26, // 26: heliosdb.metadata.v1.NamespaceDropped.namespace:type_name -> heliosdb.metadata.v1.Namespace
+	27, // 27: heliosdb.metadata.v1.TableCreated.table:type_name -> heliosdb.metadata.v1.TableSchema
+	27, // 28: heliosdb.metadata.v1.TableAltered.table:type_name -> heliosdb.metadata.v1.TableSchema
+	27, // 29: heliosdb.metadata.v1.TableDropped.table:type_name -> heliosdb.metadata.v1.TableSchema
+	28, // 30: heliosdb.metadata.v1.NodeRegistered.node:type_name -> heliosdb.metadata.v1.NodeInfo
+	28, // 31: heliosdb.metadata.v1.NodeUnregistered.node:type_name -> heliosdb.metadata.v1.NodeInfo
+	28, // 32: heliosdb.metadata.v1.NodeCameOnline.node:type_name -> heliosdb.metadata.v1.NodeInfo
+	28, // 33: heliosdb.metadata.v1.NodeWentOffline.node:type_name -> heliosdb.metadata.v1.NodeInfo
+	28, // 34: heliosdb.metadata.v1.NodeDrained.node:type_name -> heliosdb.metadata.v1.NodeInfo
+	28, // 35: heliosdb.metadata.v1.NodeDrainCancelled.node:type_name -> heliosdb.metadata.v1.NodeInfo
+	29, // 36: heliosdb.metadata.v1.ShardCreated.shard:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 37: heliosdb.metadata.v1.ShardChanged.shard:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 38: heliosdb.metadata.v1.ShardChanged.previous:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 39: heliosdb.metadata.v1.ShardMoved.shard:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 40: heliosdb.metadata.v1.ShardMoved.previous:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 41: heliosdb.metadata.v1.ShardSplit.children:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 42: heliosdb.metadata.v1.ShardSplit.parent:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 43: heliosdb.metadata.v1.ShardsMerged.shard:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 44: heliosdb.metadata.v1.ShardsMerged.parents:type_name -> heliosdb.metadata.v1.ShardInfo
+	29, // 45: heliosdb.metadata.v1.ShardDeleted.shard:type_name -> heliosdb.metadata.v1.ShardInfo
+	30, // 46: heliosdb.metadata.v1.ConsumerCreated.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	30, // 47: heliosdb.metadata.v1.ConsumerOpened.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	30, // 48: heliosdb.metadata.v1.ConsumerAcknowledged.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	30, // 49: heliosdb.metadata.v1.ConsumerDeleted.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	31, // 50: heliosdb.metadata.v1.HeadSigned.head:type_name -> heliosdb.metadata.v1.SignedHead
+	32, // 51: heliosdb.metadata.v1.HistoryTrimmed.floor:type_name -> heliosdb.metadata.v1.HistoryFloor
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_event_proto_init() }
@@ -1506,6 +1934,8 @@ func file_heliosdb_metadata_v1_event_proto_init() {
 	if File_heliosdb_metadata_v1_event_proto != nil {
 		return
 	}
+	file_heliosdb_metadata_v1_consumer_proto_init()
+	file_heliosdb_metadata_v1_history_proto_init()
 	file_heliosdb_metadata_v1_table_proto_init()
 	file_heliosdb_metadata_v1_topology_proto_init()
 	file_heliosdb_metadata_v1_event_proto_msgTypes[1].OneofWrappers = []any{
@@ -1526,6 +1956,12 @@ func file_heliosdb_metadata_v1_event_proto_init() {
 		(*Event_ShardSplit)(nil),
 		(*Event_ShardsMerged)(nil),
 		(*Event_ShardDeleted)(nil),
+		(*Event_ConsumerCreated)(nil),
+		(*Event_ConsumerOpened)(nil),
+		(*Event_ConsumerAcknowledged)(nil),
+		(*Event_ConsumerDeleted)(nil),
+		(*Event_HeadSigned)(nil),
+		(*Event_HistoryTrimmed)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1533,7 +1969,7 @@ func file_heliosdb_metadata_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_event_proto_rawDesc), len(file_heliosdb_metadata_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

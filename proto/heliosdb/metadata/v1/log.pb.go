@@ -313,6 +313,9 @@ type CheckpointRecord struct {
 	//	*CheckpointRecord_UsedIds
 	//	*CheckpointRecord_Request
 	//	*CheckpointRecord_LastNodeEpoch
+	//	*CheckpointRecord_Consumer
+	//	*CheckpointRecord_SignedHead
+	//	*CheckpointRecord_HistoryFloor
 	Record        isCheckpointRecord_Record `protobuf_oneof:"record"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -418,6 +421,33 @@ func (x *CheckpointRecord) GetLastNodeEpoch() uint64 {
 	return 0
 }
 
+func (x *CheckpointRecord) GetConsumer() []byte {
+	if x != nil {
+		if x, ok := x.Record.(*CheckpointRecord_Consumer); ok {
+			return x.Consumer
+		}
+	}
+	return nil
+}
+
+func (x *CheckpointRecord) GetSignedHead() []byte {
+	if x != nil {
+		if x, ok := x.Record.(*CheckpointRecord_SignedHead); ok {
+			return x.SignedHead
+		}
+	}
+	return nil
+}
+
+func (x *CheckpointRecord) GetHistoryFloor() []byte {
+	if x != nil {
+		if x, ok := x.Record.(*CheckpointRecord_HistoryFloor); ok {
+			return x.HistoryFloor
+		}
+	}
+	return nil
+}
+
 type isCheckpointRecord_Record interface {
 	isCheckpointRecord_Record()
 }
@@ -457,6 +487,21 @@ type CheckpointRecord_LastNodeEpoch struct {
 	LastNodeEpoch uint64 `protobuf:"varint,7,opt,name=last_node_epoch,json=lastNodeEpoch,proto3,oneof"`
 }
 
+type CheckpointRecord_Consumer struct {
+	// An encoded Consumer.
+	Consumer []byte `protobuf:"bytes,8,opt,name=consumer,proto3,oneof"`
+}
+
+type CheckpointRecord_SignedHead struct {
+	// An encoded SignedHead.
+	SignedHead []byte `protobuf:"bytes,9,opt,name=signed_head,json=signedHead,proto3,oneof"`
+}
+
+type CheckpointRecord_HistoryFloor struct {
+	// An encoded HistoryFloor.
+	HistoryFloor []byte `protobuf:"bytes,10,opt,name=history_floor,json=historyFloor,proto3,oneof"`
+}
+
 func (*CheckpointRecord_Namespace) isCheckpointRecord_Record() {}
 
 func (*CheckpointRecord_Table) isCheckpointRecord_Record() {}
@@ -470,6 +515,12 @@ func (*CheckpointRecord_UsedIds) isCheckpointRecord_Record() {}
 func (*CheckpointRecord_Request) isCheckpointRecord_Record() {}
 
 func (*CheckpointRecord_LastNodeEpoch) isCheckpointRecord_Record() {}
+
+func (*CheckpointRecord_Consumer) isCheckpointRecord_Record() {}
+
+func (*CheckpointRecord_SignedHead) isCheckpointRecord_Record() {}
+
+func (*CheckpointRecord_HistoryFloor) isCheckpointRecord_Record() {}
 
 // UsedIds are the ids of one kind of object that were ever given, as ascending
 // ranges that do not touch.
@@ -606,7 +657,7 @@ const file_heliosdb_metadata_v1_log_proto_rawDesc = "" +
 	"\x06digest\x18\x06 \x01(\fR\x06digest\x12.\n" +
 	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12#\n" +
 	"\rfeature_level\x18\b \x01(\rR\ffeatureLevel\x12-\n" +
-	"\x12forgotten_revision\x18\t \x01(\x04R\x11forgottenRevision\"\x84\x02\n" +
+	"\x12forgotten_revision\x18\t \x01(\x04R\x11forgottenRevision\"\xec\x02\n" +
 	"\x10CheckpointRecord\x12\x1e\n" +
 	"\tnamespace\x18\x01 \x01(\fH\x00R\tnamespace\x12\x16\n" +
 	"\x05table\x18\x02 \x01(\fH\x00R\x05table\x12\x14\n" +
@@ -614,7 +665,12 @@ const file_heliosdb_metadata_v1_log_proto_rawDesc = "" +
 	"\x05shard\x18\x04 \x01(\fH\x00R\x05shard\x12:\n" +
 	"\bused_ids\x18\x05 \x01(\v2\x1d.heliosdb.metadata.v1.UsedIdsH\x00R\ausedIds\x12\x1a\n" +
 	"\arequest\x18\x06 \x01(\fH\x00R\arequest\x12(\n" +
-	"\x0flast_node_epoch\x18\a \x01(\x04H\x00R\rlastNodeEpochB\b\n" +
+	"\x0flast_node_epoch\x18\a \x01(\x04H\x00R\rlastNodeEpoch\x12\x1c\n" +
+	"\bconsumer\x18\b \x01(\fH\x00R\bconsumer\x12!\n" +
+	"\vsigned_head\x18\t \x01(\fH\x00R\n" +
+	"signedHead\x12%\n" +
+	"\rhistory_floor\x18\n" +
+	" \x01(\fH\x00R\fhistoryFloorB\b\n" +
 	"\x06record\"r\n" +
 	"\aUsedIds\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.IdKindR\x04kind\x125\n" +
@@ -680,6 +736,9 @@ func file_heliosdb_metadata_v1_log_proto_init() {
 		(*CheckpointRecord_UsedIds)(nil),
 		(*CheckpointRecord_Request)(nil),
 		(*CheckpointRecord_LastNodeEpoch)(nil),
+		(*CheckpointRecord_Consumer)(nil),
+		(*CheckpointRecord_SignedHead)(nil),
+		(*CheckpointRecord_HistoryFloor)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -3118,7 +3118,7 @@ var File_heliosdb_metadata_v1_metadata_service_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_metadata_service_proto_rawDesc = "" +
 	"\n" +
-	"+heliosdb/metadata/v1/metadata_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a#heliosdb/metadata/v1/pipeline.proto\x1a#heliosdb/metadata/v1/position.proto\x1a'heliosdb/metadata/v1/subscription.proto\x1a heliosdb/metadata/v1/table.proto\x1a#heliosdb/metadata/v1/topology.proto\"k\n" +
+	"+heliosdb/metadata/v1/metadata_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a!heliosdb/metadata/v1/filter.proto\x1a#heliosdb/metadata/v1/pipeline.proto\x1a#heliosdb/metadata/v1/position.proto\x1a'heliosdb/metadata/v1/subscription.proto\x1a heliosdb/metadata/v1/table.proto\x1a#heliosdb/metadata/v1/topology.proto\x1a heliosdb/metadata/v1/write.proto\"k\n" +
 	"\bTableRef\x12\x19\n" +
 	"\btable_id\x18\x01 \x01(\x04R\atableId\x12&\n" +
 	"\tnamespace\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\tnamespace\x12\x1c\n" +
@@ -3580,11 +3580,13 @@ func file_heliosdb_metadata_v1_metadata_service_proto_init() {
 	if File_heliosdb_metadata_v1_metadata_service_proto != nil {
 		return
 	}
+	file_heliosdb_metadata_v1_filter_proto_init()
 	file_heliosdb_metadata_v1_pipeline_proto_init()
 	file_heliosdb_metadata_v1_position_proto_init()
 	file_heliosdb_metadata_v1_subscription_proto_init()
 	file_heliosdb_metadata_v1_table_proto_init()
 	file_heliosdb_metadata_v1_topology_proto_init()
+	file_heliosdb_metadata_v1_write_proto_init()
 	file_heliosdb_metadata_v1_metadata_service_proto_msgTypes[3].OneofWrappers = []any{}
 	file_heliosdb_metadata_v1_metadata_service_proto_msgTypes[9].OneofWrappers = []any{}
 	file_heliosdb_metadata_v1_metadata_service_proto_msgTypes[11].OneofWrappers = []any{}

@@ -33,6 +33,11 @@ const (
 	Stream_STREAM_SCHEMA Stream = 1
 	// Nodes, their liveness transitions, and shards.
 	Stream_STREAM_TOPOLOGY Stream = 2
+	// What the service keeps for itself: named consumers and how far they are, signed
+	// heads, and where histories begin. It is no part of positions and is not
+	// subscribed to, so that a consumer that acknowledges changes causes none that
+	// anybody sees; HistoryService reads it.
+	Stream_STREAM_SERVICE Stream = 3
 )
 
 // Enum value maps for Stream.
@@ -41,11 +46,13 @@ var (
 		0: "STREAM_UNSPECIFIED",
 		1: "STREAM_SCHEMA",
 		2: "STREAM_TOPOLOGY",
+		3: "STREAM_SERVICE",
 	}
 	Stream_value = map[string]int32{
 		"STREAM_UNSPECIFIED": 0,
 		"STREAM_SCHEMA":      1,
 		"STREAM_TOPOLOGY":    2,
+		"STREAM_SERVICE":     3,
 	}
 )
 
@@ -268,160 +275,11 @@ func (x *ReadOptions) GetAtLeast() *Position {
 	return nil
 }
 
-// WriteOptions are common to all writes.
-type WriteOptions struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Makes retries safe: of all attempts with one request id, on any member, one
-	// at most takes effect, and all get the same answer. Empty: the server picks
-	// an id, and a retry is a new request. A UUID is a good choice. Each stream
-	// remembers the ids of its own last writes: the same id in a write to the
-	// schema and in one to the topology is two requests, and both take effect.
-	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// The revision of the written stream that the client knew when it sent
-	// request_id for the first time; 0 if it knew none. With it, a retry so late
-	// that the id may have been forgotten is answered OUTCOME_UNKNOWABLE instead
-	// of being carried out a second time. One that the stream has not reached is
-	// refused with FUTURE_REVISION.
-	KnownRevision uint64 `protobuf:"varint,2,opt,name=known_revision,json=knownRevision,proto3" json:"known_revision,omitempty"`
-	// Decide only: answer with the exact events that the write would produce now,
-	// propose nothing.
-	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WriteOptions) Reset() {
-	*x = WriteOptions{}
-	mi := &file_heliosdb_metadata_v1_position_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WriteOptions) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WriteOptions) ProtoMessage() {}
-
-func (x *WriteOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_position_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WriteOptions.ProtoReflect.Descriptor instead.
-func (*WriteOptions) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_position_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *WriteOptions) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
-}
-
-func (x *WriteOptions) GetKnownRevision() uint64 {
-	if x != nil {
-		return x.KnownRevision
-	}
-	return 0
-}
-
-func (x *WriteOptions) GetDryRun() bool {
-	if x != nil {
-		return x.DryRun
-	}
-	return false
-}
-
-// WriteResult is common to all answers to writes.
-type WriteResult struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The position at which the write took effect; for a dry run or a write that
-	// changed nothing, the position at which that was decided.
-	Position *Position `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
-	// With dry_run: what the write would produce. Otherwise empty; the events of
-	// a write are read by Subscribe.
-	Events []*Event `protobuf:"bytes,2,rep,name=events,proto3" json:"events,omitempty"`
-	// True if at least one event was logged (or, for a dry run, would be).
-	Changed bool `protobuf:"varint,3,opt,name=changed,proto3" json:"changed,omitempty"`
-	// True if an earlier attempt with this request id had taken effect already
-	// and this is its answer.
-	Deduplicated  bool `protobuf:"varint,4,opt,name=deduplicated,proto3" json:"deduplicated,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *WriteResult) Reset() {
-	*x = WriteResult{}
-	mi := &file_heliosdb_metadata_v1_position_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *WriteResult) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*WriteResult) ProtoMessage() {}
-
-func (x *WriteResult) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_position_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use WriteResult.ProtoReflect.Descriptor instead.
-func (*WriteResult) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_position_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *WriteResult) GetPosition() *Position {
-	if x != nil {
-		return x.Position
-	}
-	return nil
-}
-
-func (x *WriteResult) GetEvents() []*Event {
-	if x != nil {
-		return x.Events
-	}
-	return nil
-}
-
-func (x *WriteResult) GetChanged() bool {
-	if x != nil {
-		return x.Changed
-	}
-	return false
-}
-
-func (x *WriteResult) GetDeduplicated() bool {
-	if x != nil {
-		return x.Deduplicated
-	}
-	return false
-}
-
 var File_heliosdb_metadata_v1_position_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_position_proto_rawDesc = "" +
 	"\n" +
-	"#heliosdb/metadata/v1/position.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a heliosdb/metadata/v1/event.proto\"\xaf\x01\n" +
+	"#heliosdb/metadata/v1/position.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\"\xaf\x01\n" +
 	"\bPosition\x12&\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18 R\tclusterId\x12%\n" +
@@ -430,21 +288,12 @@ const file_heliosdb_metadata_v1_position_proto_rawDesc = "" +
 	"\x11topology_revision\x18\x04 \x01(\x04R\x10topologyRevision\"\x97\x01\n" +
 	"\vReadOptions\x12M\n" +
 	"\vconsistency\x18\x01 \x01(\x0e2!.heliosdb.metadata.v1.ConsistencyB\b\xbaH\x05\x82\x01\x02\x10\x01R\vconsistency\x129\n" +
-	"\bat_least\x18\x02 \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\aatLeast\"w\n" +
-	"\fWriteOptions\x12'\n" +
-	"\n" +
-	"request_id\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\trequestId\x12%\n" +
-	"\x0eknown_revision\x18\x02 \x01(\x04R\rknownRevision\x12\x17\n" +
-	"\adry_run\x18\x03 \x01(\bR\x06dryRun\"\xbc\x01\n" +
-	"\vWriteResult\x12:\n" +
-	"\bposition\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\x123\n" +
-	"\x06events\x18\x02 \x03(\v2\x1b.heliosdb.metadata.v1.EventR\x06events\x12\x18\n" +
-	"\achanged\x18\x03 \x01(\bR\achanged\x12\"\n" +
-	"\fdeduplicated\x18\x04 \x01(\bR\fdeduplicated*H\n" +
+	"\bat_least\x18\x02 \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\aatLeast*\\\n" +
 	"\x06Stream\x12\x16\n" +
 	"\x12STREAM_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTREAM_SCHEMA\x10\x01\x12\x13\n" +
-	"\x0fSTREAM_TOPOLOGY\x10\x02*y\n" +
+	"\x0fSTREAM_TOPOLOGY\x10\x02\x12\x12\n" +
+	"\x0eSTREAM_SERVICE\x10\x03*y\n" +
 	"\vConsistency\x12\x1b\n" +
 	"\x17CONSISTENCY_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CONSISTENCY_LINEARIZABLE\x10\x01\x12\x18\n" +
@@ -464,26 +313,21 @@ func file_heliosdb_metadata_v1_position_proto_rawDescGZIP() []byte {
 }
 
 var file_heliosdb_metadata_v1_position_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_heliosdb_metadata_v1_position_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_heliosdb_metadata_v1_position_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_heliosdb_metadata_v1_position_proto_goTypes = []any{
-	(Stream)(0),          // 0: heliosdb.metadata.v1.Stream
-	(Consistency)(0),     // 1: heliosdb.metadata.v1.Consistency
-	(*Position)(nil),     // 2: heliosdb.metadata.v1.Position
-	(*ReadOptions)(nil),  // 3: heliosdb.metadata.v1.ReadOptions
-	(*WriteOptions)(nil), // 4: heliosdb.metadata.v1.WriteOptions
-	(*WriteResult)(nil),  // 5: heliosdb.metadata.v1.WriteResult
-	(*Event)(nil),        // 6: heliosdb.metadata.v1.Event
+	(Stream)(0),         // 0: heliosdb.metadata.v1.Stream
+	(Consistency)(0),    // 1: heliosdb.metadata.v1.Consistency
+	(*Position)(nil),    // 2: heliosdb.metadata.v1.Position
+	(*ReadOptions)(nil), // 3: heliosdb.metadata.v1.ReadOptions
 }
 var file_heliosdb_metadata_v1_position_proto_depIdxs = []int32{
 	1, // 0: heliosdb.metadata.v1.ReadOptions.consistency:type_name -> heliosdb.metadata.v1.Consistency
 	2, // 1: heliosdb.metadata.v1.ReadOptions.at_least:type_name -> heliosdb.metadata.v1.Position
-	2, // 2: heliosdb.metadata.v1.WriteResult.position:type_name -> heliosdb.metadata.v1.Position
-	6, // 3: heliosdb.metadata.v1.WriteResult.events:type_name -> heliosdb.metadata.v1.Event
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_position_proto_init() }
@@ -491,14 +335,13 @@ func file_heliosdb_metadata_v1_position_proto_init() {
 	if File_heliosdb_metadata_v1_position_proto != nil {
 		return
 	}
-	file_heliosdb_metadata_v1_event_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_position_proto_rawDesc), len(file_heliosdb_metadata_v1_position_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   4,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

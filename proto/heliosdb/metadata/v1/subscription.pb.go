@@ -22,163 +22,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ObjectKind is a kind of object that events are about.
-type ObjectKind int32
-
-const (
-	// Not a kind.
-	ObjectKind_OBJECT_KIND_UNSPECIFIED ObjectKind = 0
-	// Namespaces.
-	ObjectKind_OBJECT_KIND_NAMESPACE ObjectKind = 1
-	// Tables.
-	ObjectKind_OBJECT_KIND_TABLE ObjectKind = 2
-	// Nodes.
-	ObjectKind_OBJECT_KIND_NODE ObjectKind = 3
-	// Shards.
-	ObjectKind_OBJECT_KIND_SHARD ObjectKind = 4
-)
-
-// Enum value maps for ObjectKind.
-var (
-	ObjectKind_name = map[int32]string{
-		0: "OBJECT_KIND_UNSPECIFIED",
-		1: "OBJECT_KIND_NAMESPACE",
-		2: "OBJECT_KIND_TABLE",
-		3: "OBJECT_KIND_NODE",
-		4: "OBJECT_KIND_SHARD",
-	}
-	ObjectKind_value = map[string]int32{
-		"OBJECT_KIND_UNSPECIFIED": 0,
-		"OBJECT_KIND_NAMESPACE":   1,
-		"OBJECT_KIND_TABLE":       2,
-		"OBJECT_KIND_NODE":        3,
-		"OBJECT_KIND_SHARD":       4,
-	}
-)
-
-func (x ObjectKind) Enum() *ObjectKind {
-	p := new(ObjectKind)
-	*p = x
-	return p
-}
-
-func (x ObjectKind) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (ObjectKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_heliosdb_metadata_v1_subscription_proto_enumTypes[0].Descriptor()
-}
-
-func (ObjectKind) Type() protoreflect.EnumType {
-	return &file_heliosdb_metadata_v1_subscription_proto_enumTypes[0]
-}
-
-func (x ObjectKind) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use ObjectKind.Descriptor instead.
-func (ObjectKind) EnumDescriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{0}
-}
-
-// Filter selects events and objects. The fields that are set all have to match
-// (and); the values of one field are alternatives (or). A field that does not
-// apply to a kind of object does not restrict that kind: namespaces restrict
-// namespaces and tables, tables restrict tables, shards restrict shards, nodes
-// restrict nodes and the shards placed on them. An event matches if the object
-// matches before or after it, so that a node hears that a shard left it.
-type Filter struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Streams; empty: all.
-	Streams []Stream `protobuf:"varint,1,rep,packed,name=streams,proto3,enum=heliosdb.metadata.v1.Stream" json:"streams,omitempty"`
-	// Kinds of objects; empty: all.
-	Kinds []ObjectKind `protobuf:"varint,2,rep,packed,name=kinds,proto3,enum=heliosdb.metadata.v1.ObjectKind" json:"kinds,omitempty"`
-	// Names of namespaces; empty: all.
-	Namespaces []string `protobuf:"bytes,3,rep,name=namespaces,proto3" json:"namespaces,omitempty"`
-	// Names of tables, without namespace; empty: all.
-	Tables []string `protobuf:"bytes,4,rep,name=tables,proto3" json:"tables,omitempty"`
-	// Ids of nodes; empty: all.
-	Nodes []string `protobuf:"bytes,5,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	// Ids of shards; empty: all.
-	Shards        []uint64 `protobuf:"varint,6,rep,packed,name=shards,proto3" json:"shards,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Filter) Reset() {
-	*x = Filter{}
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Filter) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Filter) ProtoMessage() {}
-
-func (x *Filter) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Filter.ProtoReflect.Descriptor instead.
-func (*Filter) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *Filter) GetStreams() []Stream {
-	if x != nil {
-		return x.Streams
-	}
-	return nil
-}
-
-func (x *Filter) GetKinds() []ObjectKind {
-	if x != nil {
-		return x.Kinds
-	}
-	return nil
-}
-
-func (x *Filter) GetNamespaces() []string {
-	if x != nil {
-		return x.Namespaces
-	}
-	return nil
-}
-
-func (x *Filter) GetTables() []string {
-	if x != nil {
-		return x.Tables
-	}
-	return nil
-}
-
-func (x *Filter) GetNodes() []string {
-	if x != nil {
-		return x.Nodes
-	}
-	return nil
-}
-
-func (x *Filter) GetShards() []uint64 {
-	if x != nil {
-		return x.Shards
-	}
-	return nil
-}
-
 // SubscribeRequest opens a subscription.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -204,7 +47,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[1]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -216,7 +59,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[1]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -229,7 +72,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{1}
+	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *SubscribeRequest) GetStart() isSubscribeRequest_Start {
@@ -332,7 +175,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[2]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +187,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[2]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +200,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{2}
+	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *SubscribeResponse) GetFrame() isSubscribeResponse_Frame {
@@ -462,7 +305,7 @@ type SnapshotChunk struct {
 
 func (x *SnapshotChunk) Reset() {
 	*x = SnapshotChunk{}
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -474,7 +317,7 @@ func (x *SnapshotChunk) String() string {
 func (*SnapshotChunk) ProtoMessage() {}
 
 func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -487,7 +330,7 @@ func (x *SnapshotChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotChunk.ProtoReflect.Descriptor instead.
 func (*SnapshotChunk) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{3}
+	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *SnapshotChunk) GetStream() Stream {
@@ -567,7 +410,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +422,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +435,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Changes) GetStream() Stream {
@@ -621,7 +464,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -633,7 +476,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -646,7 +489,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{5}
+	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Bookmark) GetPosition() *Position {
@@ -671,7 +514,7 @@ type Reset struct {
 
 func (x *Reset) Reset() {
 	*x = Reset{}
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +526,7 @@ func (x *Reset) String() string {
 func (*Reset) ProtoMessage() {}
 
 func (x *Reset) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_subscription_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +539,7 @@ func (x *Reset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reset.ProtoReflect.Descriptor instead.
 func (*Reset) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{6}
+	return file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Reset) GetStream() Stream {
@@ -724,16 +567,7 @@ var File_heliosdb_metadata_v1_subscription_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_subscription_proto_rawDesc = "" +
 	"\n" +
-	"'heliosdb/metadata/v1/subscription.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a heliosdb/metadata/v1/event.proto\x1a#heliosdb/metadata/v1/position.proto\x1a heliosdb/metadata/v1/table.proto\x1a#heliosdb/metadata/v1/topology.proto\"\xac\x02\n" +
-	"\x06Filter\x12G\n" +
-	"\astreams\x18\x01 \x03(\x0e2\x1c.heliosdb.metadata.v1.StreamB\x0f\xbaH\f\x92\x01\t\x10\b\"\x05\x82\x01\x02\x10\x01R\astreams\x12G\n" +
-	"\x05kinds\x18\x02 \x03(\x0e2 .heliosdb.metadata.v1.ObjectKindB\x0f\xbaH\f\x92\x01\t\x10\b\"\x05\x82\x01\x02\x10\x01R\x05kinds\x12)\n" +
-	"\n" +
-	"namespaces\x18\x03 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\x02R\n" +
-	"namespaces\x12!\n" +
-	"\x06tables\x18\x04 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x06tables\x12\x1f\n" +
-	"\x05nodes\x18\x05 \x03(\tB\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x05nodes\x12!\n" +
-	"\x06shards\x18\x06 \x03(\x04B\t\xbaH\x06\x92\x01\x03\x10\x80\bR\x06shards\"\xb8\x02\n" +
+	"'heliosdb/metadata/v1/subscription.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a heliosdb/metadata/v1/event.proto\x1a!heliosdb/metadata/v1/filter.proto\x1a#heliosdb/metadata/v1/position.proto\x1a heliosdb/metadata/v1/table.proto\x1a#heliosdb/metadata/v1/topology.proto\"\xb8\x02\n" +
 	"\x10SubscribeRequest\x12%\n" +
 	"\bsnapshot\x18\x01 \x01(\bB\a\xbaH\x04j\x02\b\x01H\x00R\bsnapshot\x126\n" +
 	"\x05after\x18\x02 \x01(\v2\x1e.heliosdb.metadata.v1.PositionH\x00R\x05after\x12!\n" +
@@ -768,14 +602,7 @@ const file_heliosdb_metadata_v1_subscription_proto_rawDesc = "" +
 	"\x05Reset\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12'\n" +
-	"\x0foldest_revision\x18\x03 \x01(\x04R\x0eoldestRevision*\x88\x01\n" +
-	"\n" +
-	"ObjectKind\x12\x1b\n" +
-	"\x17OBJECT_KIND_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15OBJECT_KIND_NAMESPACE\x10\x01\x12\x15\n" +
-	"\x11OBJECT_KIND_TABLE\x10\x02\x12\x14\n" +
-	"\x10OBJECT_KIND_NODE\x10\x03\x12\x15\n" +
-	"\x11OBJECT_KIND_SHARD\x10\x04BDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\x0foldest_revision\x18\x03 \x01(\x04R\x0eoldestRevisionBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_subscription_proto_rawDescOnce sync.Once
@@ -789,48 +616,44 @@ func file_heliosdb_metadata_v1_subscription_proto_rawDescGZIP() []byte {
 	return file_heliosdb_metadata_v1_subscription_proto_rawDescData
 }
 
-var file_heliosdb_metadata_v1_subscription_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_heliosdb_metadata_v1_subscription_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_heliosdb_metadata_v1_subscription_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_heliosdb_metadata_v1_subscription_proto_goTypes = []any{
-	(ObjectKind)(0),           // 0: heliosdb.metadata.v1.ObjectKind
-	(*Filter)(nil),            // 1: heliosdb.metadata.v1.Filter
-	(*SubscribeRequest)(nil),  // 2: heliosdb.metadata.v1.SubscribeRequest
-	(*SubscribeResponse)(nil), // 3: heliosdb.metadata.v1.SubscribeResponse
-	(*SnapshotChunk)(nil),     // 4: heliosdb.metadata.v1.SnapshotChunk
-	(*Changes)(nil),           // 5: heliosdb.metadata.v1.Changes
-	(*Bookmark)(nil),          // 6: heliosdb.metadata.v1.Bookmark
-	(*Reset)(nil),             // 7: heliosdb.metadata.v1.Reset
+	(*SubscribeRequest)(nil),  // 0: heliosdb.metadata.v1.SubscribeRequest
+	(*SubscribeResponse)(nil), // 1: heliosdb.metadata.v1.SubscribeResponse
+	(*SnapshotChunk)(nil),     // 2: heliosdb.metadata.v1.SnapshotChunk
+	(*Changes)(nil),           // 3: heliosdb.metadata.v1.Changes
+	(*Bookmark)(nil),          // 4: heliosdb.metadata.v1.Bookmark
+	(*Reset)(nil),             // 5: heliosdb.metadata.v1.Reset
+	(*Position)(nil),          // 6: heliosdb.metadata.v1.Position
+	(*Filter)(nil),            // 7: heliosdb.metadata.v1.Filter
 	(Stream)(0),               // 8: heliosdb.metadata.v1.Stream
-	(*Position)(nil),          // 9: heliosdb.metadata.v1.Position
-	(*Namespace)(nil),         // 10: heliosdb.metadata.v1.Namespace
-	(*TableSchema)(nil),       // 11: heliosdb.metadata.v1.TableSchema
-	(*NodeInfo)(nil),          // 12: heliosdb.metadata.v1.NodeInfo
-	(*ShardInfo)(nil),         // 13: heliosdb.metadata.v1.ShardInfo
-	(*Change)(nil),            // 14: heliosdb.metadata.v1.Change
+	(*Namespace)(nil),         // 9: heliosdb.metadata.v1.Namespace
+	(*TableSchema)(nil),       // 10: heliosdb.metadata.v1.TableSchema
+	(*NodeInfo)(nil),          // 11: heliosdb.metadata.v1.NodeInfo
+	(*ShardInfo)(nil),         // 12: heliosdb.metadata.v1.ShardInfo
+	(*Change)(nil),            // 13: heliosdb.metadata.v1.Change
 }
 var file_heliosdb_metadata_v1_subscription_proto_depIdxs = []int32{
-	8,  // 0: heliosdb.metadata.v1.Filter.streams:type_name -> heliosdb.metadata.v1.Stream
-	0,  // 1: heliosdb.metadata.v1.Filter.kinds:type_name -> heliosdb.metadata.v1.ObjectKind
-	9,  // 2: heliosdb.metadata.v1.SubscribeRequest.after:type_name -> heliosdb.metadata.v1.Position
-	1,  // 3: heliosdb.metadata.v1.SubscribeRequest.filter:type_name -> heliosdb.metadata.v1.Filter
-	4,  // 4: heliosdb.metadata.v1.SubscribeResponse.snapshot:type_name -> heliosdb.metadata.v1.SnapshotChunk
-	5,  // 5: heliosdb.metadata.v1.SubscribeResponse.changes:type_name -> heliosdb.metadata.v1.Changes
-	6,  // 6: heliosdb.metadata.v1.SubscribeResponse.bookmark:type_name -> heliosdb.metadata.v1.Bookmark
-	7,  // 7: heliosdb.metadata.v1.SubscribeResponse.reset:type_name -> heliosdb.metadata.v1.Reset
-	8,  // 8: heliosdb.metadata.v1.SnapshotChunk.stream:type_name -> heliosdb.metadata.v1.Stream
-	10, // 9: heliosdb.metadata.v1.SnapshotChunk.namespaces:type_name -> heliosdb.metadata.v1.Namespace
-	11, // 10: heliosdb.metadata.v1.SnapshotChunk.tables:type_name -> heliosdb.metadata.v1.TableSchema
-	12, // 11: heliosdb.metadata.v1.SnapshotChunk.nodes:type_name -> heliosdb.metadata.v1.NodeInfo
-	13, // 12: heliosdb.metadata.v1.SnapshotChunk.shards:type_name -> heliosdb.metadata.v1.ShardInfo
-	8,  // 13: heliosdb.metadata.v1.Changes.stream:type_name -> heliosdb.metadata.v1.Stream
-	14, // 14: heliosdb.metadata.v1.Changes.changes:type_name -> heliosdb.metadata.v1.Change
-	9,  // 15: heliosdb.metadata.v1.Bookmark.position:type_name -> heliosdb.metadata.v1.Position
-	8,  // 16: heliosdb.metadata.v1.Reset.stream:type_name -> heliosdb.metadata.v1.Stream
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	6,  // 0: heliosdb.metadata.v1.SubscribeRequest.after:type_name -> heliosdb.metadata.v1.Position
+	7,  // 1: heliosdb.metadata.v1.SubscribeRequest.filter:type_name -> heliosdb.metadata.v1.Filter
+	2,  // 2: heliosdb.metadata.v1.SubscribeResponse.snapshot:type_name -> heliosdb.metadata.v1.SnapshotChunk
+	3,  // 3: heliosdb.metadata.v1.SubscribeResponse.changes:type_name -> heliosdb.metadata.v1.Changes
+	4,  // 4: heliosdb.metadata.v1.SubscribeResponse.bookmark:type_name -> heliosdb.metadata.v1.Bookmark
+	5,  // 5: heliosdb.metadata.v1.SubscribeResponse.reset:type_name -> heliosdb.metadata.v1.Reset
+	8,  // 6: heliosdb.metadata.v1.SnapshotChunk.stream:type_name -> heliosdb.metadata.v1.Stream
+	9,  // 7: heliosdb.metadata.v1.SnapshotChunk.namespaces:type_name -> heliosdb.metadata.v1.Namespace
+	10, // 8: heliosdb.metadata.v1.SnapshotChunk.tables:type_name -> heliosdb.metadata.v1.TableSchema
+	11, // 9: heliosdb.metadata.v1.SnapshotChunk.nodes:type_name -> heliosdb.metadata.v1.NodeInfo
+	12, // 10: heliosdb.metadata.v1.SnapshotChunk.shards:type_name -> heliosdb.metadata.v1.ShardInfo
+	8,  // 11: heliosdb.metadata.v1.Changes.stream:type_name -> heliosdb.metadata.v1.Stream
+	13, // 12: heliosdb.metadata.v1.Changes.changes:type_name -> heliosdb.metadata.v1.Change
+	6,  // 13: heliosdb.metadata.v1.Bookmark.position:type_name -> heliosdb.metadata.v1.Position
+	8,  // 14: heliosdb.metadata.v1.Reset.stream:type_name -> heliosdb.metadata.v1.Stream
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_subscription_proto_init() }
@@ -839,15 +662,16 @@ func file_heliosdb_metadata_v1_subscription_proto_init() {
 		return
 	}
 	file_heliosdb_metadata_v1_event_proto_init()
+	file_heliosdb_metadata_v1_filter_proto_init()
 	file_heliosdb_metadata_v1_position_proto_init()
 	file_heliosdb_metadata_v1_table_proto_init()
 	file_heliosdb_metadata_v1_topology_proto_init()
-	file_heliosdb_metadata_v1_subscription_proto_msgTypes[1].OneofWrappers = []any{
+	file_heliosdb_metadata_v1_subscription_proto_msgTypes[0].OneofWrappers = []any{
 		(*SubscribeRequest_Snapshot)(nil),
 		(*SubscribeRequest_After)(nil),
 		(*SubscribeRequest_Latest)(nil),
 	}
-	file_heliosdb_metadata_v1_subscription_proto_msgTypes[2].OneofWrappers = []any{
+	file_heliosdb_metadata_v1_subscription_proto_msgTypes[1].OneofWrappers = []any{
 		(*SubscribeResponse_Snapshot)(nil),
 		(*SubscribeResponse_Changes)(nil),
 		(*SubscribeResponse_Bookmark)(nil),
@@ -858,14 +682,13 @@ func file_heliosdb_metadata_v1_subscription_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_subscription_proto_rawDesc), len(file_heliosdb_metadata_v1_subscription_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   7,
+			NumEnums:      0,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_heliosdb_metadata_v1_subscription_proto_goTypes,
 		DependencyIndexes: file_heliosdb_metadata_v1_subscription_proto_depIdxs,
-		EnumInfos:         file_heliosdb_metadata_v1_subscription_proto_enumTypes,
 		MessageInfos:      file_heliosdb_metadata_v1_subscription_proto_msgTypes,
 	}.Build()
 	File_heliosdb_metadata_v1_subscription_proto = out.File
