@@ -1,0 +1,39 @@
+// Package history reads what was: the changes of a stream, and its models as they were. It
+// folds and compares with what members, clients and the replay tool have in common,
+// whether the changes lie on a member's disk, behind a running service or in a file.
+package history
+
+import (
+	"context"
+
+	"github.com/heliosdb/metadata/events"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Origin says of which stream of which cluster a history is.
+type Origin struct {
+	Stream        metadatav1.Stream
+	Cluster       events.ClusterID
+	RecoveryEpoch uint64
+}
+
+// Bounds says what a history holds.
+type Bounds struct {
+	First    uint64        // the oldest revision; Last+1 if there is none
+	Last     uint64        // the newest revision
+	Previous events.Digest // of the stream before First
+}
+
+// Source is the history of one stream. Its methods may be called at the same time, and
+// end with their context.
+type Source interface {
+	// Origin returns whose history it is.
+	Origin() Origin
+	// Bounds returns what it holds now. Last may grow, and First too when it is trimmed.
+	Bounds(ctx context.Context) (Bounds, error)
+	// Read returns the changes from a revision on, in order without gaps, as many as fit
+	// into maxBytes of encoded changes, but at least one; nothing if from is behind Last. A
+	// revision before First is an error: HISTORY_TRIMMED, or HISTORY_GAP where others may
+	// have it.
+	Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error)
+}
