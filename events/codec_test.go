@@ -39,7 +39,7 @@ func TestSealIsTheDeterministicEncoding(t *testing.T) {
 }
 
 func TestEventsKeepTheirBytes(t *testing.T) {
-	for _, stream := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
+	for _, stream := range streams {
 		sealed := sampleChange(stream)
 		decoded, err := DecodeChange(sealed.Raw())
 		if err != nil {
@@ -62,6 +62,10 @@ func TestObjects(t *testing.T) {
 	got := new(metadatav1.TableSchema)
 	if err := proto.Unmarshal(table.Object(0), got); err != nil || !proto.Equal(got, sampleTable()) {
 		t.Errorf("object of TableAltered: %v, %v", got, err)
+	}
+	trimmed := New(all[22])
+	if trimmed.Objects() != 1 || trimmed.Before(0) != nil {
+		t.Errorf("HistoryTrimmed has %d objects, and the consumers that it passed are taken for some", trimmed.Objects())
 	}
 	if table.Objects() != 1 || table.Object(1) != nil {
 		t.Errorf("TableAltered has %d objects", table.Objects())
@@ -113,7 +117,7 @@ func TestUnsupported(t *testing.T) {
 	change := sampleChange(metadatav1.Stream_STREAM_SCHEMA).Raw()
 	batch := sampleBatch().Encode()
 	for name, raw := range map[string][]byte{
-		"kind 40":         appendField(change, changeEvents, appendField(nil, 40, []byte{10, 0})),
+		"kind 46":         appendField(change, changeEvents, appendField(nil, 46, []byte{10, 0})),
 		"kind 200":        appendField(change, changeEvents, appendField(nil, 200, []byte{10, 0})),
 		"level 2":         appendVarint(change, changeFeatureLevel, 2),
 		"level 2^32":      appendVarint(change, changeFeatureLevel, 1<<32-1),

@@ -62,7 +62,7 @@ func (f *Filter) MatchStream(s metadatav1.Stream) bool {
 		return true
 	}
 	for kind := range f.kinds {
-		if streamOfKind(kind) == s {
+		if StreamOfObject(kind) == s {
 			return true
 		}
 	}
@@ -76,23 +76,30 @@ func (f *Filter) MatchWhole(s metadatav1.Stream) bool {
 		return true
 	}
 	for kind := range metadatav1.ObjectKind_name {
-		if k := metadatav1.ObjectKind(kind); streamOfKind(k) == s && !f.kinds.match(k) {
+		if k := metadatav1.ObjectKind(kind); StreamOfObject(k) == s && !f.kinds.match(k) {
 			return false
 		}
 	}
-	named := len(f.namespaces) + len(f.tables)
-	if s == metadatav1.Stream_STREAM_TOPOLOGY {
+	named := 0
+	switch s {
+	case metadatav1.Stream_STREAM_SCHEMA:
+		named = len(f.namespaces) + len(f.tables)
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		named = len(f.nodes) + len(f.shards)
 	}
 	return f.streams.match(s) && named == 0
 }
 
-func streamOfKind(k metadatav1.ObjectKind) metadatav1.Stream {
+// StreamOfObject returns the stream that objects of a kind belong to; UNSPECIFIED if
+// there is no such kind.
+func StreamOfObject(k metadatav1.ObjectKind) metadatav1.Stream {
 	switch k {
 	case metadatav1.ObjectKind_OBJECT_KIND_NAMESPACE, metadatav1.ObjectKind_OBJECT_KIND_TABLE:
 		return metadatav1.Stream_STREAM_SCHEMA
 	case metadatav1.ObjectKind_OBJECT_KIND_NODE, metadatav1.ObjectKind_OBJECT_KIND_SHARD:
 		return metadatav1.Stream_STREAM_TOPOLOGY
+	case metadatav1.ObjectKind_OBJECT_KIND_CONSUMER, metadatav1.ObjectKind_OBJECT_KIND_SIGNED_HEAD, metadatav1.ObjectKind_OBJECT_KIND_HISTORY_FLOOR:
+		return metadatav1.Stream_STREAM_SERVICE
 	}
 	return metadatav1.Stream_STREAM_UNSPECIFIED
 }
@@ -103,7 +110,7 @@ func (f *Filter) Match(s Subject) bool {
 	if f == nil {
 		return true
 	}
-	if !f.streams.match(streamOfKind(s.Kind)) || !f.kinds.match(s.Kind) {
+	if !f.streams.match(StreamOfObject(s.Kind)) || !f.kinds.match(s.Kind) {
 		return false
 	}
 	switch s.Kind {
@@ -115,6 +122,8 @@ func (f *Filter) Match(s Subject) bool {
 		return slices.ContainsFunc(s.Nodes, f.nodes.match)
 	case metadatav1.ObjectKind_OBJECT_KIND_SHARD:
 		return f.shards.match(s.ID) && (len(f.nodes) == 0 || slices.ContainsFunc(s.Nodes, f.nodes.match))
+	case metadatav1.ObjectKind_OBJECT_KIND_CONSUMER, metadatav1.ObjectKind_OBJECT_KIND_SIGNED_HEAD, metadatav1.ObjectKind_OBJECT_KIND_HISTORY_FLOOR:
+		return true // no field restricts them
 	}
 	return false
 }

@@ -22,23 +22,29 @@ func TestFilterEvents(t *testing.T) {
 	schema := []int{0, 1, 2, 3, 4}
 	topology := []int{5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
 	nodes, shards := topology[:6], topology[6:]
+	service := []int{17, 18, 19, 20, 21, 22}
+	everything := slices.Concat(schema, topology, service)
 	for name, c := range map[string]struct {
 		filter *metadatav1.Filter
 		want   []int
 	}{
-		"everything":          {&metadatav1.Filter{}, append(schema, topology...)},
+		"everything":          {&metadatav1.Filter{}, everything},
 		"a stream":            {&metadatav1.Filter{Streams: []metadatav1.Stream{metadatav1.Stream_STREAM_TOPOLOGY}}, topology},
 		"a kind":              {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_TABLE}}, []int{2, 3, 4}},
-		"a namespace":         {&metadatav1.Filter{Namespaces: []string{"shop"}}, append(schema, topology...)},
+		"a namespace":         {&metadatav1.Filter{Namespaces: []string{"shop"}}, everything},
 		"namespace before":    {&metadatav1.Filter{Streams: []metadatav1.Stream{1}, Namespaces: []string{"public"}}, []int{3}},
 		"name before":         {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{2}, Tables: []string{"sales"}}, []int{3}},
-		"tables leave others": {&metadatav1.Filter{Tables: []string{"none"}}, append([]int{0, 1}, topology...)},
+		"tables leave others": {&metadatav1.Filter{Tables: []string{"none"}}, slices.Concat([]int{0, 1}, topology, service)},
 		"both fields":         {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{2}, Namespaces: []string{"public"}, Tables: []string{"orders"}}, nil},
 		"a node":              {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{3, 4}, Nodes: []string{"s1"}}, topology},
 		"a mirror":            {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{4}, Nodes: []string{"s2"}}, []int{11, 14}},
 		"shard came to node":  {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{3, 4}, Nodes: []string{"s5"}}, []int{13}},
 		"a shard":             {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{4}, Shards: []uint64{3}}, []int{14, 15, 16}},
 		"shards leave nodes":  {&metadatav1.Filter{Streams: []metadatav1.Stream{2}, Shards: []uint64{99}}, nodes},
+		"the service stream":  {&metadatav1.Filter{Streams: []metadatav1.Stream{3}, Shards: []uint64{99}, Tables: []string{"none"}}, service},
+		"consumers":           {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{5}, Nodes: []string{"none"}}, service[:4]},
+		"heads and floors":    {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{6, 7}}, service[4:]},
+		"kind of no stream":   {&metadatav1.Filter{Streams: []metadatav1.Stream{1, 2}, Kinds: []metadatav1.ObjectKind{6}}, nil},
 		"all of several":      {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{4}, Nodes: []string{"s1", "s4"}}, shards},
 	} {
 		got := matching(NewFilter(c.filter))
@@ -89,6 +95,10 @@ func TestFilterMatchStream(t *testing.T) {
 	if !both.MatchStream(metadatav1.Stream_STREAM_SCHEMA) || !both.MatchStream(metadatav1.Stream_STREAM_TOPOLOGY) {
 		t.Error("nodes do not restrict streams")
 	}
+	signed := NewFilter(&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_SIGNED_HEAD}})
+	if !signed.MatchStream(metadatav1.Stream_STREAM_SERVICE) || signed.MatchStream(metadatav1.Stream_STREAM_TOPOLOGY) {
+		t.Error("signed heads are in the service stream alone")
+	}
 	if NewFilter(&metadatav1.Filter{}) != nil || !(*Filter)(nil).MatchStream(1) {
 		t.Error("a filter without fields is none")
 	}
@@ -96,23 +106,25 @@ func TestFilterMatchStream(t *testing.T) {
 
 // What MatchWhole says of a stream is what Match says of all its events.
 func TestFilterMatchWhole(t *testing.T) {
-	schema, topology := metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY
+	schema, topology, service := metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY, metadatav1.Stream_STREAM_SERVICE
 	for name, c := range map[string]struct {
 		filter *metadatav1.Filter
 		whole  []metadatav1.Stream
 	}{
-		"none":         {nil, []metadatav1.Stream{schema, topology}},
+		"none":         {nil, streams},
 		"a stream":     {&metadatav1.Filter{Streams: []metadatav1.Stream{schema}}, []metadatav1.Stream{schema}},
 		"half a kind":  {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{2}}, nil},
 		"both kinds":   {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{3, 4}}, []metadatav1.Stream{topology}},
-		"a namespace":  {&metadatav1.Filter{Namespaces: []string{"shop"}}, []metadatav1.Stream{topology}},
-		"a table":      {&metadatav1.Filter{Tables: []string{"orders"}}, []metadatav1.Stream{topology}},
-		"a node":       {&metadatav1.Filter{Nodes: []string{"s1"}}, []metadatav1.Stream{schema}},
-		"a shard":      {&metadatav1.Filter{Shards: []uint64{3}}, []metadatav1.Stream{schema}},
+		"a namespace":  {&metadatav1.Filter{Namespaces: []string{"shop"}}, []metadatav1.Stream{topology, service}},
+		"a table":      {&metadatav1.Filter{Tables: []string{"orders"}}, []metadatav1.Stream{topology, service}},
+		"a node":       {&metadatav1.Filter{Nodes: []string{"s1"}}, []metadatav1.Stream{schema, service}},
+		"a shard":      {&metadatav1.Filter{Shards: []uint64{3}}, []metadatav1.Stream{schema, service}},
+		"two of three": {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{5, 6}}, nil},
+		"all three":    {&metadatav1.Filter{Kinds: []metadatav1.ObjectKind{5, 6, 7}}, []metadatav1.Stream{service}},
 		"both at once": {&metadatav1.Filter{Streams: []metadatav1.Stream{topology}, Tables: []string{"orders"}}, []metadatav1.Stream{topology}},
 	} {
 		f := NewFilter(c.filter)
-		for _, s := range []metadatav1.Stream{schema, topology} {
+		for _, s := range streams {
 			if got, want := f.MatchWhole(s), slices.Contains(c.whole, s); got != want {
 				t.Errorf("%s: all of %v matches: %v, want %v", name, s, got, want)
 			}

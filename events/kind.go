@@ -28,6 +28,13 @@ const (
 	KindShardSplit         Kind = 33
 	KindShardsMerged       Kind = 34
 	KindShardDeleted       Kind = 35
+
+	KindConsumerCreated      Kind = 40
+	KindConsumerOpened       Kind = 41
+	KindConsumerAcknowledged Kind = 42
+	KindConsumerDeleted      Kind = 43
+	KindHeadSigned           Kind = 44
+	KindHistoryTrimmed       Kind = 45
 )
 
 // oneof is the field of Event that holds its kind.
@@ -59,6 +66,8 @@ func (k Kind) Stream() metadatav1.Stream {
 	case KindNodeRegistered, KindNodeUnregistered, KindNodeCameOnline, KindNodeWentOffline, KindNodeDrained, KindNodeDrainCancelled,
 		KindShardCreated, KindShardChanged, KindShardMoved, KindShardSplit, KindShardsMerged, KindShardDeleted:
 		return metadatav1.Stream_STREAM_TOPOLOGY
+	case KindConsumerCreated, KindConsumerOpened, KindConsumerAcknowledged, KindConsumerDeleted, KindHeadSigned, KindHistoryTrimmed:
+		return metadatav1.Stream_STREAM_SERVICE
 	}
 	return metadatav1.Stream_STREAM_UNSPECIFIED
 }

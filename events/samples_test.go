@@ -1,6 +1,7 @@
 package events
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +9,10 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
+
+var streams = []metadatav1.Stream{
+	metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY, metadatav1.Stream_STREAM_SERVICE,
+}
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 5, time.UTC)
 
@@ -52,6 +57,24 @@ func sampleShard(id uint64, start, end string, nodes ...string) *metadatav1.Shar
 	return s
 }
 
+func sampleConsumer() *metadatav1.Consumer {
+	return &metadatav1.Consumer{
+		Name: "billing", Description: "invoices", Epoch: 3, Owner: "host-1/77", CreatedRevision: 4, UpdatedRevision: 9,
+		Filter: &metadatav1.Filter{
+			Streams:    []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY},
+			Kinds:      []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_TABLE, metadatav1.ObjectKind_OBJECT_KIND_SHARD},
+			Namespaces: []string{"shop"}, Tables: []string{"orders"}, Nodes: []string{"s1"}, Shards: []uint64{1, 2},
+		},
+		Position: &metadatav1.Position{
+			ClusterId: ClusterID{1, 2, 3}.String(), RecoveryEpoch: 1, SchemaRevision: 41, TopologyRevision: 300,
+		},
+		AcknowledgedTime: timestamppb.New(noon),
+	}
+}
+
+// digits returns so many bytes that are easy to find again.
+func digits(n int) []byte { return []byte(strings.Repeat("0123456789", n/10+1))[:n] }
+
 // samples returns one event of each kind, in order of their field numbers.
 func samples() []*metadatav1.Event {
 	ns := &metadatav1.Namespace{
@@ -82,6 +105,20 @@ func samples() []*metadatav1.Event {
 		{Kind: &metadatav1.Event_ShardsMerged{ShardsMerged: &metadatav1.ShardsMerged{
 			Shard: sampleShard(4, "", "", "s1"), Parents: []*metadatav1.ShardInfo{left, right}}}},
 		{Kind: &metadatav1.Event_ShardDeleted{ShardDeleted: &metadatav1.ShardDeleted{Shard: right}}},
+		{Kind: &metadatav1.Event_ConsumerCreated{ConsumerCreated: &metadatav1.ConsumerCreated{Consumer: sampleConsumer()}}},
+		{Kind: &metadatav1.Event_ConsumerOpened{ConsumerOpened: &metadatav1.ConsumerOpened{Consumer: sampleConsumer()}}},
+		{Kind: &metadatav1.Event_ConsumerAcknowledged{ConsumerAcknowledged: &metadatav1.ConsumerAcknowledged{Consumer: sampleConsumer()}}},
+		{Kind: &metadatav1.Event_ConsumerDeleted{ConsumerDeleted: &metadatav1.ConsumerDeleted{Consumer: sampleConsumer()}}},
+		{Kind: &metadatav1.Event_HeadSigned{HeadSigned: &metadatav1.HeadSigned{Head: &metadatav1.SignedHead{
+			Stream: metadatav1.Stream_STREAM_SCHEMA, Revision: 41, Digest: digits(32), Time: timestamppb.New(noon),
+			KeyId: digits(8), Signature: digits(64),
+		}}}},
+		{Kind: &metadatav1.Event_HistoryTrimmed{HistoryTrimmed: &metadatav1.HistoryTrimmed{
+			Floor: &metadatav1.HistoryFloor{
+				Stream: metadatav1.Stream_STREAM_TOPOLOGY, OldestRevision: 200, PreviousDigest: digits(32), OldestTime: timestamppb.New(noon),
+			},
+			PassedConsumers: []string{"audit", "billing"},
+		}}},
 	}
 }
 

@@ -77,6 +77,7 @@ func TestKindsAreThoseOfTheContract(t *testing.T) {
 		KindNamespaceCreated, KindNamespaceDropped, KindTableCreated, KindTableAltered, KindTableDropped,
 		KindNodeRegistered, KindNodeUnregistered, KindNodeCameOnline, KindNodeWentOffline, KindNodeDrained, KindNodeDrainCancelled,
 		KindShardCreated, KindShardChanged, KindShardMoved, KindShardSplit, KindShardsMerged, KindShardDeleted,
+		KindConsumerCreated, KindConsumerOpened, KindConsumerAcknowledged, KindConsumerDeleted, KindHeadSigned, KindHistoryTrimmed,
 	}
 	for i, m := range samples() {
 		e := New(m)

@@ -9,9 +9,9 @@ import (
 // Subject is what filters look at of one object in one state.
 type Subject struct {
 	Kind      metadatav1.ObjectKind
-	ID        uint64   // of a namespace, table or shard
+	ID        uint64   // of a namespace, table or shard; of a signed head or history floor: the number of its stream
 	Namespace string   // of a namespace or table
-	Name      string   // of a table or namespace
+	Name      string   // of a namespace, table, node or consumer
 	Nodes     []string // of a node: its own id; of a shard: the nodes that it names
 }
 
@@ -48,9 +48,16 @@ func Subjects(e *metadatav1.Event) []Subject {
 		return shardSubjects(shardSubjects(nil, k.ShardsMerged.GetParents()...), k.ShardsMerged.GetShard())
 	case *metadatav1.Event_ShardDeleted:
 		return shardSubjects(nil, k.ShardDeleted.GetShard())
+	case *metadatav1.Event_HeadSigned:
+		return []Subject{SignedHeadSubject(k.HeadSigned.GetHead())}
+	case *metadatav1.Event_HistoryTrimmed:
+		return []Subject{HistoryFloorSubject(k.HistoryTrimmed.GetFloor())}
 	}
 	if n := NodeOf(e); n != nil {
 		return []Subject{NodeSubject(n)}
+	}
+	if c := ConsumerOf(e); c != nil {
+		return []Subject{ConsumerSubject(c)}
 	}
 	return nil
 }
@@ -71,6 +78,22 @@ func NodeOf(e *metadatav1.Event) *metadatav1.NodeInfo {
 		return k.NodeDrained.GetNode()
 	case *metadatav1.Event_NodeDrainCancelled:
 		return k.NodeDrainCancelled.GetNode()
+	}
+	return nil
+}
+
+// ConsumerOf returns the consumer that an event is about, as it is afterwards (for
+// ConsumerDeleted: as it was); nil if the event is about something else.
+func ConsumerOf(e *metadatav1.Event) *metadatav1.Consumer {
+	switch k := e.GetKind().(type) {
+	case *metadatav1.Event_ConsumerCreated:
+		return k.ConsumerCreated.GetConsumer()
+	case *metadatav1.Event_ConsumerOpened:
+		return k.ConsumerOpened.GetConsumer()
+	case *metadatav1.Event_ConsumerAcknowledged:
+		return k.ConsumerAcknowledged.GetConsumer()
+	case *metadatav1.Event_ConsumerDeleted:
+		return k.ConsumerDeleted.GetConsumer()
 	}
 	return nil
 }
@@ -117,6 +140,21 @@ func ShardSubject(s *metadatav1.ShardInfo) Subject {
 		ID:    s.GetShardId(),
 		Nodes: nodes,
 	}
+}
+
+// ConsumerSubject returns the subject of a consumer.
+func ConsumerSubject(c *metadatav1.Consumer) Subject {
+	return Subject{Kind: metadatav1.ObjectKind_OBJECT_KIND_CONSUMER, Name: c.GetName()}
+}
+
+// SignedHeadSubject returns the subject of a signed head.
+func SignedHeadSubject(h *metadatav1.SignedHead) Subject {
+	return Subject{Kind: metadatav1.ObjectKind_OBJECT_KIND_SIGNED_HEAD, ID: uint64(h.GetStream())}
+}
+
+// HistoryFloorSubject returns the subject of a history floor.
+func HistoryFloorSubject(f *metadatav1.HistoryFloor) Subject {
+	return Subject{Kind: metadatav1.ObjectKind_OBJECT_KIND_HISTORY_FLOOR, ID: uint64(f.GetStream())}
 }
 
 func shardSubjects(to []Subject, shards ...*metadatav1.ShardInfo) []Subject {
