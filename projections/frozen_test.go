@@ -25,6 +25,9 @@ func TestFrozenCheckpoints(t *testing.T) {
 	frozen(t, "topology", NewTopology(cluster, 1).Fold(
 		seal(1, registered, shardCreated(1, "", "m"), shardCreated(9, "m", ""))).Fold(
 		seal(2, shardChanged(9, "n", ""))))
+	frozen(t, "service", NewService(cluster, 1).Fold(
+		seal(1, consumerCreated("b", 7), consumerCreated("a", 3), headSigned(1, 40), headSigned(2, 9))).Fold(
+		seal(2, headSigned(1, 50), historyTrimmed(2, 8), consumerAcknowledged("b", 20))))
 }
 
 func frozen[D Domain[D]](t *testing.T, name string, s *State[D]) {

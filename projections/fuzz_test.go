@@ -15,8 +15,9 @@ import (
 // panic: a member names the entry that it cannot apply.
 func FuzzFold(f *testing.F) {
 	const known = 12 // changes folded before
-	schemas, topologies := schemaHistory(5, known+8), topologyHistory(5, known+8)
+	schemas, topologies, services := schemaHistory(5, known+8), topologyHistory(5, known+8), serviceHistory(5, known+8)
 	schema, topology := NewSchema(cluster, 1).FoldAll(schemas[:known]), NewTopology(cluster, 1).FoldAll(topologies[:known])
+	service := NewService(cluster, 1).FoldAll(services[:known])
 	seed := func(h Head, changes []*events.Change) {
 		for _, n := range []int{1, 8} {
 			b := &events.Batch{Stream: h.Stream, Cluster: h.Cluster, RecoveryEpoch: 1, Term: 3, Previous: h.Digest, Changes: changes[known : known+n]}
@@ -25,15 +26,19 @@ func FuzzFold(f *testing.F) {
 	}
 	seed(schema.Head, schemas)
 	seed(topology.Head, topologies)
+	seed(service.Head, services)
 	f.Fuzz(func(t *testing.T, entry []byte) {
 		b, err := events.DecodeBatch(entry)
 		if err != nil {
 			return
 		}
-		if b.Stream == metadatav1.Stream_STREAM_SCHEMA {
+		switch b.Stream {
+		case metadatav1.Stream_STREAM_SCHEMA:
 			foldAndReadBack(t, schema, b.Changes)
-		} else {
+		case metadatav1.Stream_STREAM_TOPOLOGY:
 			foldAndReadBack(t, topology, b.Changes)
+		default:
+			foldAndReadBack(t, service, b.Changes)
 		}
 	})
 }
@@ -74,6 +79,17 @@ func use(state any) {
 		for shard := range s.Model.Shards(nil) {
 			_ = shard.Message().GetShardId()
 		}
+	case *Service:
+		for c := range s.Model.Consumers("") {
+			_ = c.Message().GetName()
+			_ = c.Reads(metadatav1.Stream_STREAM_SCHEMA)
+		}
+		for stream := range metadatav1.Stream_name {
+			for h := range s.Model.SignedHeads(metadatav1.Stream(stream)) {
+				_ = h.Message().GetRevision()
+			}
+			_ = s.Model.Floor(metadatav1.Stream(stream)).Message().GetOldestRevision()
+		}
 	default:
 		panic(fmt.Sprintf("%T is no state", state))
 	}
@@ -84,14 +100,18 @@ func use(state any) {
 // change decodes.
 func FuzzImport(f *testing.F) {
 	for n := range 3 {
-		f.Add(true, joined(records(f, NewSchema(cluster, 1).FoldAll(schemaHistory(uint64(n), 8*n)))))
-		f.Add(false, joined(records(f, NewTopology(cluster, 1).FoldAll(topologyHistory(uint64(n), 8*n)))))
+		f.Add(byte(0), joined(records(f, NewSchema(cluster, 1).FoldAll(schemaHistory(uint64(n), 8*n)))))
+		f.Add(byte(1), joined(records(f, NewTopology(cluster, 1).FoldAll(topologyHistory(uint64(n), 8*n)))))
+		f.Add(byte(2), joined(records(f, NewService(cluster, 1).FoldAll(serviceHistory(uint64(n), 8*n)))))
 	}
-	f.Fuzz(func(t *testing.T, ofSchema bool, raw []byte) {
-		if ofSchema {
+	f.Fuzz(func(t *testing.T, stream byte, raw []byte) {
+		switch stream % 3 {
+		case 0:
 			importAndWriteBack(t, NewSchema(cluster, 1), raw)
-		} else {
+		case 1:
 			importAndWriteBack(t, NewTopology(cluster, 1), raw)
+		case 2:
+			importAndWriteBack(t, NewService(cluster, 1), raw)
 		}
 	})
 }

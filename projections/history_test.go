@@ -57,6 +57,7 @@ func (h *history) change(act func() *metadatav1.Event) *events.Change {
 
 func (h *history) schema() *events.Change   { return h.change(h.schemaEvent) }
 func (h *history) topology() *events.Change { return h.change(h.topologyEvent) }
+func (h *history) service() *events.Change  { return h.change(h.serviceEvent) }
 
 // of takes one of the values in a fixed order, or the zero value of none.
 func of[K uint64 | string, V any](h *history, m map[K]V) (none V) {

@@ -23,6 +23,15 @@ func schemaHistory(seed uint64, n int) []*events.Change {
 	return changes
 }
 
+func serviceHistory(seed uint64, n int) []*events.Change {
+	h := randomHistory(seed)
+	changes := make([]*events.Change, n)
+	for i := range changes {
+		changes[i] = h.service()
+	}
+	return changes
+}
+
 func topologyHistory(seed uint64, n int) []*events.Change {
 	h := randomHistory(seed)
 	changes := make([]*events.Change, n)
@@ -32,16 +41,18 @@ func topologyHistory(seed uint64, n int) []*events.Change {
 	return changes
 }
 
-// both runs a law for both streams.
-func both(t *testing.T, n int, schema func(*testing.T, *Schema, []*events.Change), topology func(*testing.T, *Topology, []*events.Change)) {
+// each runs a law for each stream.
+func each(t *testing.T, n int, schema func(*testing.T, *Schema, []*events.Change),
+	topology func(*testing.T, *Topology, []*events.Change), service func(*testing.T, *Service, []*events.Change)) {
 	for seed := range uint64(3) {
 		t.Run("schema", func(t *testing.T) { schema(t, NewSchema(cluster, 1), schemaHistory(seed, n)) })
 		t.Run("topology", func(t *testing.T) { topology(t, NewTopology(cluster, 1), topologyHistory(seed, n)) })
+		t.Run("service", func(t *testing.T) { service(t, NewService(cluster, 1), serviceHistory(seed, n)) })
 	}
 }
 
 func TestFoldIsIndifferentToSplits(t *testing.T) {
-	both(t, 300, indifferent, indifferent)
+	each(t, 300, indifferent, indifferent, indifferent)
 }
 
 func indifferent[D Domain[D]](t *testing.T, s *State[D], changes []*events.Change) {
@@ -71,7 +82,7 @@ func indifferent[D Domain[D]](t *testing.T, s *State[D], changes []*events.Chang
 }
 
 func TestStatesNeverChange(t *testing.T) {
-	both(t, 100, neverChange, neverChange)
+	each(t, 100, neverChange, neverChange, neverChange)
 }
 
 func neverChange[D Domain[D]](t *testing.T, s *State[D], changes []*events.Change) {
@@ -95,7 +106,7 @@ func neverChange[D Domain[D]](t *testing.T, s *State[D], changes []*events.Chang
 
 // A draft is the fold in place: what it froze is what folding makes, and stays it.
 func TestDraftsAreFolds(t *testing.T) {
-	both(t, 100, draftsAreFolds, draftsAreFolds)
+	each(t, 100, draftsAreFolds, draftsAreFolds, draftsAreFolds)
 }
 
 func draftsAreFolds[D Domain[D]](t *testing.T, s *State[D], changes []*events.Change) {
@@ -153,7 +164,7 @@ func oneBuffer(records [][]byte) iter.Seq2[[]byte, error] {
 }
 
 func TestImportIsTheInverseOfExport(t *testing.T) {
-	both(t, 60, inverse, inverse)
+	each(t, 60, inverse, inverse, inverse)
 }
 
 func inverse[D Domain[D]](t *testing.T, s *State[D], changes []*events.Change) {
@@ -182,7 +193,7 @@ func inverse[D Domain[D]](t *testing.T, s *State[D], changes []*events.Change) {
 }
 
 func TestFoldIsDeterministic(t *testing.T) {
-	both(t, 200, deterministic, deterministic)
+	each(t, 200, deterministic, deterministic, deterministic)
 }
 
 func deterministic[D Domain[D]](t *testing.T, s *State[D], changes []*events.Change) {
@@ -214,7 +225,7 @@ func deterministic[D Domain[D]](t *testing.T, s *State[D], changes []*events.Cha
 // Readers, exporters and a second folder run beside the fold (run it with
 // -race).
 func TestReadersNeedNoLocks(t *testing.T) {
-	both(t, 150, readersBesideFold, readersBesideFold)
+	each(t, 150, readersBesideFold, readersBesideFold, readersBesideFold)
 }
 
 func readersBesideFold[D Domain[D]](t *testing.T, s *State[D], changes []*events.Change) {
@@ -293,6 +304,29 @@ func TestTopologyDraftsFoldLikeModels(t *testing.T) {
 		t.Error("a draft made another liveness than a fold")
 	}
 	if s.Hash() != before {
+		t.Error("a draft changed a model")
+	}
+}
+
+func TestServiceDraftsFoldLikeModels(t *testing.T) {
+	changes := serviceHistory(7, 120)
+	s := NewService(cluster, 1).FoldAll(changes[:60])
+	before := s.Hash()
+	draft, whole := s.Model.Draft(), s.FoldAll(changes[60:]).Model
+	for i, c := range changes[60:] {
+		for _, e := range c.Events() {
+			draft.Apply(e, c.Revision())
+		}
+		if i == 20 { // a fold from the view of a live draft leaves the draft alone
+			draft.View().Fold(changes[60+i+1])
+		}
+	}
+	frozen := draft.Freeze()
+	if !sameExport(t, draft.View().Export, whole.Export) || !sameExport(t, frozen.Export, whole.Export) {
+		t.Error("a draft made another model than a fold")
+	}
+	draft.Apply(events.New(consumerCreated("one more", 0)), 999)
+	if draft.ConsumerCount() != frozen.ConsumerCount()+1 || !sameExport(t, frozen.Export, whole.Export) || s.Hash() != before {
 		t.Error("a draft changed a model")
 	}
 }

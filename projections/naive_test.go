@@ -19,6 +19,9 @@ type naive struct {
 	usedShards map[uint64]bool
 	usedSpaces map[uint64]bool
 	epoch      uint64
+	consumers  map[string]*metadatav1.Consumer
+	heads      map[metadatav1.Stream][]*metadatav1.SignedHead
+	floors     map[metadatav1.Stream]*metadatav1.HistoryFloor
 }
 
 func newNaive() *naive {
@@ -30,6 +33,9 @@ func newNaive() *naive {
 		usedTables: map[uint64]bool{},
 		usedShards: map[uint64]bool{},
 		usedSpaces: map[uint64]bool{1: true},
+		consumers:  map[string]*metadatav1.Consumer{},
+		heads:      map[metadatav1.Stream][]*metadatav1.SignedHead{},
+		floors:     map[metadatav1.Stream]*metadatav1.HistoryFloor{},
 	}
 }
 
@@ -75,6 +81,25 @@ func (n *naive) apply(e *metadatav1.Event) {
 		n.putShards(k.ShardsMerged.Shard)
 	case *metadatav1.Event_ShardDeleted:
 		delete(n.shards, k.ShardDeleted.Shard.ShardId)
+	default:
+		n.applyService(e)
+	}
+}
+
+func (n *naive) applyService(e *metadatav1.Event) {
+	switch k := e.Kind.(type) {
+	case *metadatav1.Event_ConsumerCreated:
+		n.consumers[k.ConsumerCreated.Consumer.Name] = k.ConsumerCreated.Consumer
+	case *metadatav1.Event_ConsumerOpened:
+		n.consumers[k.ConsumerOpened.Consumer.Name] = k.ConsumerOpened.Consumer
+	case *metadatav1.Event_ConsumerAcknowledged:
+		n.consumers[k.ConsumerAcknowledged.Consumer.Name] = k.ConsumerAcknowledged.Consumer
+	case *metadatav1.Event_ConsumerDeleted:
+		delete(n.consumers, k.ConsumerDeleted.Consumer.Name)
+	case *metadatav1.Event_HeadSigned:
+		n.heads[k.HeadSigned.Head.Stream] = append(n.heads[k.HeadSigned.Head.Stream], k.HeadSigned.Head)
+	case *metadatav1.Event_HistoryTrimmed:
+		n.floors[k.HistoryTrimmed.Floor.Stream] = k.HistoryTrimmed.Floor
 	default:
 		panic("the naive model does not know this event")
 	}

@@ -2,9 +2,10 @@
 // folded from its changes, and the way of that state into a checkpoint and back.
 //
 // A [State] is a head (where in the log it stands), the window of remembered
-// request ids, and the stream's model ([schema.Model], or [TopologyModel]). It is
-// an immutable value: readers take it without locks and keep it as long as they
-// like; folding makes a new one that shares almost everything with the old.
+// request ids, and the stream's model ([schema.Model], [TopologyModel] or
+// [service.Model]). It is an immutable value: readers take it without locks and
+// keep it as long as they like; folding makes a new one that shares almost
+// everything with the old.
 //
 // There is one fold for members, client caches, replay tools and simulations. It
 // reads no clock, no randomness and no map order, so the same log makes the same
@@ -20,6 +21,7 @@ import (
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections/internal/fold"
 	"github.com/heliosdb/metadata/projections/schema"
+	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -52,6 +54,9 @@ type Schema = State[*schema.Model]
 // Topology is the state of the topology stream.
 type Topology = State[*TopologyModel]
 
+// Service is the state of the service stream.
+type Service = State[*service.Model]
+
 // Head says where in its log a state stands.
 type Head struct {
 	Stream        metadatav1.Stream
@@ -78,6 +83,11 @@ func NewSchema(cluster events.ClusterID, recoveryEpoch uint64) *Schema {
 // NewTopology returns the topology stream before its first change.
 func NewTopology(cluster events.ClusterID, recoveryEpoch uint64) *Topology {
 	return newState(metadatav1.Stream_STREAM_TOPOLOGY, cluster, recoveryEpoch, newTopologyModel())
+}
+
+// NewService returns the service stream before its first change.
+func NewService(cluster events.ClusterID, recoveryEpoch uint64) *Service {
+	return newState(metadatav1.Stream_STREAM_SERVICE, cluster, recoveryEpoch, service.New())
 }
 
 func newState[D Domain[D]](s metadatav1.Stream, c events.ClusterID, epoch uint64, model D) *State[D] {

@@ -17,6 +17,10 @@ func (s *State[D]) Verify() error {
 		fold.RecordTable:     new(metadatav1.TableSchema),
 		fold.RecordNode:      new(metadatav1.NodeInfo),
 		fold.RecordShard:     new(metadatav1.ShardInfo),
+
+		fold.RecordConsumer:     new(metadatav1.Consumer),
+		fold.RecordSignedHead:   new(metadatav1.SignedHead),
+		fold.RecordHistoryFloor: new(metadatav1.HistoryFloor),
 	}
 	return s.Model.Export(func(record []byte) error {
 		num, _, value, err := fold.SplitRecord(record)

@@ -95,6 +95,9 @@ const (
 	RecordUsedIDs       protowire.Number = 5
 	RecordRequest       protowire.Number = 6
 	RecordLastNodeEpoch protowire.Number = 7
+	RecordConsumer      protowire.Number = 8
+	RecordSignedHead    protowire.Number = 9
+	RecordHistoryFloor  protowire.Number = 10
 )
 
 // AppendRecord appends the encoding of a CheckpointRecord that holds an encoded
