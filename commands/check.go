@@ -86,12 +86,15 @@ func checkName(path, name string) error {
 }
 
 // checkNodeID checks the id that a node chose.
-func checkNodeID(path, id string) error {
+func checkNodeID(path, id string) error { return checkChosen(path, "node id", id) }
+
+// checkChosen checks the name of something outside that it chose for itself.
+func checkChosen(path, what, id string) error {
 	if id == "" {
-		return invalid(path, "the node id is empty")
+		return invalid(path, "the %s is empty", what)
 	}
 	if len(id) > MaxNameBytes {
-		return invalid(path, "the node id has %d bytes; at most %d are allowed", len(id), MaxNameBytes)
+		return invalid(path, "the %s has %d bytes; at most %d are allowed", what, len(id), MaxNameBytes)
 	}
 	for i := range len(id) {
 		c := id[i]
@@ -129,9 +132,11 @@ func checkAddress(path, addr string) error {
 }
 
 // checkText checks a comment or default.
-func checkText(path, text string) error {
-	if len(text) > MaxTextBytes {
-		return invalid(path, "the text has %d bytes; at most %d are allowed", len(text), MaxTextBytes)
+func checkText(path, text string) error { return checkLength(path, text, MaxTextBytes) }
+
+func checkLength(path, text string, most int) error {
+	if len(text) > most {
+		return invalid(path, "the text has %d bytes; at most %d are allowed", len(text), most)
 	}
 	return nil
 }

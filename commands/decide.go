@@ -28,6 +28,10 @@ type Env struct {
 	// command count. Without a request id, a retry is a new command.
 	RequestID     string
 	KnownRevision uint64
+	// Newest has the revisions of the schema and the topology that the leader has: a
+	// consumer that is created without a position begins behind them. nil: at the
+	// beginning. It is not in the command, so that a retry is the same command.
+	Newest *metadatav1.Position
 }
 
 // Decision is what a command that was not rejected does.
@@ -36,10 +40,11 @@ type Decision struct {
 	// earlier attempt took effect, or it is a dry run. It shares with the command what
 	// deciding leaves as it was: the command must not be changed any more.
 	Change *events.Change
-	// Reply is the rpc's response; for ExpireNodeLease and ReviveNode, which have
-	// none, the bare WriteResult. Its position names only the stream decided on; a
-	// RegisterNodeResponse lacks the lease's times. It shares messages with the
-	// change.
+	// Reply is the rpc's response; for ExpireNodeLease, ReviveNode, SignHead and
+	// TrimHistory, which have none, the bare WriteResult. Its position names only the
+	// stream decided on, and no revision of the service stream, which is no part of
+	// positions; a RegisterNodeResponse lacks the lease's times. It shares messages
+	// with the change.
 	Reply proto.Message
 	// Model is set with Change where deciding needed the model after it, as that of a
 	// batch does: a draft of the stream's model, [projections.ModelDraft], that has the
@@ -88,6 +93,19 @@ func Topology(s *projections.Topology, env Env, cmd proto.Message) (Decision, er
 		d.Model = draft
 	}
 	return d, nil
+}
+
+// Service decides a command of the service stream. It knows only that stream: that a
+// position lies in the future of the others is for its caller to see before, and so
+// is that a floor or a signed head is what it claims to be. Errors are
+// *failure.Error.
+func Service(s *projections.Service, env Env, cmd proto.Message) (Decision, error) {
+	c := call{stream: metadatav1.Stream_STREAM_SERVICE, head: s.Head, env: env, cmd: cmd}
+	return c.decide(s.Requests, func(r recorder) (recorder, proto.Message, error) {
+		d := &serviceDraft{recorder: r, Model: s.Model, head: s.Head, env: env}
+		unchanged, err := d.carryOut(cmd)
+		return d.recorder, unchanged, err
+	})
 }
 
 // call is one decision under way.
@@ -222,9 +240,10 @@ func (c *call) result(revision uint64) *metadatav1.WriteResult {
 	p := &both.position
 	p.ClusterId, p.RecoveryEpoch = c.head.Cluster.String(), c.head.RecoveryEpoch
 	both.result.Position = p
-	if c.stream == metadatav1.Stream_STREAM_SCHEMA {
+	switch c.stream {
+	case metadatav1.Stream_STREAM_SCHEMA:
 		p.SchemaRevision = revision
-	} else {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		p.TopologyRevision = revision
 	}
 	return &both.result

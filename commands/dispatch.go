@@ -17,6 +17,9 @@ func StreamOf(cmd proto.Message) (metadatav1.Stream, error) {
 	case *metadatav1.RegisterNodeRequest, *metadatav1.UnregisterNodeRequest, *metadatav1.DrainNodeRequest,
 		*metadatav1.UpdateShardMapRequest, *metadatav1.ExpireNodeLease, *metadatav1.ReviveNode:
 		return metadatav1.Stream_STREAM_TOPOLOGY, nil
+	case *metadatav1.CreateConsumerRequest, *metadatav1.OpenConsumerRequest, *metadatav1.AcknowledgeConsumerRequest,
+		*metadatav1.DeleteConsumerRequest, *metadatav1.SignHead, *metadatav1.TrimHistory:
+		return metadatav1.Stream_STREAM_SERVICE, nil
 	case *metadatav1.ApplyBatchRequest:
 		return streamOfBatch(c)
 	case nil:
@@ -120,4 +123,23 @@ func (d *topologyDraft) carryOut(cmd proto.Message) (unchanged proto.Message, er
 		return nil, carryOutBatch(c, &d.recorder, d.carryOut)
 	}
 	return nil, invalid("", "%T is not a command of the topology stream", cmd)
+}
+
+// carryOut is the same for the service stream, whose commands are in no batch.
+func (d *serviceDraft) carryOut(cmd proto.Message) (unchanged proto.Message, err error) {
+	switch c := cmd.(type) {
+	case *metadatav1.CreateConsumerRequest:
+		return nil, d.createConsumer(c)
+	case *metadatav1.OpenConsumerRequest:
+		return nil, d.openConsumer(c)
+	case *metadatav1.AcknowledgeConsumerRequest:
+		return d.acknowledgeConsumer(c)
+	case *metadatav1.DeleteConsumerRequest:
+		return nil, d.deleteConsumer(c)
+	case *metadatav1.SignHead:
+		return nil, d.signHead(c)
+	case *metadatav1.TrimHistory:
+		return nil, d.trimHistory(c)
+	}
+	return nil, invalid("", "%T is not a command of the service stream", cmd)
 }

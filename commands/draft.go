@@ -8,6 +8,7 @@ import (
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/schema"
+	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -90,3 +91,12 @@ type topologyDraft struct {
 }
 
 func (d *topologyDraft) emit(m *metadatav1.Event) { d.Apply(d.record(m), d.revision) }
+
+// serviceDraft is what a command of the service stream sees. None of them is in a
+// batch, so that nobody here sees its events.
+type serviceDraft struct {
+	recorder
+	*service.Model
+	head projections.Head
+	env  Env
+}

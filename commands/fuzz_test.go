@@ -17,6 +17,8 @@ var requests = []proto.Message{
 	&metadatav1.RegisterNodeRequest{}, &metadatav1.UnregisterNodeRequest{}, &metadatav1.DrainNodeRequest{},
 	&metadatav1.UpdateShardMapRequest{}, &metadatav1.ExpireNodeLease{}, &metadatav1.ReviveNode{},
 	&metadatav1.ApplyBatchRequest{}, &timestamppb.Timestamp{},
+	&metadatav1.CreateConsumerRequest{}, &metadatav1.OpenConsumerRequest{}, &metadatav1.AcknowledgeConsumerRequest{},
+	&metadatav1.DeleteConsumerRequest{}, &metadatav1.SignHead{}, &metadatav1.TrimHistory{},
 }
 
 // FuzzDecide hands any bytes that are a message to the decisions: none panics,
@@ -47,6 +49,14 @@ func FuzzDecide(f *testing.F) {
 	add(&metadatav1.ExpireNodeLease{NodeId: "n", Epoch: 1})
 	add(manyTables(1))
 	add(&metadatav1.ApplyBatchRequest{Commands: []*metadatav1.Command{{}, nil}})
+	add(&metadatav1.CreateConsumerRequest{Consumer: &metadatav1.Consumer{
+		Name: "d", Filter: onlySchema(), Position: &metadatav1.Position{SchemaRevision: 7}, Description: "x",
+	}})
+	add(&metadatav1.OpenConsumerRequest{Name: "c", Owner: "o"})
+	add(&metadatav1.AcknowledgeConsumerRequest{Name: "c", Epoch: 3, Position: &metadatav1.Position{SchemaRevision: 7, TopologyRevision: 9}})
+	add(&metadatav1.DeleteConsumerRequest{Name: "c1"})
+	add(signed(metadatav1.Stream_STREAM_SCHEMA, 3))
+	add(trimmed(metadatav1.Stream_STREAM_SCHEMA, 2, true))
 	w := inhabited(f)
 	f.Fuzz(func(t *testing.T, kind byte, raw []byte) {
 		cmd := proto.Clone(requests[int(kind)%len(requests)])
@@ -55,6 +65,7 @@ func FuzzDecide(f *testing.F) {
 		}
 		probe := *w
 		probe.shardEpochs = make(map[uint64]uint64)
+		probe.consumers, probe.floors = make(map[string]*metadatav1.Consumer), make(map[metadatav1.Stream]uint64)
 		d, err := probe.try(t, commands.Env{Now: start}, cmd)
 		if err == nil {
 			probe.fold(d.Change)
@@ -71,6 +82,13 @@ func TestNilsAreNoPanic(t *testing.T) {
 		(*metadatav1.RegisterNodeRequest)(nil),
 		(*metadatav1.UpdateShardMapRequest)(nil),
 		(*metadatav1.ApplyBatchRequest)(nil),
+		(*metadatav1.CreateConsumerRequest)(nil),
+		(*metadatav1.OpenConsumerRequest)(nil),
+		(*metadatav1.AcknowledgeConsumerRequest)(nil),
+		(*metadatav1.DeleteConsumerRequest)(nil),
+		(*metadatav1.SignHead)(nil),
+		(*metadatav1.TrimHistory)(nil),
+		&metadatav1.AcknowledgeConsumerRequest{Name: "c", Epoch: 1},
 		&metadatav1.CreateTableRequest{Table: &metadatav1.TableSchema{Name: "t", Columns: []*metadatav1.ColumnSchema{nil}}},
 		&metadatav1.AlterTableRequest{Table: &metadatav1.TableRef{Name: "t"}, Alterations: []*metadatav1.TableAlteration{nil}},
 		&metadatav1.AlterTableRequest{Table: &metadatav1.TableRef{Name: "t"}, Alterations: []*metadatav1.TableAlteration{

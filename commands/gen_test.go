@@ -9,17 +9,21 @@ import (
 
 // Generators draw from few names, ids and keys, so that commands meet.
 
-// commandGen draws commands of both streams; internal ones too if asked for.
+// commandGen draws commands of all streams; internal ones too if asked for.
 func commandGen(internal bool) *rapid.Generator[proto.Message] {
 	return rapid.OneOf(
 		streamCommandGen(metadatav1.Stream_STREAM_SCHEMA, internal),
 		streamCommandGen(metadatav1.Stream_STREAM_TOPOLOGY, internal),
+		streamCommandGen(metadatav1.Stream_STREAM_SERVICE, internal),
 	)
 }
 
 func streamCommandGen(s metadatav1.Stream, internal bool) *rapid.Generator[proto.Message] {
-	if s == metadatav1.Stream_STREAM_SCHEMA {
+	switch s {
+	case metadatav1.Stream_STREAM_SCHEMA:
 		return rapid.Custom(schemaCommand)
+	case metadatav1.Stream_STREAM_SERVICE:
+		return rapid.Custom(func(t *rapid.T) proto.Message { return serviceCommand(t, internal) })
 	}
 	return rapid.Custom(func(t *rapid.T) proto.Message { return topologyCommand(t, internal) })
 }

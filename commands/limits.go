@@ -23,6 +23,8 @@ const (
 	MaxCommands           = 10_000 // commands of a batch
 	MaxRequestIDBytes     = 128
 	MaxActorBytes         = 256
+	MaxOwnerBytes         = 256  // who opens a consumer
+	MaxDescriptionBytes   = 1024 // of a consumer
 )
 
 // Limits of ids. Column ids are counted per table.
@@ -37,6 +39,7 @@ const (
 	MaxTables     = 1_000_000
 	MaxNodes      = 10_000
 	MaxShards     = 1_000_000
+	MaxConsumers  = 1_000
 )
 
 // Limits of encoded sizes, in bytes. A change travels in one message, with its
@@ -45,6 +48,9 @@ const (
 	MaxObjectBytes = 1 << 20
 	MaxReplyBytes  = 3<<20 - 64<<10
 	MaxChangeBytes = MaxReplyBytes - MaxListedHoleBytes
+
+	// MaxConsumerBytes lets all consumers be listed in one message.
+	MaxConsumerBytes = 2_560
 )
 
 // Limits of lists in answers.

@@ -252,15 +252,20 @@ func TestWrongStream(t *testing.T) {
 	if _, err := commands.Topology(w.topology, commands.Env{}, &metadatav1.DropTableRequest{}); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_INTERNAL) {
 		t.Errorf("got %v", err)
 	}
+	if _, err := commands.Service(w.service, commands.Env{}, &metadatav1.DropTableRequest{}); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_INTERNAL) {
+		t.Errorf("got %v", err)
+	}
 	if _, err := commands.Schema(w.schema, commands.Env{}, nil); !failure.Is(err, invalidField) {
 		t.Errorf("got %v", err)
 	}
 }
 
+// smuggled is a field that the contract does not know: 1011, varint 42.
+var smuggled = []byte{0x98, 0x3f, 0x2a}
+
 func TestUnknownFieldsStayOutOfTheLog(t *testing.T) {
 	w := newWorld()
 	table := wide("t", 1, 0)
-	smuggled := []byte{0x98, 0x3f, 0x2a} // field 1011, varint 42
 	table.ProtoReflect().SetUnknown(smuggled)
 	table.Columns[0].ProtoReflect().SetUnknown(smuggled)
 	table.Columns[0].DataType.ProtoReflect().SetUnknown(smuggled)

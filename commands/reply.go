@@ -40,6 +40,14 @@ func answer(cmd proto.Message, evs []events.Event, unchanged proto.Message, resu
 	case *metadatav1.UpdateShardMapRequest:
 		shards, removed := shardsOf(evs)
 		return &metadatav1.UpdateShardMapResponse{Shards: shards, RemovedShardIds: removed, Result: result}
+	case *metadatav1.CreateConsumerRequest:
+		return &metadatav1.CreateConsumerResponse{Consumer: events.ConsumerOf(e), Result: result}
+	case *metadatav1.OpenConsumerRequest:
+		return &metadatav1.OpenConsumerResponse{Consumer: events.ConsumerOf(e), Result: result}
+	case *metadatav1.AcknowledgeConsumerRequest:
+		return &metadatav1.AcknowledgeConsumerResponse{Consumer: or(events.ConsumerOf(e), unchanged), Result: result}
+	case *metadatav1.DeleteConsumerRequest:
+		return &metadatav1.DeleteConsumerResponse{Consumer: events.ConsumerOf(e), Result: result}
 	case *metadatav1.ApplyBatchRequest:
 		return &metadatav1.ApplyBatchResponse{Results: batchResults(len(c.GetCommands()), evs), Result: result}
 	}

@@ -27,7 +27,8 @@ import (
 //	batch / apply      gather the commands between them and carry them out as one
 //	message type=T     a request in prototext, for what the short forms cannot say
 //	clock 10s          set the leader's clock, from the beginning
-//	show               print both models
+//	newest S T         set the schema and topology revisions that the leader has
+//	show               print all models
 //
 // All commands take request=ID, known=REVISION and dry-run.
 func TestStories(t *testing.T) {
@@ -43,7 +44,8 @@ func TestStories(t *testing.T) {
 
 type story struct {
 	*world
-	batch *metadatav1.ApplyBatchRequest // being gathered
+	batch  *metadatav1.ApplyBatchRequest // being gathered
+	newest *metadatav1.Position
 }
 
 func (s *story) run(t *testing.T, d *datadriven.TestData) string {
@@ -54,6 +56,9 @@ func (s *story) run(t *testing.T, d *datadriven.TestData) string {
 			d.Fatalf(t, "%v", err)
 		}
 		s.now = start.Add(offset)
+		return ""
+	case "newest":
+		s.newest = &metadatav1.Position{SchemaRevision: number(t, d, d.CmdArgs[0].Key), TopologyRevision: number(t, d, d.CmdArgs[1].Key)}
 		return ""
 	case "show":
 		return s.describe()
@@ -89,7 +94,7 @@ func wrap(cmd proto.Message) *metadatav1.Command {
 }
 
 func (s *story) decide(t *testing.T, d *datadriven.TestData, cmd proto.Message) string {
-	env := commands.Env{Now: s.now, Actor: "tester"}
+	env := commands.Env{Now: s.now, Actor: "tester", Newest: s.newest}
 	for _, a := range d.CmdArgs {
 		switch a.Key {
 		case "request":
@@ -157,10 +162,13 @@ func resultOf(reply proto.Message) *metadatav1.WriteResult {
 }
 
 func describePosition(p *metadatav1.Position) string {
-	if p.GetSchemaRevision() > 0 {
+	switch {
+	case p.GetSchemaRevision() > 0:
 		return fmt.Sprintf("schema %d", p.GetSchemaRevision())
+	case p.GetTopologyRevision() > 0:
+		return fmt.Sprintf("topology %d", p.GetTopologyRevision())
 	}
-	return fmt.Sprintf("topology %d", p.GetTopologyRevision())
+	return "a position without revisions"
 }
 
 // describeReply prints what an answer says beside the objects of its events.
@@ -179,6 +187,8 @@ func describeReply(m proto.Message) string {
 		}
 	case *metadatav1.DrainNodeResponse:
 		fmt.Fprintf(&b, "node %s, still on shards %v\n", r.Node.NodeId, r.ShardIds)
+	case interface{ GetConsumer() *metadatav1.Consumer }:
+		return describeConsumer(r.GetConsumer()) + "\n"
 	case *metadatav1.RegisterNodeResponse:
 		fmt.Fprintf(&b, "node %s has epoch %d\n", r.Node.NodeId, r.Node.Epoch)
 	case *metadatav1.ApplyBatchResponse:
@@ -237,7 +247,10 @@ func describeEvent(e *metadatav1.Event) string {
 	case *metadatav1.Event_ShardDeleted:
 		return name + " " + describeShards(k.ShardDeleted.Shard)
 	}
-	return name + " " + describeNode(events.NodeOf(e))
+	if n := events.NodeOf(e); n != nil {
+		return name + " " + describeNode(n)
+	}
+	return name + " " + describeOfService(e)
 }
 
 func describeTable(t *metadatav1.TableSchema) string {
@@ -318,7 +331,7 @@ func (s *story) describe() string {
 	for shard := range s.topology.Model.Shards(nil) {
 		fmt.Fprintf(&b, "shard %s\n", describeShards(shard.Message()))
 	}
-	return b.String()
+	return b.String() + describeService(s.service.Model)
 }
 
 // parseMessage reads a request of any type from prototext.

@@ -48,6 +48,8 @@ func parseCommand(t *testing.T, d *datadriven.TestData) proto.Message {
 		return &metadatav1.ExpireNodeLease{NodeId: get("id"), Epoch: num("epoch")}
 	case "revive":
 		return &metadatav1.ReviveNode{NodeId: get("id"), Epoch: num("epoch")}
+	case "create-consumer", "open", "acknowledge", "delete-consumer", "sign", "trim":
+		return parseServiceCommand(t, d)
 	case "shards":
 		c := new(metadatav1.UpdateShardMapRequest)
 		for line := range strings.Lines(d.Input) {

@@ -16,15 +16,18 @@ import (
 // start is the leader's clock at the beginning of every test.
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// world is both streams as a leader sees them, with what the laws need to be
+// world is all streams as a leader sees them, with what the laws need to be
 // checked after each step.
 type world struct {
 	schema   *projections.Schema
 	topology *projections.Topology
+	service  *projections.Service
 	now      time.Time
 
 	shardEpochs map[uint64]uint64 // the last epoch seen of each shard
 	nodeEpoch   uint64            // the last one seen of any node
+	consumers   map[string]*metadatav1.Consumer
+	floors      map[metadatav1.Stream]uint64
 }
 
 func newWorld() *world {
@@ -32,8 +35,11 @@ func newWorld() *world {
 	return &world{
 		schema:      projections.NewSchema(cluster, 0),
 		topology:    projections.NewTopology(cluster, 0),
+		service:     projections.NewService(cluster, 0),
 		now:         start,
 		shardEpochs: make(map[uint64]uint64),
+		consumers:   make(map[string]*metadatav1.Consumer),
+		floors:      make(map[metadatav1.Stream]uint64),
 	}
 }
 
@@ -50,17 +56,20 @@ type tb interface {
 func (w *world) try(t tb, env commands.Env, cmd proto.Message) (commands.Decision, error) {
 	t.Helper()
 	decide := func() (commands.Decision, error) { return commands.Schema(w.schema, env, cmd) }
-	if stream, _ := commands.StreamOf(cmd); stream == metadatav1.Stream_STREAM_TOPOLOGY {
+	switch stream, _ := commands.StreamOf(cmd); stream {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		decide = func() (commands.Decision, error) { return commands.Topology(w.topology, env, cmd) }
+	case metadatav1.Stream_STREAM_SERVICE:
+		decide = func() (commands.Decision, error) { return commands.Service(w.service, env, cmd) }
 	}
 	before := proto.Clone(cmd)
-	schemaHash, topologyHash := w.schema.Hash(), w.topology.Hash()
+	hashes := w.hashes()
 	d, err := decide()
 	again, errAgain := decide()
 	if !proto.Equal(before, cmd) {
 		t.Fatalf("deciding changed the command %T", cmd)
 	}
-	if w.schema.Hash() != schemaHash || w.topology.Hash() != topologyHash {
+	if w.hashes() != hashes {
 		t.Fatalf("deciding %T changed the model", cmd)
 	}
 	if err != nil {
@@ -79,7 +88,11 @@ func (w *world) try(t tb, env commands.Env, cmd proto.Message) (commands.Decisio
 	return d, nil
 }
 
-// fold makes a change of either stream take effect, as it would come out of the
+func (w *world) hashes() [3][32]byte {
+	return [3][32]byte{w.schema.Hash(), w.topology.Hash(), w.service.Hash()}
+}
+
+// fold makes a change of any stream take effect, as it would come out of the
 // log.
 func (w *world) fold(c *events.Change) {
 	if c == nil {
@@ -89,10 +102,13 @@ func (w *world) fold(c *events.Change) {
 	if err != nil {
 		panic(err)
 	}
-	if c.Stream() == metadatav1.Stream_STREAM_SCHEMA {
+	switch c.Stream() {
+	case metadatav1.Stream_STREAM_SCHEMA:
 		w.schema = w.schema.Fold(logged)
-	} else {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		w.topology = w.topology.Fold(logged)
+	default:
+		w.service = w.service.Fold(logged)
 	}
 }
 
@@ -102,6 +118,7 @@ func (w *world) check(t tb) {
 	t.Helper()
 	w.checkSchema(t)
 	w.checkTopology(t)
+	w.checkService(t)
 }
 
 func (w *world) checkSchema(t tb) {
@@ -193,6 +210,10 @@ func inhabited(t tb) *world {
 		registerStorage("n"), registerStorage("n1"), registerStorage("n2"),
 		putShards(&metadatav1.KeyRange{}),
 		split([]byte("k"), []byte("p")),
+		&metadatav1.CreateConsumerRequest{Consumer: &metadatav1.Consumer{Name: "c"}},
+		&metadatav1.CreateConsumerRequest{Consumer: &metadatav1.Consumer{Name: "c1", Filter: onlySchema()}},
+		&metadatav1.OpenConsumerRequest{Name: "c"},
+		signed(metadatav1.Stream_STREAM_SCHEMA, 2),
 	} {
 		d, err := w.try(t, commands.Env{Now: start}, cmd)
 		if err != nil {
