@@ -34,6 +34,12 @@ func describeFact(fact proto.Message) string {
 		return "shard " + fmt.Sprint(f.GetParent().GetShardId()) + " into " + describeShards(f.GetChildren())
 	case *metadatav1.ShardsMerged:
 		return describeShards(f.GetParents()) + " into " + describeObject(f.GetShard())
+	case *metadatav1.HistoryTrimmed:
+		text := describeObject(f.GetFloor())
+		if passed := f.GetPassedConsumers(); len(passed) > 0 {
+			text += ", passing consumers " + strings.Join(passed, ", ")
+		}
+		return text
 	}
 	field := fact.ProtoReflect().Descriptor().Fields().ByNumber(1)
 	if field == nil || field.Kind() != protoreflect.MessageKind || field.IsList() {
@@ -61,6 +67,13 @@ func describeObject(m proto.Message) string {
 		return fmt.Sprintf("node %s (%s at %s, %s, epoch %d)", o.GetNodeId(), nodeTypeName(o), o.GetAddr(), nodeStatusName(o), o.GetEpoch())
 	case *metadatav1.ShardInfo:
 		return fmt.Sprintf("shard %d %s on %s (epoch %d, version %d)", o.GetShardId(), keytext.Range(o.GetKeyRange()), placement(o), o.GetEpoch(), o.GetVersion())
+	case *metadatav1.Consumer:
+		return fmt.Sprintf("consumer %s (epoch %d, schema %d, topology %d)", o.GetName(), o.GetEpoch(),
+			o.GetPosition().GetSchemaRevision(), o.GetPosition().GetTopologyRevision())
+	case *metadatav1.SignedHead:
+		return fmt.Sprintf("head of %s at revision %d (key %x)", streamName(o.GetStream()), o.GetRevision(), o.GetKeyId())
+	case *metadatav1.HistoryFloor:
+		return fmt.Sprintf("history of %s from revision %d on", streamName(o.GetStream()), o.GetOldestRevision())
 	}
 	return string(m.ProtoReflect().Descriptor().Name())
 }

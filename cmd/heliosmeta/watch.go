@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -61,22 +62,27 @@ It ends with Ctrl-C, or after --limit lines.`,
 	return c
 }
 
+// subscribed reports whether a stream can be watched.
+func subscribed(s metadatav1.Stream) bool {
+	return s == metadatav1.Stream_STREAM_SCHEMA || s == metadatav1.Stream_STREAM_TOPOLOGY
+}
+
 // request is what the flags ask for.
 func (f *watchFlags) request() (*metadatav1.SubscribeRequest, error) {
 	filter := &metadatav1.Filter{Namespaces: f.namespaces, Tables: f.tables, Nodes: f.nodes}
 	for _, name := range f.streams {
-		n := metadatav1.Stream_value["STREAM_"+strings.ToUpper(name)]
-		if n == 0 {
+		s := metadatav1.Stream(metadatav1.Stream_value["STREAM_"+strings.ToUpper(name)])
+		if !subscribed(s) {
 			return nil, usage("there is no stream %q; there are schema and topology", name)
 		}
-		filter.Streams = append(filter.Streams, metadatav1.Stream(n))
+		filter.Streams = append(filter.Streams, s)
 	}
 	for _, name := range f.kinds {
-		n := metadatav1.ObjectKind_value["OBJECT_KIND_"+strings.ToUpper(name)]
-		if n == 0 {
+		k := metadatav1.ObjectKind(metadatav1.ObjectKind_value["OBJECT_KIND_"+strings.ToUpper(name)])
+		if !subscribed(events.StreamOfObject(k)) {
 			return nil, usage("there is no kind %q; there are namespace, table, node and shard", name)
 		}
-		filter.Kinds = append(filter.Kinds, metadatav1.ObjectKind(n))
+		filter.Kinds = append(filter.Kinds, k)
 	}
 	for _, id := range f.shards {
 		filter.Shards = append(filter.Shards, uint64(id))
