@@ -91,13 +91,12 @@ const maxAlarmText = 1 << 10
 // divergenceAlarms says of each member once for each stream that it differs, at the newest
 // revision, whoever saw it. What other members report beyond that adds nothing.
 func divergenceAlarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm {
-	streams := []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY}
 	known := []uint64{0}
 	for _, m := range members {
 		known = append(known, m.GetMemberId())
 	}
 	var alarms []*metadatav1.Alarm
-	for _, s := range streams {
+	for _, s := range streamIDs {
 		for _, id := range known {
 			if d, revisions := newestDivergence(members, s, id); d != nil {
 				alarms = append(alarms, divergenceAlarm(d, revisions))

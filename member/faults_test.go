@@ -333,7 +333,7 @@ func TestDivergenceAlarmsAreBounded(t *testing.T) {
 		})
 	}
 	alarms := divergenceAlarms(members)
-	if len(alarms) != 2*4 {
+	if len(alarms) != len(streamIDs)*4 {
 		t.Fatalf("%d alarms", len(alarms))
 	}
 	for _, a := range alarms {

@@ -7,22 +7,29 @@ import (
 	"github.com/heliosdb/metadata/raftlog"
 )
 
+// streamIDs are the streams of this build, in order of their numbers.
+var streamIDs = [...]metadatav1.Stream{
+	metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY, metadatav1.Stream_STREAM_SERVICE,
+}
+
+// positioned are those that positions cover and subscriptions follow.
+var positioned = streamIDs[:2]
+
 // groupOf returns the Raft group of a stream: it has the stream's number, which is
 // stored and never changes.
 func groupOf(s metadatav1.Stream) raftlog.GroupID { return raftlog.GroupID(s) }
 
 // known reports whether a stream that another member names is one of this build's:
 // groupOf would take others for them.
-func known(s metadatav1.Stream) bool {
-	return s == metadatav1.Stream_STREAM_SCHEMA || s == metadatav1.Stream_STREAM_TOPOLOGY
-}
+func known(s metadatav1.Stream) bool { return slices.Contains(streamIDs[:], s) }
 
 // groups returns the Raft groups of all streams.
 func groups() []raftlog.GroupID {
-	return []raftlog.GroupID{
-		groupOf(metadatav1.Stream_STREAM_SCHEMA),
-		groupOf(metadatav1.Stream_STREAM_TOPOLOGY),
+	var ids []raftlog.GroupID
+	for _, s := range streamIDs {
+		ids = append(ids, groupOf(s))
 	}
+	return ids
 }
 
 func sortedPeers(peers []raftlog.Peer) []raftlog.Peer {

@@ -48,7 +48,7 @@ func timelessWith(t *testing.T, change func(*Config)) (c *cluster, leader uint64
 				}
 			}
 		}
-		return followed == 2*len(c.up)
+		return followed == len(streamIDs)*len(c.up)
 	})
 	leader = c.leader(schemaStream)
 	c.mustCreate(leader, "first")

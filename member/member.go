@@ -306,6 +306,10 @@ func (m *Member) newRunning() (_ *running, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("restoring the topology stream: %w", err)
 	}
+	r.service, err = newStream(m, r, metadatav1.Stream_STREAM_SERVICE, projections.NewService(m.cluster, epoch), commands.Service)
+	if err != nil {
+		return nil, fmt.Errorf("restoring the service stream: %w", err)
+	}
 	if r.leases, err = leases.New(m.config.Leases); err != nil {
 		return nil, err
 	}

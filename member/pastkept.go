@@ -32,7 +32,7 @@ func (s *stream[D]) oldestKept() uint64 {
 // revision 1, if that is certain: members that say nothing may hold it.
 func historyAlarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm {
 	var alarms []*metadatav1.Alarm
-	for _, id := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
+	for _, id := range positioned {
 		var holders []string
 		lacking, least := 0, uint64(0)
 		for _, m := range members {

@@ -152,7 +152,7 @@ func (m *Member) rebuild(ctx context.Context) error {
 	began := time.Now()
 	clear(m.loaded)
 	re := &rebuilding{m: m, why: quarantined.why, inputs: newQueue[func()](), lastLog: began.Add(firstWaitingLog - waitingLog)}
-	for _, id := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
+	for _, id := range streamIDs {
 		if err := re.add(id); err != nil {
 			return err
 		}
@@ -207,10 +207,13 @@ func (re *rebuilding) add(id metadatav1.Stream) error {
 		return err
 	}
 	c := &groupRebuild{Rebuild: r, stream: id, group: g}
-	if id == metadatav1.Stream_STREAM_SCHEMA {
-		c.check = checker(m.store, projections.NewSchema(m.cluster, m.identity.RecoveryEpoch))
-	} else {
-		c.check = checker(m.store, projections.NewTopology(m.cluster, m.identity.RecoveryEpoch))
+	switch epoch := m.identity.RecoveryEpoch; id {
+	case metadatav1.Stream_STREAM_SCHEMA:
+		c.check = checker(m.store, projections.NewSchema(m.cluster, epoch))
+	case metadatav1.Stream_STREAM_TOPOLOGY:
+		c.check = checker(m.store, projections.NewTopology(m.cluster, epoch))
+	case metadatav1.Stream_STREAM_SERVICE:
+		c.check = checker(m.store, projections.NewService(m.cluster, epoch))
 	}
 	re.groups = append(re.groups, c)
 	return nil

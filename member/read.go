@@ -27,6 +27,19 @@ func (m *Member) Topology(ctx context.Context, o *metadatav1.ReadOptions) (*proj
 	return view(ctx, m, r.topology, o, o.GetAtLeast().GetTopologyRevision())
 }
 
+// Service returns the model of the service stream. Positions do not cover it: AT_LEAST is
+// LINEARIZABLE.
+func (m *Member) Service(ctx context.Context, o *metadatav1.ReadOptions) (*projections.Service, error) {
+	r, err := m.awaitRunning(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o.GetConsistency() == metadatav1.Consistency_CONSISTENCY_AT_LEAST {
+		o = nil
+	}
+	return view(ctx, m, r.service, o, 0)
+}
+
 // view returns a stream's model at a consistency.
 func view[D projections.Domain[D]](
 	ctx context.Context, m *Member, s *stream[D], o *metadatav1.ReadOptions, atLeast uint64,
@@ -77,18 +90,22 @@ func (r *running) position() *metadatav1.Position {
 
 // revision returns what has been applied of one stream by now.
 func (r *running) revision(id metadatav1.Stream) uint64 {
-	if id == metadatav1.Stream_STREAM_TOPOLOGY {
+	switch id {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		return r.topology.replica.View().Head.Revision
+	case metadatav1.Stream_STREAM_SERVICE:
+		return r.service.replica.View().Head.Revision
 	}
 	return r.schema.replica.View().Head.Revision
 }
 
 // completePosition adds to a position that knows one stream what has been applied of
-// the other.
+// the other. One that knows neither stays as it is.
 func (r *running) completePosition(p *metadatav1.Position, known metadatav1.Stream) {
-	if known == metadatav1.Stream_STREAM_SCHEMA {
+	switch known {
+	case metadatav1.Stream_STREAM_SCHEMA:
 		p.TopologyRevision = r.revision(metadatav1.Stream_STREAM_TOPOLOGY)
-	} else {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		p.SchemaRevision = r.revision(metadatav1.Stream_STREAM_SCHEMA)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/schema"
+	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -23,6 +24,7 @@ type running struct {
 
 	schema   *stream[*schema.Model]
 	topology *stream[*projections.TopologyModel]
+	service  *stream[*service.Model]
 	feed     *feed.Feed
 	leases   *leases.Table
 	beats    *beatForwarder
@@ -54,12 +56,15 @@ func (m *Member) awaitRunning(ctx context.Context) (*running, error) {
 }
 
 // all returns the streams in order of their numbers.
-func (r *running) all() []streamer { return []streamer{r.schema, r.topology} }
+func (r *running) all() []streamer { return []streamer{r.schema, r.topology, r.service} }
 
 // of returns one stream.
 func (r *running) of(id metadatav1.Stream) streamer {
-	if id == metadatav1.Stream_STREAM_TOPOLOGY {
+	switch id {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		return r.topology
+	case metadatav1.Stream_STREAM_SERVICE:
+		return r.service
 	}
 	return r.schema
 }

@@ -104,7 +104,7 @@ func NewMetrics() *Metrics {
 	}
 	// Series that alerts are made of exist before the first proposal.
 	m.streams = make(map[metadatav1.Stream]proposalSeries)
-	for _, s := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY} {
+	for _, s := range []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY, metadatav1.Stream_STREAM_SERVICE} {
 		name := events.StreamName(s)
 		m.checkpoint.WithLabelValues(name)
 		m.streams[s] = proposalSeries{duration: m.proposal.WithLabelValues(name), outcomes: map[vitals.Outcome]prometheus.Counter{

@@ -107,7 +107,7 @@ func (f *follower) take(frame *metadatav1.SubscribeResponse) {
 			f.reached[k.Changes.GetStream()] = c.GetRevision()
 		}
 	case *metadatav1.SubscribeResponse_Bookmark:
-		for _, s := range streams {
+		for _, s := range positioned {
 			f.reached[s] = revisionOf(k.Bookmark.GetPosition(), s)
 		}
 	}
@@ -168,7 +168,7 @@ func (f *follower) look() (query, answer proto.Message) {
 
 // behind says what the follower still has to hear of, or "".
 func (f *follower) behind() string {
-	for _, s := range streams {
+	for _, s := range positioned {
 		newest := uint64(len(f.c.w.judge.chain(s).changes))
 		if f.filter.MatchStream(s) && f.reached[s] != newest {
 			return fmt.Sprintf("follower %d has heard of revision %d of %d of %s", f.number, f.reached[s], newest, events.StreamName(s))

@@ -10,6 +10,7 @@ import (
 	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/schema"
+	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/memstore"
@@ -50,17 +51,21 @@ type member struct {
 type running struct {
 	schema   *stream[*schema.Model]
 	topology *stream[*projections.TopologyModel]
+	service  *stream[*service.Model]
 	feed     *feed.Feed
 	leases   *leases.Table
 	served   []*subscriber
 	draining bool
 }
 
-func (r *running) all() []driver { return []driver{r.schema, r.topology} }
+func (r *running) all() []driver { return []driver{r.schema, r.topology, r.service} }
 
 func (r *running) of(s metadatav1.Stream) driver {
-	if s == metadatav1.Stream_STREAM_TOPOLOGY {
+	switch s {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		return r.topology
+	case metadatav1.Stream_STREAM_SERVICE:
+		return r.service
 	}
 	return r.schema
 }
@@ -189,6 +194,9 @@ func (m *member) runStreams() {
 	if r.schema, err = newStream(m, metadatav1.Stream_STREAM_SCHEMA, m.w.genesisSchema(), commands.Schema); err == nil {
 		r.topology, err = newStream(m, metadatav1.Stream_STREAM_TOPOLOGY, m.w.genesisTopology(), commands.Topology)
 	}
+	if err == nil {
+		r.service, err = newStream(m, metadatav1.Stream_STREAM_SERVICE, m.w.genesisService(), commands.Service)
+	}
 	if err != nil {
 		m.w.violate("restart", "member %d cannot start: %v", m.id, err)
 		return
@@ -204,7 +212,8 @@ func (m *member) runStreams() {
 	m.run = r
 	m.lived = true
 	m.w.harms.returned(m)
-	m.log("runs: schema at revision %d, topology at %d", r.schema.head().Revision, r.topology.head().Revision)
+	m.log("runs: schema at revision %d, topology at %d, service at %d",
+		r.schema.head().Revision, r.topology.head().Revision, r.service.head().Revision)
 	m.watchLeases()
 	m.watchOthers()
 	for _, s := range r.all() {

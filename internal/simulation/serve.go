@@ -131,18 +131,22 @@ func (r *running) position() *metadatav1.Position {
 }
 
 func setRevision(p *metadatav1.Position, s metadatav1.Stream, revision uint64) {
-	if s == metadatav1.Stream_STREAM_TOPOLOGY {
-		p.TopologyRevision = revision
-	} else {
+	switch s {
+	case metadatav1.Stream_STREAM_SCHEMA:
 		p.SchemaRevision = revision
+	case metadatav1.Stream_STREAM_TOPOLOGY:
+		p.TopologyRevision = revision
 	}
 }
 
 func revisionOf(p *metadatav1.Position, s metadatav1.Stream) uint64 {
-	if s == metadatav1.Stream_STREAM_TOPOLOGY {
+	switch s {
+	case metadatav1.Stream_STREAM_SCHEMA:
+		return p.GetSchemaRevision()
+	case metadatav1.Stream_STREAM_TOPOLOGY:
 		return p.GetTopologyRevision()
 	}
-	return p.GetSchemaRevision()
+	return 0
 }
 
 func tooMany(s metadatav1.Stream) error {

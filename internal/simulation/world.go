@@ -151,10 +151,19 @@ func (w *world) genesisTopology() *projections.Topology {
 	return projections.NewTopology(w.cluster, recoveryEpoch)
 }
 
+func (w *world) genesisService() *projections.Service {
+	return projections.NewService(w.cluster, recoveryEpoch)
+}
+
 const recoveryEpoch = 0
 
 // streams are the streams of a cluster.
-var streams = []metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY}
+var streams = []metadatav1.Stream{
+	metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY, metadatav1.Stream_STREAM_SERVICE,
+}
+
+// positioned are those that positions cover and subscriptions follow.
+var positioned = streams[:2]
 
 // groupOf returns a stream's Raft group: it has the stream's number.
 func groupOf(s metadatav1.Stream) raftlog.GroupID { return raftlog.GroupID(s) }
