@@ -2,6 +2,7 @@ package projections
 
 import (
 	"bytes"
+	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -59,6 +60,9 @@ func compareSchema(t fataler, m *schema.Model, want *naive) {
 		spaces = append(spaces, want.namespaces[name])
 	}
 	equal(t, "namespaces", m.Namespaces(""), spaces)
+	slices.SortFunc(spaces, func(a, b *metadatav1.Namespace) int { return cmp.Compare(a.NamespaceId, b.NamespaceId) })
+	equal(t, "namespaces by id", m.NamespacesByID(0), spaces)
+	equal(t, "namespaces from the last id", m.NamespacesByID(spaces[len(spaces)-1].NamespaceId), spaces[len(spaces)-1:])
 	equal(t, "tables by name", m.TablesByName("", ""), want.sortedTables())
 	var byID []*metadatav1.TableSchema
 	for _, id := range slices.Sorted(maps.Keys(want.tables)) {
@@ -178,6 +182,12 @@ func compareShards(t fataler, m *TopologyModel, h *history) {
 	want := h.now
 	sorted := want.sortedShards()
 	equal(t, "shards", m.Shards(nil), sorted)
+	byID := slices.Clone(sorted)
+	slices.SortFunc(byID, func(a, b *metadatav1.ShardInfo) int { return cmp.Compare(a.ShardId, b.ShardId) })
+	equal(t, "shards by id", m.ShardsByID(0), byID)
+	if len(byID) > 0 {
+		equal(t, "shards from the last id", m.ShardsByID(byID[len(byID)-1].ShardId), byID[len(byID)-1:])
+	}
 	if m.ShardCount() != len(sorted) || m.FreeShardID() != free(want.usedShards) {
 		t.Fatalf("%d shards, free id %d", m.ShardCount(), m.FreeShardID())
 	}

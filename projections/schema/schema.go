@@ -129,6 +129,17 @@ func (m *Model) Namespaces(from string) iter.Seq[*Namespace] {
 	}
 }
 
+// NamespacesByID yields the namespaces whose ids are not less than from, by id.
+func (m *Model) NamespacesByID(from uint64) iter.Seq[*Namespace] {
+	return func(yield func(*Namespace) bool) {
+		for item := range m.namespacesByID.From(namespaceIDItem{id: from}) {
+			if !yield(item.namespace) {
+				return
+			}
+		}
+	}
+}
+
 // NamespaceCount returns the number of namespaces.
 func (m *Model) NamespaceCount() int { return m.namespaces.Len() }
 

@@ -160,6 +160,17 @@ func (m *Model) Shards(start []byte) iter.Seq[*Shard] {
 	}
 }
 
+// ShardsByID yields the shards whose ids are not less than from, by id.
+func (m *Model) ShardsByID(from uint64) iter.Seq[*Shard] {
+	return func(yield func(*Shard) bool) {
+		for item := range m.shards.From(shardItem{id: from}) {
+			if !yield(item.shard) {
+				return
+			}
+		}
+	}
+}
+
 // ShardsWithin yields the shards that overlap [start, end), by key; an empty end
 // means no upper bound.
 func (m *Model) ShardsWithin(start, end []byte) iter.Seq[*Shard] {
