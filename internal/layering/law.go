@@ -42,6 +42,7 @@ var Law = []Row{
 	{"internal/chaos", []string{"client", "events", "proto"}},
 	{"internal/consistency", []string{"projections", "events", "proto"}},
 	{"internal/hostile", []string{everything}},
+	{"internal/pasts", []string{"commands", "history", "projections", "events", "proto"}},
 	{"internal/simulation", []string{everything}},
 	{"internal/workload", []string{"client", "proto"}},
 }
@@ -69,6 +70,9 @@ var core = []coreArea{
 	{dir: "projections", deep: true},
 	{dir: "feed", deep: true},
 	{dir: "leases", deep: true},
+	{dir: "history"},
+	{dir: "history/diff"},
+	{dir: "history/objects"},
 	{dir: "client/follow", deep: true},
 	{dir: "client/session", deep: true},
 	{dir: "internal/hashwatch", deep: true},
