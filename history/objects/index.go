@@ -1,0 +1,250 @@
+package objects
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/history"
+)
+
+// indexBytes is how many bytes of changes an Index reads at a time.
+const indexBytes = 1 << 20
+
+// Index finds the changes that have a tag. The marks of whole segments come from Marks, and
+// are put there when a segment is read for the first time. Of the newest segment, and of
+// the oldest one if the source has only a part of it, the marks are kept in memory and
+// brought up to date when they are asked for.
+type Index struct {
+	source history.Source
+	marks  Marks
+	size   uint64                // revisions of a segment
+	parts  chan map[uint64]*part // by segment; whoever reads changes holds it
+}
+
+// part is the marks of the revisions of a segment from first up to before next.
+type part struct {
+	first, next uint64
+	marks       []Mark // by revision
+}
+
+// NewIndex returns an index of a source's changes.
+func NewIndex(source history.Source, marks Marks) *Index {
+	return newIndex(source, marks, SegmentRevisions)
+}
+
+func newIndex(source history.Source, marks Marks, size uint64) *Index {
+	x := &Index{source: source, marks: marks, size: size, parts: make(chan map[uint64]*part, 1)}
+	x.parts <- make(map[uint64]*part)
+	return x
+}
+
+// span is a range of revisions, both ends included.
+type span struct{ first, last uint64 }
+
+func (s span) empty() bool { return s.first > s.last }
+
+func (s span) and(other span) span {
+	return span{max(s.first, other.first), min(s.last, other.last)}
+}
+
+// segmentOf returns the segment of a revision.
+func (x *Index) segmentOf(revision uint64) uint64 { return revision / x.size }
+
+// spanOf returns the revisions of a segment. Revisions start at 1.
+func (x *Index) spanOf(segment uint64) span {
+	first := segment * x.size
+	return span{max(first, 1), first + x.size - 1}
+}
+
+// revisions yields the revisions within a span that have a tag, as far as the bounds have
+// them. It looks at one segment after the other, when it gets there.
+func (x *Index) revisions(ctx context.Context, tag uint64, within span, bounds history.Bounds, newestFirst bool) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
+		within = within.and(span{max(bounds.First, 1), bounds.Last})
+		for !within.empty() {
+			segment := x.segmentOf(within.first)
+			if newestFirst {
+				segment = x.segmentOf(within.last)
+			}
+			here := within.and(x.spanOf(segment))
+			found, err := x.find(ctx, segment, tag, bounds)
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			if newestFirst {
+				slices.Reverse(found)
+				within.last = here.first - 1
+			} else {
+				within.first = here.last + 1
+			}
+			for _, revision := range found {
+				if revision >= here.first && revision <= here.last && !yield(revision, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// find returns the revisions of a segment that have a tag, ascending, in memory of the
+// caller's own.
+func (x *Index) find(ctx context.Context, segment, tag uint64, bounds history.Bounds) ([]uint64, error) {
+	found, complete, err := x.marks.ReadMarks(segment, tag)
+	if err != nil || complete {
+		return found, err
+	}
+	parts, release, err := x.hold(ctx, bounds)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	found, complete, err = x.marks.ReadMarks(segment, tag) // somebody may have completed it meanwhile
+	if err != nil || complete {
+		return found, err
+	}
+	marks, err := x.read(ctx, parts, segment, bounds)
+	if err != nil {
+		return nil, err
+	}
+	found = found[:0]
+	for _, m := range marks {
+		if m.Tag == tag {
+			found = append(found, m.Seq)
+		}
+	}
+	return found, nil
+}
+
+// hold waits until nobody else reads changes for the index.
+func (x *Index) hold(ctx context.Context, bounds history.Bounds) (parts map[uint64]*part, release func(), err error) {
+	select {
+	case parts = <-x.parts:
+		return parts, func() { x.forget(parts, bounds); x.parts <- parts }, nil
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+// Extend completes the newest segment that can be and is not yet, and reports whether
+// there was one: call it again then, perhaps after a pause. Without it, whoever asks first
+// for something of a segment waits until that has been read.
+func (x *Index) Extend(ctx context.Context) (completed bool, err error) {
+	bounds, err := x.source.Bounds(ctx)
+	if err != nil {
+		return false, err
+	}
+	parts, release, err := x.hold(ctx, bounds)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	for last := bounds.Last; last >= max(bounds.First, 1); last = x.spanOf(x.segmentOf(last)).first - 1 {
+		segment := x.segmentOf(last)
+		if here := x.spanOf(segment); here.first < bounds.First || here.last > bounds.Last {
+			continue
+		}
+		if _, complete, err := x.marks.ReadMarks(segment, 0); err != nil || !complete {
+			if err == nil {
+				_, err = x.read(ctx, parts, segment, bounds)
+			}
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// read returns the marks of a segment by reading its changes, as far as the bounds have
+// them and it has not read them before. Those of a whole segment are put.
+func (x *Index) read(ctx context.Context, parts map[uint64]*part, segment uint64, bounds history.Bounds) ([]Mark, error) {
+	whole := x.spanOf(segment)
+	here := whole.and(span{bounds.First, bounds.Last})
+	p := parts[segment]
+	if p == nil || here.first < p.first { // never read, or the source was filled in
+		p = &part{first: here.first, next: here.first}
+		parts[segment] = p
+	}
+	if err := x.extend(ctx, p, here.last); err != nil {
+		return nil, err
+	}
+	if p.first > whole.first || p.next <= whole.last {
+		return p.marks, nil
+	}
+	delete(parts, segment)
+	slices.SortFunc(p.marks, compareMarks)
+	return p.marks, x.marks.PutMarks(segment, p.marks)
+}
+
+// extend reads changes up to the last one wanted.
+func (x *Index) extend(ctx context.Context, p *part, last uint64) error {
+	var tags []uint64
+	for p.next <= last {
+		changes, err := x.source.Read(ctx, p.next, indexBytes)
+		switch {
+		case err != nil:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case len(changes) == 0:
+			return history.Future(x.source.Origin().Stream, p.next, p.next-1)
+		}
+		for _, c := range changes[:min(uint64(len(changes)), last+1-p.next)] {
+			tags = tagsInto(tags, c)
+			for _, tag := range tags {
+				p.marks = append(p.marks, Mark{tag, c.Revision()})
+			}
+			p.next++
+		}
+	}
+	return nil
+}
+
+// forget drops what was read of other segments than the first and the last: that was cut
+// short, and is read again when it is needed.
+func (x *Index) forget(parts map[uint64]*part, bounds history.Bounds) {
+	for segment := range parts {
+		if segment != x.segmentOf(bounds.First) && segment != x.segmentOf(bounds.Last) {
+			delete(parts, segment)
+		}
+	}
+}
+
+// changes yields the changes within a span that have a tag, with their events that have
+// it, as far as the bounds have them. An error is the last thing that it yields.
+func (x *Index) changes(ctx context.Context, tag uint64, within span, bounds history.Bounds, newestFirst bool) iter.Seq2[hit, error] {
+	return func(yield func(hit, error) bool) {
+		for revision, err := range x.revisions(ctx, tag, within, bounds, newestFirst) {
+			var h hit
+			if err == nil {
+				h.change, err = history.ReadOne(ctx, x.source, revision)
+			}
+			if err != nil {
+				yield(hit{}, err)
+				return
+			}
+			h.events = tagged(h.change, tag)
+			if !yield(h, nil) {
+				return
+			}
+		}
+	}
+}
+
+// hit is a change with its events that have a tag.
+type hit struct {
+	change *events.Change
+	events []events.Event
+}
+
+func tagged(c *events.Change, tag uint64) (found []events.Event) {
+	var tags []uint64
+	for _, e := range c.Events() {
+		tags = appendTags(tags[:0], e)
+		if slices.Contains(tags, tag) {
+			found = append(found, e)
+		}
+	}
+	return found
+}
