@@ -1,0 +1,75 @@
+package export
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"testing"
+
+	"github.com/heliosdb/metadata/history/historytest"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/klauspost/compress/zstd"
+)
+
+// FuzzBlock takes any bytes for a block's content, as stored and unpacked: whoever makes a
+// hostile file makes its checksums fit.
+func FuzzBlock(f *testing.F) {
+	packer, err := zstd.NewWriter(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	unpacker, err := newUnpacker()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var b []byte
+	for _, c := range historytest.Tables(3, 1) {
+		b = append(binary.BigEndian.AppendUint32(b, uint32(len(c.Raw()))), c.Raw()...)
+	}
+	f.Add(packer.EncodeAll(b, nil), uint32(len(b)), uint32(3))
+	f.Add(b, uint32(len(b)), uint32(3))
+	f.Fuzz(func(t *testing.T, stored []byte, size, changes uint32) {
+		h := blockHead{
+			stream: metadatav1.Stream_STREAM_SCHEMA, first: 1, changes: changes, size: size, stored: uint32(len(stored)),
+			checksum: crc32.Checksum(stored, castagnoli),
+		}
+		if h, err = parseBlockHead(h.encode()); err != nil {
+			return
+		}
+		for _, unpack := range []func() (int, error){
+			func() (int, error) { all, err := h.unpack(unpacker, stored); return len(all), err },
+			func() (int, error) { all, err := h.split(stored); return len(all), err },
+		} {
+			if n, err := unpack(); err == nil && n != int(h.changes) || n > int(h.changes) {
+				t.Fatalf("%d changes of %d: %v", n, h.changes, err)
+			}
+		}
+	})
+}
+
+// FuzzTrailer takes any bytes for a trailer's text: what is read is written again alike.
+func FuzzTrailer(f *testing.F) {
+	t := Trailer{
+		Streams:     []StreamEnd{{Stream: metadatav1.Stream_STREAM_SCHEMA, Blocks: 1, Changes: 3, Bytes: 99}},
+		SignedHeads: []*metadatav1.SignedHead{{Stream: metadatav1.Stream_STREAM_SCHEMA, Revision: 2, Digest: make([]byte, 32)}},
+	}
+	encoded, err := t.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encoded[trailerFrameBytes : len(encoded)-checksumBytes])
+	f.Fuzz(func(t *testing.T, text []byte) {
+		b := append(binary.BigEndian.AppendUint32([]byte(trailerTag), uint32(len(text))), text...)
+		b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+		trailer, err := parseTrailer(b)
+		if err != nil {
+			return
+		}
+		again, err := trailer.encode()
+		if err != nil {
+			t.Fatalf("%s cannot be written: %v", text, err)
+		}
+		if same, err := parseTrailer(again); err != nil || len(same.Streams) != len(trailer.Streams) || len(same.SignedHeads) != len(trailer.SignedHeads) {
+			t.Fatalf("%s is read again as %+v: %v", text, same, err)
+		}
+	})
+}
