@@ -31,6 +31,7 @@ var Law = []Row{
 	{"feed", []string{"events", "proto"}},
 	{"leases", []string{"projections", "events", "proto"}},
 	{"history", []string{"projections", "events", "proto"}},
+	{"history/audit", []string{"history", "events", "proto"}},
 	{"history/export", []string{"history", "events", "proto"}},
 	{"history/historytest", []string{"history", "events", "proto"}},
 	{"replica", []string{"commands", "projections", "events", "raftlog", "feed", "proto"}},
