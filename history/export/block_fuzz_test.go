@@ -1,8 +1,10 @@
 package export
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"runtime"
 	"testing"
 
 	"github.com/heliosdb/metadata/history/historytest"
@@ -44,6 +46,43 @@ func FuzzBlock(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestBombs unpacks what becomes far more than the block says: no more than that may be
+// written.
+func TestBombs(t *testing.T) {
+	packer, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unpacker, err := newUnpacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb := packer.EncodeAll(make([]byte, 64<<20), nil)
+	var streamed bytes.Buffer // a frame that does not say how large it becomes
+	packer.Reset(&streamed)
+	if _, err := packer.Write(make([]byte, 64<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := packer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, stored := range [][]byte{bomb, streamed.Bytes()} {
+		h := blockHead{
+			stream: metadatav1.Stream_STREAM_SCHEMA, first: 1, changes: 1, size: 1000, stored: uint32(len(stored)), checksum: crc32.Checksum(stored, castagnoli),
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		changes, err := h.unpack(unpacker, stored)
+		runtime.ReadMemStats(&after)
+		if err == nil || len(changes) > 0 {
+			t.Errorf("%d bytes were unpacked to %d changes", len(stored), len(changes))
+		}
+		if took := after.TotalAlloc - before.TotalAlloc; took > MaxBlockBytes {
+			t.Errorf("unpacking took %d bytes of memory", took)
+		}
+	}
 }
 
 // FuzzTrailer takes any bytes for a trailer's text: what is read is written again alike.

@@ -71,7 +71,7 @@ func Open(path string) (*File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", path)
+		err = fmt.Errorf("%s is no regular file", path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())

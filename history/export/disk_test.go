@@ -58,7 +58,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	for path, says := range map[string]string{
 		filepath.Join(dir, "nowhere"): "no such file",
-		dir:                           "is no file",
+		dir:                           "is no regular file",
 		text:                          "no export of a history",
 	} {
 		if _, err := export.Open(path); err == nil || !strings.Contains(err.Error(), says) {

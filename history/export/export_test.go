@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -16,6 +17,7 @@ import (
 	"github.com/heliosdb/metadata/history/export"
 	"github.com/heliosdb/metadata/history/historytest"
 	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"google.golang.org/protobuf/testing/protocmp"
 )
@@ -62,7 +64,7 @@ func checkSource(t *testing.T, source history.Source, m *historytest.Memory) {
 	if want, _ := m.Bounds(t.Context()); err != nil || bounds != want || source.Origin() != m.Origin() {
 		t.Fatalf("bounds %+v of %+v, want %+v of %+v", bounds, source.Origin(), want, m.Origin())
 	}
-	for from := bounds.First; from <= bounds.Last; from += max(1, uint64(len(m.Encoded))/40) {
+	for from := bounds.First; from <= bounds.Last; from += max(1, uint64(len(m.Encoded))/10) {
 		for _, maxBytes := range []int{0, 300, 1 << 30} {
 			changes, err := source.Read(t.Context(), from, maxBytes)
 			want, _ := m.Read(t.Context(), from, maxBytes)
@@ -122,6 +124,25 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// TestReadersBesideEachOther reads one file from several goroutines.
+func TestReadersBesideEachOther(t *testing.T) {
+	memory := historytest.New(schemaStream, historytest.Tables(6000, 20))
+	source := open(t, write(t, export.Options{}, memory)).Sources()[0]
+	var readers sync.WaitGroup
+	for reader := range uint64(4) {
+		readers.Go(func() {
+			for i := range uint64(15) {
+				from := 1 + (i*1999+reader*1511)%6000
+				changes, err := source.Read(t.Context(), from, 2000)
+				if err != nil || len(changes) == 0 || !bytes.Equal(changes[0].Raw(), memory.Encoded[from-1]) {
+					t.Errorf("read %d changes from %d: %v", len(changes), from, err)
+				}
+			}
+		})
+	}
+	readers.Wait()
+}
+
 func TestEmptyAndIncompressible(t *testing.T) {
 	noise := make([]byte, 3<<20)
 	for i, x := 0, uint32(1); i < len(noise); i++ {
@@ -152,6 +173,9 @@ func TestWriteRefuses(t *testing.T) {
 	damagedOne.Encoded[7] = damagedOne.Encoded[8]
 	long := sampleHeader
 	long.ClusterName = strings.Repeat("x", export.MaxHeaderBytes)
+	huge := historytest.Seal(1, &metadatav1.Event{Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{
+		Table: &metadatav1.TableSchema{TableId: 1, Comment: strings.Repeat("x", export.MaxBlockBytes)},
+	}}})
 	for _, test := range []struct {
 		name    string
 		header  export.Header
@@ -163,6 +187,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"two clusters", sampleHeader, []history.Source{good, elsewhere{good}}, "one export cannot hold"},
 		{"damage", sampleHeader, asSources(damagedOne), "damaged at revision 8"},
 		{"a long name", long, asSources(good), "MaxHeaderBytes"},
+		{"a huge change", sampleHeader, asSources(historytest.New(schemaStream, []*events.Change{huge})), "MaxBlockBytes"},
 	} {
 		_, err := export.Write(t.Context(), io.Discard, test.header, test.sources, export.Options{})
 		if err == nil || !strings.Contains(err.Error(), test.says) {
@@ -265,6 +290,19 @@ func BenchmarkVerify(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkReplay reads a file and folds its changes.
+func BenchmarkReplay(b *testing.B) {
+	memory, size := benchHistory()
+	source := open(b, write(b, export.Options{}, memory)).Sources()[0]
+	b.SetBytes(size)
+	for b.Loop() {
+		if _, err := history.Replay(b.Context(), source, projections.NewSchema(historytest.Cluster, historytest.Epoch), 0, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)*float64(len(memory.Encoded))/b.Elapsed().Seconds(), "changes/s")
 }
 
 // benchHistory is 100,000 changes of about 600 bytes, and their size.

@@ -85,7 +85,10 @@ func (s *source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events
 			return nil, err
 		}
 		changes, err := s.block(from)
-		if len(changes) == 0 && len(read) == 0 {
+		if len(changes) == 0 {
+			if len(read) > 0 { // the error is for the next read, which begins at the damage
+				return read, nil
+			}
 			return nil, err
 		}
 		for _, c := range changes {
@@ -93,9 +96,6 @@ func (s *source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events
 				return read, nil
 			}
 			read = append(read, c)
-		}
-		if err != nil {
-			return read, nil
 		}
 		from += uint64(len(changes))
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
@@ -118,5 +117,3 @@ func VerifyFile(ctx context.Context, path string, progress Progress) (verified [
 	}()
 	return f.Verify(ctx, progress)
 }
-
-var _ io.Closer = (*File)(nil)
