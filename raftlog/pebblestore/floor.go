@@ -121,6 +121,19 @@ func readFloor(fs vfs.FS, path string) (*floor, error) {
 	return best, nil
 }
 
+// lived reports whether something was promised after genesis.
+func (f *floor) lived() bool {
+	if f == nil {
+		return false
+	}
+	for _, p := range f.promises {
+		if p != genesisPromise {
+			return true
+		}
+	}
+	return false
+}
+
 // createFloor makes a new file with both slots written. It appears under its name
 // when it is durable, so that a file without a good slot is always a damaged one.
 func createFloor(fs vfs.FS, path string, promises map[raftlog.GroupID]raftlog.Promise) (*floor, error) {

@@ -347,19 +347,6 @@ func (s *Store) matchFloor(f *floor) error {
 	return nil
 }
 
-// lived reports whether something was promised after genesis.
-func (f *floor) lived() bool {
-	if f == nil {
-		return false
-	}
-	for _, p := range f.promises {
-		if p != genesisPromise {
-			return true
-		}
-	}
-	return false
-}
-
 // expectNoFiles refuses a blank database beside finished checkpoints.
 func (s *Store) expectNoFiles() error {
 	names, err := s.fs.List(s.cpDir)
