@@ -141,6 +141,9 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 		}
 		prune = prune || w.Install != nil || w.Checkpoint != nil
 	}
+	if how == pebble.Sync && b.Empty() {
+		_ = b.LogData(nil, nil) // of an empty batch Pebble makes no sync, and what came before needs it
+	}
 	if err := s.db.Apply(b, how); err != nil {
 		return s.wrap(err)
 	}
