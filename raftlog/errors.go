@@ -124,14 +124,18 @@ func (e *InUseError) Error() string {
 
 func (e *InUseError) Unwrap() error { return e.Err }
 
-// FormatError means that a newer build wrote something. It is not damage: this build
-// must not touch it.
+// FormatError means that another build wrote something: a newer one, or one so old that
+// this one does not read it. It is not damage: this build must not touch it.
 type FormatError struct {
 	What       string // what has the format
 	Have, Know uint32
 }
 
 func (e *FormatError) Error() string {
+	if e.Have < e.Know {
+		return fmt.Sprintf("raftlog: %s format %d is too old for this build (it reads %d): go on with the build that wrote it; "+
+			"or start a member of several with an empty directory, and it is rebuilt from the others", e.What, e.Have, e.Know)
+	}
 	return fmt.Sprintf("raftlog: %s format %d is not known to this build (it knows %d): upgrade this member", e.What, e.Have, e.Know)
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"hash/crc32"
+	"regexp"
 	"testing"
 
 	"github.com/heliosdb/metadata/raftlog"
@@ -118,14 +119,14 @@ func TestFrozenCheckpointFile(t *testing.T) {
 func TestFrozenIdentity(t *testing.T) {
 	peers := []raftlog.Peer{{ID: 1, Addr: "a:1"}, {ID: 2, Addr: "b:2"}}
 	id := raftlog.Identity{
-		Format: 1, ClusterID: raftlog.ClusterID("prod", peers), RecoveryEpoch: 3, ClusterName: "prod", Member: 2, Peers: peers,
+		Format: 2, ClusterID: raftlog.ClusterID("prod", peers), RecoveryEpoch: 3, ClusterName: "prod", Member: 2, Peers: peers,
 	}
 	expectHex(t, "cluster id", id.ClusterID[:], "fc07522d03f6e3508b14ffec8ba6f515")
 	b, err := id.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	expectHex(t, "identity", b, "484d494400000001fc07522d03f6e3508b14ffec8ba6f51500000000000000030000000000000002000470726f64000200000000000000010003613a3100000000000000020003623a32157cfb85")
+	expectHex(t, "identity", b, "484d494400000002fc07522d03f6e3508b14ffec8ba6f51500000000000000030000000000000002000470726f64000200000000000000010003613a3100000000000000020003623a32942fb361")
 	var back raftlog.Identity
 	if err := back.UnmarshalBinary(b); err != nil {
 		t.Fatal(err)
@@ -139,6 +140,29 @@ func TestFrozenIdentity(t *testing.T) {
 		bad[i] ^= 1
 		if err := back.UnmarshalBinary(bad); err == nil {
 			t.Fatalf("a flipped bit at byte %d went unnoticed", i)
+		}
+	}
+}
+
+// TestOtherIdentity checks that a directory of another format is refused as such, and told
+// from damage, whether it is older or newer.
+func TestOtherIdentity(t *testing.T) {
+	older, err := hex.DecodeString("484d494400000001fc07522d03f6e3508b14ffec8ba6f51500000000000000030000000000000002000470726f64000200000000000000010003613a3100000000000000020003623a32157cfb85")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := bytes.Clone(older[:len(older)-4])
+	newer[7] = 3
+	newer = binary.BigEndian.AppendUint32(newer, crc32.Checksum(newer, raftlog.Castagnoli))
+	for _, test := range []struct {
+		stored []byte
+		format uint32
+		says   string
+	}{{older, 1, "too old.*the build that wrote it.*rebuilt from the others"}, {newer, 3, "upgrade this member"}} {
+		err := new(raftlog.Identity).UnmarshalBinary(test.stored)
+		other, ok := errors.AsType[*raftlog.FormatError](err)
+		if !ok || other.Have != test.format || other.Know != raftlog.IdentityFormat || !regexp.MustCompile(test.says).MatchString(err.Error()) {
+			t.Errorf("a directory of format %d: %v", test.format, err)
 		}
 	}
 }

@@ -9,8 +9,10 @@ import (
 
 // Limits of an Identity.
 const (
-	// IdentityFormat is the version of the stored form and of the whole directory.
-	IdentityFormat uint32 = 1
+	// IdentityFormat is the version of the stored form and of the whole directory; other
+	// ones are refused. Since 2 history names entries of the log, and there may be marks and
+	// archived checkpoints.
+	IdentityFormat uint32 = 2
 	// MaxNameBytes limits the cluster's name and each peer's address.
 	MaxNameBytes = 256
 	// MaxPeers limits the initial members.

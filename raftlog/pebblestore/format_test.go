@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -65,4 +66,43 @@ func TestNewerCheckpoint(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestOlderDirectory checks that a directory of an earlier format is refused, with what can be
+// done, and neither changed nor condemned.
+func TestOlderDirectory(t *testing.T) {
+	fs := vfs.NewMem()
+	opts := Options{FS: fs, Quarantine: true, ReserveBytes: 1}
+	s, err := Open("/data", opts)
+	storagetest.Must(t, err)
+	storagetest.Must(t, s.Bootstrap(storagetest.Identity(), []raftlog.GroupID{storagetest.A}, storagetest.Voters))
+	content, ok, err := s.get(memberKey(kindIdentity))
+	if err != nil || !ok {
+		t.Fatalf("no identity: %v", err)
+	}
+	content[7] = byte(raftlog.IdentityFormat - 1)
+	content = binary.BigEndian.AppendUint32(content[:len(content)-4], crc32.Checksum(content[:len(content)-4], raftlog.Castagnoli))
+	storagetest.Must(t, s.db.Set(memberKey(kindIdentity), seal(memberKey(kindIdentity), content), pebble.Sync))
+	storagetest.Must(t, s.Close())
+	for what, open := range map[string]func(string, Options) (*Store, error){"open": Open, "open to be read": OpenReadOnly} {
+		before := names(t, fs)
+		_, err := open("/data", opts)
+		older, ok := errors.AsType[*raftlog.FormatError](err)
+		if !ok || older.What != "directory" || older.Have != raftlog.IdentityFormat-1 || older.Know != raftlog.IdentityFormat {
+			t.Errorf("%s: %v", what, err)
+		}
+		if after := names(t, fs); !slices.Equal(before, after) {
+			t.Errorf("%s has made %q of %q", what, after, before)
+		}
+	}
+}
+
+// names returns what lies in a directory and in its database.
+func names(t *testing.T, fs vfs.FS) []string {
+	t.Helper()
+	top, err := fs.List("/data")
+	storagetest.Must(t, err)
+	db, err := fs.List("/data/db")
+	storagetest.Must(t, err)
+	return slices.Sorted(slices.Values(slices.Concat(top, db)))
 }
