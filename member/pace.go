@@ -23,12 +23,25 @@ type pacedStore struct {
 }
 
 func (s pacedStore) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
-	began := time.Now()
-	w, err := s.Storage.CreateCheckpoint(g, d)
-	if err != nil {
-		return nil, err
+	return s.paced(s.Storage.CreateCheckpoint)(g, d)
+}
+
+func (s pacedStore) CreateArchived(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.paced(s.Storage.CreateArchived)(g, d)
+}
+
+// creator starts the file of a checkpoint.
+type creator func(raftlog.GroupID, raftlog.Descriptor) (raftlog.CheckpointWriter, error)
+
+func (s pacedStore) paced(create creator) creator {
+	return func(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+		began := time.Now()
+		w, err := create(g, d)
+		if err != nil {
+			return nil, err
+		}
+		return &pacedWriter{w, s.ctx, began}, nil
 	}
-	return &pacedWriter{w, s.ctx, began}, nil
 }
 
 type pacedWriter struct {

@@ -22,6 +22,10 @@ func (s slowStore) CreateCheckpoint(raftlog.GroupID, raftlog.Descriptor) (raftlo
 	return s, s.err
 }
 
+func (s slowStore) CreateArchived(raftlog.GroupID, raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s, s.err
+}
+
 func (s slowStore) WriteChunk([]byte) error {
 	time.Sleep(s.took)
 	return s.err
@@ -35,14 +39,17 @@ func TestAfterEachChunkACheckpointRests(t *testing.T) {
 		time.Second:            time.Second + maxPause, // on a busy machine
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			w, err := pacedStore{slowStore{took: took}, t.Context()}.CreateCheckpoint(1, raftlog.Descriptor{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for range 3 {
-				began := time.Now()
-				if err := w.WriteChunk(nil); err != nil || time.Since(began) != want {
-					t.Errorf("a chunk of %v: %v, after %v, want %v", took, err, time.Since(began), want)
+			s := pacedStore{slowStore{took: took}, t.Context()}
+			for what, create := range map[string]creator{"own": s.CreateCheckpoint, "of the past": s.CreateArchived} {
+				w, err := create(1, raftlog.Descriptor{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 3 {
+					began := time.Now()
+					if err := w.WriteChunk(nil); err != nil || time.Since(began) != want {
+						t.Errorf("a chunk of %v, %s: %v, after %v, want %v", took, what, err, time.Since(began), want)
+					}
 				}
 			}
 		})

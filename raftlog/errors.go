@@ -25,6 +25,8 @@ var (
 	// index or a later one: its log has come so far meanwhile, and the own file must not be
 	// replaced by one that another build may have cut in other chunks.
 	ErrOvertaken = errors.New("raftlog: the checkpoint is not needed any more: the log has reached it by itself")
+	// ErrArchived refuses a checkpoint of the past where there is one already.
+	ErrArchived = errors.New("raftlog: there is a checkpoint at that index: read that one")
 	// ErrNoCheckpoint means that there is no checkpoint file of that index.
 	ErrNoCheckpoint = errors.New("raftlog: no such checkpoint")
 )
@@ -160,4 +162,17 @@ type GapError struct {
 func (e *GapError) Error() string {
 	return fmt.Sprintf("raftlog: group %d has no history record %d (it has %d to %d): read it from another member",
 		e.Group, e.Seq, e.First, e.Last)
+}
+
+// SplitError means that a record of history would have to be split: records are read and
+// filled as a whole.
+type SplitError struct {
+	Group       GroupID
+	Seq         uint64 // where
+	First, Last uint64 // of the record
+}
+
+func (e *SplitError) Error() string {
+	return fmt.Sprintf("raftlog: group %d has history record %d to %d, which is not split before %d: ask for what is before the first sequence of a record",
+		e.Group, e.First, e.Last, e.Seq)
 }

@@ -12,8 +12,10 @@ const (
 	MaxMetaBytes = 64 << 10
 	// MaxConfMembers is the largest number of ids in one list of a ConfState.
 	MaxConfMembers = 64
-	// KeepCheckpoints is how many checkpoints of a group a Storage keeps.
+	// KeepCheckpoints is how many checkpoints of a group a Storage keeps for a restart.
 	KeepCheckpoints = 2
+	// KeepArchived is how many replaced ones it keeps besides, to read the past from.
+	KeepArchived = 8
 )
 
 // GroupID names a Raft group on a member; it is a prefix of stored keys and part
@@ -121,8 +123,8 @@ func (p Promise) Covered(path string, g GroupID, hard HardState) error {
 // has lived) is condemned: that is durable, and until EndRebuild everything but
 // Identity, Condemned, Condemn, Promise, BeginRebuild, Space and Close returns a
 // *CondemnedError. Between BeginRebuild and EndRebuild also StageCheckpoint, Write and
-// what reads history and checkpoints work, on the new content; Load and
-// CreateCheckpoint still do not.
+// what reads history and checkpoints work, on the new content; Load,
+// CreateCheckpoint and CreateArchived still do not.
 //
 // Write is called by one goroutine at a time; all other methods may be called at
 // any time from any goroutine. After an error of Write the caller stops the member;
@@ -158,9 +160,43 @@ type Storage interface {
 	// none. What lies between may have gaps only if the caller wrote gaps.
 	HistoryBounds(g GroupID) (first, last uint64, err error)
 
-	// TrimHistory deletes records that lie below the sequence as a whole, and the
-	// entries that nothing needs any more. It need not be durable.
+	// ReadHistoryBefore returns records with their entries, dense and in order, of which the
+	// last one ends right before sequence below: as many as fit maxBytes of content, at least
+	// one. It returns none when history begins at below or behind it or is empty, a *GapError
+	// when below-1 is missing and a *SplitError when it is inside of a record.
+	ReadHistoryBefore(g GroupID, below uint64, maxBytes int) ([]Past, error)
+
+	// HistoryGap returns the newest run of sequences before below that history lacks; 0, 0 if
+	// it has all of them from 1 on. It reads the records down to there, no entries: a second
+	// for some millions.
+	HistoryGap(g GroupID, below uint64) (first, last uint64, err error)
+
+	// FillHistory stores records that history lacks, with their entries: dense, the entries
+	// ascending and none behind the start of the log. They end right before a record that is
+	// there, and begin behind the one before that. If there is none behind them, they
+	// end at the sequence of the newest checkpoint: what the log holds behind it comes by
+	// Write. Anything else is refused, see Place.Fit. All records of a call are stored in one
+	// step, after the fills, trims and Writes before it; it is not synced, so that a
+	// crash may lose the last fills, in reverse order, and never leaves a hole. What Load
+	// reads stays as it is. Marks of the segments that it reaches are deleted. ErrFull when the disk
+	// is full up to its reserve. The receiver must not change what past points to.
+	FillHistory(g GroupID, past []Past) error
+
+	// TrimHistory deletes records that lie below the sequence as a whole, the entries and
+	// marks that nothing needs any more (a segment of marks as a whole), and archived
+	// checkpoints whose Seq is below below-1. It need not be durable.
 	TrimHistory(g GroupID, below uint64) error
+
+	// PutMarks stores all marks of the sequences of a segment and that it is complete, in place of what
+	// was stored of it, in one step. It is not synced. The caller sees to it that history
+	// does not change in the segment between its reading and the end of the call.
+	// ErrFull when the disk is full up to its reserve.
+	PutMarks(g GroupID, segment uint64, marks []Mark) error
+
+	// ReadMarks returns the sequences of a segment that have a mark with the tag, in order,
+	// and whether the segment is complete: there are none otherwise. Sequences
+	// below a trim may be among them.
+	ReadMarks(g GroupID, segment, tag uint64) (seqs []uint64, complete bool, err error)
 
 	// CreateCheckpoint starts the file of an own checkpoint. Bytes, Chunks and Hash
 	// of d are ignored. The finished file is not current before a Write with
@@ -179,8 +215,24 @@ type Storage interface {
 	OpenCheckpoint(g GroupID, index uint64) (CheckpointReader, error)
 
 	// Checkpoints returns the current ones, newest last: KeepCheckpoints at most,
-	// older ones are deleted when nobody has them open.
+	// older ones are archived.
 	Checkpoints(g GroupID) ([]Descriptor, error)
+
+	// Archived returns the replaced checkpoints that are kept to read the past from, oldest
+	// first: KeepArchived at most, spread over the sequence (Archive); others are deleted
+	// when nobody has them open. Nothing starts from one of them. One whose file cannot be
+	// read is deleted at a start, with a warning.
+	Archived(g GroupID) ([]Descriptor, error)
+
+	// OpenArchived opens an archived one. It stays readable until closed. ErrNoCheckpoint if there is
+	// none at that index, a *DamageError if its file is not what was written.
+	OpenArchived(g GroupID, index uint64) (CheckpointReader, error)
+
+	// CreateArchived starts the file of a checkpoint that was made while the past was read:
+	// Commit makes it an archived one, which may be the one that is dropped for the others,
+	// and is durable. Bytes, Chunks and Hash of d are ignored. Both refuse
+	// one that is not of the past, and with ErrArchived one where there is a checkpoint (FitArchived).
+	CreateArchived(g GroupID, d Descriptor) (CheckpointWriter, error)
 
 	// Condemned says why the directory must be rebuilt from other members before its
 	// groups may start; "" when it need not be.

@@ -3,6 +3,7 @@ package memstore
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -18,15 +19,13 @@ type file struct {
 	chunks [][]byte
 }
 
-// current reports whether a Write that survives a crash has made the file current.
-func (s *Store) current(key fileKey) bool {
+// needed reports whether a Write that survives a crash has made the file current, or it is
+// archived.
+func (s *Store) needed(key fileKey) bool {
+	there := func(d raftlog.Descriptor) bool { return d.Index == key.index }
 	for _, m := range []map[raftlog.GroupID]*group{s.now, s.durable} {
-		if g := m[key.group]; g != nil {
-			for _, d := range g.checkpoints {
-				if d.Index == key.index {
-					return true
-				}
-			}
+		if g := m[key.group]; g != nil && (slices.ContainsFunc(g.checkpoints, there) || slices.ContainsFunc(g.archived, there)) {
+			return true
 		}
 	}
 	return false
@@ -36,7 +35,7 @@ func (s *Store) current(key fileKey) bool {
 // one of before that was passed over replaces nothing.
 func (s *Store) prune() {
 	for key := range s.files {
-		if key.index < s.now[key.group].replaced && !s.current(key) {
+		if key.index < s.now[key.group].replaced && !s.needed(key) {
 			delete(s.files, key)
 		}
 	}
@@ -47,15 +46,15 @@ func (s *Store) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftl
 	if s.Condemned() != "" {
 		return nil, s.condemnedError()
 	}
-	return s.writer(g, d, nil)
+	return s.writer(g, d, nil, false)
 }
 
 // StageCheckpoint implements raftlog.Storage.
 func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
-	return s.writer(g, d, &d)
+	return s.writer(g, d, &d, false)
 }
 
-func (s *Store) writer(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+func (s *Store) writer(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor, past bool) (raftlog.CheckpointWriter, error) {
 	if err := s.room(); err != nil {
 		return nil, err
 	}
@@ -72,13 +71,14 @@ func (s *Store) writer(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.De
 		return nil, err
 	}
 	enc.Header()
-	return &writer{s: s, enc: enc, want: want}, nil
+	return &writer{s: s, enc: enc, want: want, past: past}, nil
 }
 
 type writer struct {
 	s      *Store
 	enc    *raftlog.FileEncoder
 	want   *raftlog.Descriptor
+	past   bool // it becomes an archived one
 	chunks [][]byte
 	ended  bool
 }
@@ -111,6 +111,9 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
+	if w.past {
+		return d, w.archive(d)
+	}
 	if w.want != nil && d.Index <= w.s.own[d.Group] {
 		return d, raftlog.ErrOvertaken
 	}
@@ -138,7 +141,7 @@ func (s *Store) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.Checkpo
 	if err != nil {
 		return nil, err
 	}
-	if f := s.files[fileKey{g, index}]; f != nil {
+	if f := s.files[fileKey{g, index}]; f != nil && !gr.isArchived(index) {
 		return reader{f: f, s: s}, nil
 	}
 	if d := gr.checkpoints[0]; index == raftlog.GenesisIndex && d.Index == index {

@@ -1,6 +1,8 @@
 package memstore
 
 import (
+	"maps"
+	"math"
 	"slices"
 
 	"github.com/heliosdb/metadata/raftlog"
@@ -15,9 +17,14 @@ type group struct {
 	entries     []*pb.Entry
 	past        *btree.Map[uint64, *pb.Entry] // by index: those at or below start, kept for history
 	history     *btree.Map[uint64, raftlog.Record]
+	marks       map[uint64]marks // of the segments that are complete
 	checkpoints []raftlog.Descriptor
+	archived    []raftlog.Descriptor
 	replaced    uint64 // index of the last one that became current
 }
+
+// marks are those of one segment: sequences by tag. They are immutable.
+type marks map[uint64][]uint64
 
 func (g *group) last() uint64 { return g.start.Index + uint64(len(g.entries)) }
 
@@ -49,8 +56,55 @@ func (g *group) clone() *group {
 	c.entries = slices.Clone(g.entries)
 	c.past = g.past.Copy()
 	c.history = g.history.Copy()
-	c.checkpoints = slices.Clone(g.checkpoints)
+	c.marks = maps.Clone(g.marks)
+	c.checkpoints, c.archived = slices.Clone(g.checkpoints), slices.Clone(g.archived)
 	return &c
+}
+
+// archive takes replaced checkpoints over, as far as they are kept.
+func (g *group) archive(replaced []raftlog.Descriptor) {
+	for _, d := range replaced {
+		g.archived, _ = raftlog.Archive(g.archived, d)
+	}
+}
+
+// fill adds records, with their entries, that fit.
+func (g *group) fill(past []raftlog.Past) {
+	for i := range past {
+		p := &past[i]
+		g.history.Set(p.First, p.Record)
+		g.past.Set(p.Entry, &pb.Entry{Index: new(p.Entry), Term: new(p.Term), Data: p.Content})
+	}
+	first, last := past[0].First/raftlog.MarkSegment, past[len(past)-1].Last/raftlog.MarkSegment
+	maps.DeleteFunc(g.marks, func(segment uint64, _ marks) bool { return first <= segment && segment <= last })
+}
+
+// trim deletes what only sequences below one need.
+func (g *group) trim(below uint64) {
+	var records, entries []uint64
+	keep := uint64(math.MaxUint64) // entries from here on
+	g.history.Scan(func(first uint64, r raftlog.Record) bool {
+		if r.Last >= below {
+			keep = r.Entry
+			return false
+		}
+		records = append(records, first)
+		return true
+	})
+	g.past.Scan(func(index uint64, _ *pb.Entry) bool {
+		if index < keep {
+			entries = append(entries, index)
+		}
+		return index < keep
+	})
+	for _, first := range records {
+		g.history.Delete(first)
+	}
+	for _, index := range entries {
+		g.past.Delete(index)
+	}
+	maps.DeleteFunc(g.marks, func(segment uint64, _ marks) bool { return segment < below/raftlog.MarkSegment })
+	g.archived, _ = raftlog.TrimArchive(g.archived, below)
 }
 
 // apply is total on Writes that fit.
@@ -58,6 +112,7 @@ func (g *group) apply(w *raftlog.Write) {
 	if d := w.Install; d != nil {
 		g.retire(w.Named(g.named()))
 		g.start = raftlog.LogStart{Index: d.Index, Term: d.Term}
+		g.archive(slices.DeleteFunc(g.checkpoints, func(o raftlog.Descriptor) bool { return o.Index >= d.Index }))
 		g.entries, g.checkpoints, g.replaced = nil, []raftlog.Descriptor{*d}, d.Index
 		g.hard.Commit = max(g.hard.Commit, d.Index)
 	}
@@ -75,7 +130,9 @@ func (g *group) apply(w *raftlog.Write) {
 	}
 	if d := w.Checkpoint; d != nil {
 		g.checkpoints, g.replaced = append(g.checkpoints, *d), d.Index
-		g.checkpoints = g.checkpoints[max(0, len(g.checkpoints)-raftlog.KeepCheckpoints):]
+		older := max(0, len(g.checkpoints)-raftlog.KeepCheckpoints)
+		g.archive(g.checkpoints[:older])
+		g.checkpoints = g.checkpoints[older:]
 	}
 	if w.CutTo > g.start.Index {
 		term := g.entry(w.CutTo).GetTerm()

@@ -3,6 +3,7 @@ package memstore
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -44,8 +45,8 @@ func (s *Store) both(id raftlog.GroupID, f func(*group)) {
 }
 
 // LoseTail deletes the last n entries of a group as a damaged disk would, and history and
-// checkpoints of what is gone. Load then returns a *ShortError, or a *DamageError when the rest makes no
-// sense. What the floor did not know yet (LagFloor) goes without a word: this is outside
+// checkpoints of what is gone. Load then returns a *ShortError, or a *DamageError when the rest
+// makes no sense. What the floor did not know yet (LagFloor) goes without a word: this is outside
 // of what a member promises; call RaiseFloor before to stay inside.
 func (s *Store) LoseTail(id raftlog.GroupID, n int) {
 	s.mu.Lock()
@@ -56,13 +57,9 @@ func (s *Store) LoseTail(id raftlog.GroupID, n int) {
 		for newest, r, ok := g.history.Max(); ok && r.Entry > g.last(); newest, r, ok = g.history.Max() {
 			g.history.Delete(newest) // it was written after its entry
 		}
-		kept := g.checkpoints[:0:0]
-		for _, d := range g.checkpoints {
-			if d.Index <= g.last() {
-				kept = append(kept, d)
-			}
-		}
-		g.checkpoints = kept
+		gone := func(d raftlog.Descriptor) bool { return d.Index > g.last() }
+		g.checkpoints = slices.DeleteFunc(slices.Clone(g.checkpoints), gone)
+		g.archived = slices.DeleteFunc(slices.Clone(g.archived), gone)
 	})
 }
 
@@ -118,7 +115,6 @@ func (s *Store) empty() {
 	s.unsynced, s.identity, s.rebuilding, s.broken, s.failSync = nil, nil, false, false, false
 	clear(s.now)
 	clear(s.durable)
-	clear(s.trims)
 	clear(s.files)
 	clear(s.own)
 	clear(s.damaged)
@@ -133,8 +129,9 @@ func (s *Store) DamageEntry(id raftlog.GroupID, index uint64) { s.damage(spot{en
 // *DamageError for it, after those before it.
 func (s *Store) DamageRecord(id raftlog.GroupID, seq uint64) { s.damage(spot{recordSpot, id, seq}) }
 
-// DamageCheckpoint damages the chunks of a checkpoint file: ReadChunk returns a
-// *DamageError. A new file of the same index is whole again.
+// DamageCheckpoint damages the chunks of a checkpoint file, current or archived: ReadChunk returns a
+// *DamageError. An archived one is deleted at the next start. A new file of the same index
+// is whole again.
 func (s *Store) DamageCheckpoint(id raftlog.GroupID, index uint64) {
 	s.damage(spot{checkpointSpot, id, index})
 }
@@ -143,6 +140,19 @@ func (s *Store) damage(at spot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.damaged[at] = true
+}
+
+// mendPast forgets the damage of what is filled in.
+func (s *Store) mendPast(id raftlog.GroupID, past []raftlog.Past) {
+	if len(s.damaged) == 0 {
+		return
+	}
+	for i := range past {
+		delete(s.damaged, spot{entrySpot, id, past[i].Entry})
+		for seq := past[i].First; seq <= past[i].Last; seq++ {
+			delete(s.damaged, spot{recordSpot, id, seq})
+		}
+	}
 }
 
 // mend forgets the damage of what a Write replaces.
@@ -174,7 +184,7 @@ func (s *Store) Copy() *Store {
 		c.durable[id], c.now[id] = g.clone(), g.clone()
 	}
 	for key, f := range s.files {
-		if c.current(key) {
+		if c.needed(key) {
 			c.files[key] = f
 		}
 	}

@@ -84,6 +84,46 @@ func TestDamagedReads(t *testing.T) {
 	}
 }
 
+// TestDamagedPast damages what is there for the past alone, and fills a disk.
+func TestDamagedPast(t *testing.T) {
+	s := lived(t)
+	for index := uint64(5); index <= 6; index++ {
+		w, err := s.CreateCheckpoint(a, storagetest.Descriptor(a, index, 3))
+		cp := storagetest.WriteCheckpoint(t, w, err, []byte("x"))
+		storagetest.Must(t, s.Write([]*raftlog.Write{{Group: a, Checkpoint: &cp}}))
+	}
+	s.DamageCheckpoint(a, 4)
+	s.DamageRecord(a, 2)
+	var damage *raftlog.DamageError
+	r, err := s.OpenArchived(a, 4)
+	storagetest.Must(t, err)
+	if _, err := r.ReadChunk(0); !errors.As(err, &damage) {
+		t.Fatalf("damaged archived checkpoint: %v", err)
+	}
+	if rs, err := s.ReadHistoryBefore(a, 4, 100); len(rs) != 1 || err != nil {
+		t.Fatalf("history behind the damage: %v, %v", rs, err)
+	}
+	if _, err := s.ReadHistoryBefore(a, 3, 100); !errors.As(err, &damage) {
+		t.Fatalf("damaged history: %v", err)
+	}
+	s.SetFree(0)
+	_, create := s.CreateArchived(a, storagetest.Descriptor(a, 2, 1))
+	for what, err := range map[string]error{
+		"fill": s.FillHistory(a, []raftlog.Past{storagetest.Past(storagetest.Record(1, 1, 2), 1)}), "marks": s.PutMarks(a, 0, nil), "create": create,
+	} {
+		if !errors.Is(err, raftlog.ErrFull) {
+			t.Errorf("%s on a full disk: %v", what, err)
+		}
+	}
+	s.Crash(0)
+	if ds, err := s.Archived(a); len(ds) != 0 || err != nil {
+		t.Errorf("after a start the damaged one is still there: %v, %v", ds, err)
+	}
+	if _, err := s.Load(a); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLostDirectories loses the database, the floor and everything.
 func TestLostDirectories(t *testing.T) {
 	s := lived(t)

@@ -30,8 +30,7 @@ type Store struct {
 	identity *raftlog.Identity
 	now      map[raftlog.GroupID]*group // what reads see
 	durable  map[raftlog.GroupID]*group // what a crash leaves
-	unsynced [][]*raftlog.Write         // applied to now, not to durable
-	trims    map[raftlog.GroupID]uint64 // survive nothing: trimming again is harmless
+	unsynced []step                     // applied to now, not to durable
 	files    map[fileKey]*file
 	own      map[raftlog.GroupID]uint64 // index of the newest checkpoint created since the start
 	floors   map[raftlog.GroupID]raftlog.Promise
@@ -51,47 +50,50 @@ type Store struct {
 	floorLost  bool
 }
 
+// step is a call that changes groups: all of it is there after a crash or nothing.
+type step func(groups map[raftlog.GroupID]*group)
+
 var _ raftlog.Storage = (*Store)(nil)
 
 // New returns a blank store; name appears in its errors.
 func New(name string) *Store {
 	return &Store{
 		name: name, now: map[raftlog.GroupID]*group{}, durable: map[raftlog.GroupID]*group{},
-		trims: map[raftlog.GroupID]uint64{}, files: map[fileKey]*file{}, own: map[raftlog.GroupID]uint64{}, floors: map[raftlog.GroupID]raftlog.Promise{},
+		files: map[fileKey]*file{}, own: map[raftlog.GroupID]uint64{}, floors: map[raftlog.GroupID]raftlog.Promise{},
 		free: math.MaxUint64, damaged: map[spot]bool{}, short: map[raftlog.GroupID]bool{},
 	}
 }
 
-// Unsynced returns how many Write calls a crash could lose now.
+// Unsynced returns how many calls a crash could lose now: of Write, FillHistory, PutMarks
+// and TrimHistory.
 func (s *Store) Unsynced() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.unsynced)
 }
 
-// Crash loses all unsynced Write calls but the first keep of them, and files that
-// no Write has made current: the state that the next start of the member finds.
+// Crash loses all unsynced calls but the first keep of them, see Unsynced, and files that no
+// Write has made current and that are not archived: the state that the next start of the member
+// finds.
 func (s *Store) Crash(keep int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, ws := range s.unsynced[:min(max(keep, 0), len(s.unsynced))] {
-		for _, w := range ws {
-			s.durable[w.Group].apply(w)
-		}
+	for _, do := range s.unsynced[:min(max(keep, 0), len(s.unsynced))] {
+		do(s.durable)
 	}
 	s.unsynced, s.rebuilding, s.broken, s.failSync, s.cutShort = nil, false, false, false, wholeFloor
 	s.now = map[raftlog.GroupID]*group{}
-	clear(s.trims)
 	clear(s.own)
 	for id, g := range s.durable {
 		g.replaced = 0
 		s.now[id] = g.clone()
 	}
 	for key := range s.files {
-		if !s.current(key) {
+		if !s.needed(key) {
 			delete(s.files, key)
 		}
 	}
+	s.dropUnreadable()
 }
 
 // Identity implements raftlog.Storage.
@@ -141,7 +143,7 @@ func (s *Store) genesis(groups []raftlog.GroupID, voters []uint64) error {
 		fresh := &group{
 			hard:  raftlog.HardState{Term: raftlog.GenesisTerm, Commit: raftlog.GenesisIndex},
 			start: raftlog.LogStart{Index: raftlog.GenesisIndex, Term: raftlog.GenesisTerm},
-			past:  &btree.Map[uint64, *pb.Entry]{}, history: &btree.Map[uint64, raftlog.Record]{},
+			past:  &btree.Map[uint64, *pb.Entry]{}, history: &btree.Map[uint64, raftlog.Record]{}, marks: map[uint64]marks{},
 			checkpoints: []raftlog.Descriptor{d},
 		}
 		s.durable[g], s.now[g] = fresh, fresh.clone()
@@ -232,9 +234,13 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 	for _, w := range ws {
 		s.lowerFloor(w)
 		s.mend(w)
-		s.now[w.Group].apply(w)
 	}
-	s.unsynced = append(s.unsynced, slices.Clone(ws)) // the slice is the caller's
+	ws = slices.Clone(ws) // the slice is the caller's
+	s.take(func(groups map[raftlog.GroupID]*group) {
+		for _, w := range ws {
+			groups[w.Group].apply(w)
+		}
+	})
 	if failed != nil {
 		return failed // what of it is durable is for Crash to say
 	}
@@ -245,12 +251,16 @@ func (s *Store) Write(ws []*raftlog.Write) error {
 	return nil
 }
 
+// take carries out a step, which is not durable yet.
+func (s *Store) take(do step) {
+	do(s.now)
+	s.unsynced = append(s.unsynced, do)
+}
+
 // sync makes everything durable and brings the floor up to it.
 func (s *Store) sync() {
-	for _, ws := range s.unsynced {
-		for _, w := range ws {
-			s.durable[w.Group].apply(w)
-		}
+	for _, do := range s.unsynced {
+		do(s.durable)
 	}
 	s.unsynced = nil
 	if s.condemned != "" || s.crashInFloor() {
@@ -341,5 +351,6 @@ func (s *Store) Close() error {
 	}
 	s.sync()
 	s.raiseFloor()
+	s.dropUnreadable()
 	return nil
 }

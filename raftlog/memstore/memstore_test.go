@@ -38,6 +38,33 @@ func TestCrashKeepsPrefix(t *testing.T) {
 	}
 }
 
+// TestCrashKeepsFills checks that a crash loses fills, trims and marks in reverse order.
+func TestCrashKeepsFills(t *testing.T) {
+	for keep, first := range []uint64{191, 171, 171, 191} {
+		s := memstore.New("disk")
+		storagetest.Fresh(t, disk{s})
+		w, err := s.CreateCheckpoint(storagetest.A, storagetest.Descriptor(storagetest.A, 20, 1))
+		cp := storagetest.WriteCheckpoint(t, w, err, []byte("x"))
+		storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, Install: &cp}}))
+		fill := func(r raftlog.Record) {
+			storagetest.Must(t, s.FillHistory(storagetest.A, []raftlog.Past{storagetest.Past(r, 1)}))
+		}
+		fill(storagetest.Record(191, 200, 19))
+		storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, Sync: true}}))
+		fill(storagetest.Record(171, 190, 18))
+		storagetest.Must(t, s.PutMarks(storagetest.A, 0, nil))
+		storagetest.Must(t, s.TrimHistory(storagetest.A, 191))
+		if s.Unsynced() != 3 {
+			t.Fatalf("%d calls are unsynced, want 3", s.Unsynced())
+		}
+		s.Crash(keep)
+		_, complete, _ := s.ReadMarks(storagetest.A, 0, 7)
+		if got, _, _ := s.HistoryBounds(storagetest.A); got != first || complete != (keep > 1) {
+			t.Fatalf("a crash that kept %d calls: history begins at %d, want %d; marks are complete: %t", keep, got, first, complete)
+		}
+	}
+}
+
 func TestLostTail(t *testing.T) {
 	s := memstore.New("disk")
 	storagetest.Fresh(t, disk{s})

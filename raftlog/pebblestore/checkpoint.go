@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -33,15 +34,23 @@ func (s *Store) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftl
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	return s.newWriter(g, d, nil)
+	return asWriter(s.newWriter(g, d, nil))
 }
 
 // StageCheckpoint implements raftlog.Storage.
 func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
-	return s.newWriter(g, d, &d)
+	return asWriter(s.newWriter(g, d, &d))
 }
 
-func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+// asWriter keeps an interface nil beside an error.
+func asWriter(w *writer, err error) (raftlog.CheckpointWriter, error) {
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (*writer, error) {
 	if err := s.available(); err != nil {
 		return nil, err
 	}
@@ -79,6 +88,7 @@ type writer struct {
 	s    *Store
 	enc  *raftlog.FileEncoder
 	want *raftlog.Descriptor // what it has to become; nil for an own checkpoint
+	past bool                // it becomes an archived one
 	file vfs.File            // nil when ended
 	temp string
 	buf  []byte // of the chunk that is written, to be used again
@@ -125,7 +135,11 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 	}
 	err := errors.Join(w.file.Sync(), w.file.Close())
 	w.file = nil
-	if err == nil {
+	switch {
+	case err != nil:
+	case w.past:
+		err = w.archive(d, final)
+	default:
 		err = w.name(d, final)
 	}
 	if err != nil {
@@ -133,6 +147,9 @@ func (w *writer) Commit() (raftlog.Descriptor, error) {
 	}
 	if err := syncDir(w.s.filesFS, w.s.cpDir); err != nil {
 		return d, fmt.Errorf("pebblestore: %s: %w", final, err)
+	}
+	if w.past {
+		return d, w.s.wrap(w.s.db.LogData(nil, pebble.Sync))
 	}
 	return d, nil
 }
@@ -182,15 +199,12 @@ func (s *Store) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.Checkpo
 	if first := st.checkpoints[0]; index == raftlog.GenesisIndex && first.Index == index {
 		return &reader{desc: first}, nil
 	}
-	if st.pruned(index) {
+	if st.pruned(index) || st.isArchived(index) {
 		return nil, fmt.Errorf("pebblestore: group %d, index %d: %w", g, index, raftlog.ErrNoCheckpoint)
 	}
 	r, err := openFile(s.fs, s.checkpointPath(g, index))
-	if oserror.IsNotExist(err) && st.current(index) {
-		return nil, &raftlog.DamageError{Path: s.checkpointPath(g, index), Detail: "it is missing"}
-	}
 	if oserror.IsNotExist(err) {
-		return nil, fmt.Errorf("pebblestore: group %d, index %d: %w", g, index, raftlog.ErrNoCheckpoint)
+		return nil, s.missing(g, index)
 	}
 	if err != nil {
 		return nil, err
@@ -219,7 +233,7 @@ func (s *Store) verifyFile(d raftlog.Descriptor) error {
 	}
 	defer r.Close()
 	if !r.desc.Equal(d) {
-		return r.damage(fmt.Sprintf("hash %x is recorded, it has %x", d.Hash, r.desc.Hash), nil)
+		return r.otherThan(d)
 	}
 	return nil
 }

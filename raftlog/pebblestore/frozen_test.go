@@ -59,6 +59,29 @@ func TestFrozenHistory(t *testing.T) {
 	}
 }
 
+func TestFrozenMarks(t *testing.T) {
+	expectHex(t, "segment key", indexKey(3, kindMark, 0x0102), "03780000000000000102")
+	expectHex(t, "segment record", seal(indexKey(3, kindMark, 0x0102), nil), "bfff9d8e")
+	key := markKey(3, 0x0102, 0x0a0b)
+	expectHex(t, "mark key", key, "037800000000000001020000000000000a0b")
+	const first = 0x0102 * raftlog.MarkSegment
+	seqs := []uint64{first, first + 1, first + 300, first + raftlog.MarkSegment - 1}
+	content := appendMarks(nil, 0x0102, seqs)
+	expectHex(t, "mark record", seal(key, content), "89068f980001ab02d37d")
+	if back, err := parseMarks(0x0102, content); err != nil || !reflect.DeepEqual(back, seqs) {
+		t.Fatalf("marks come back as %d, %v", back, err)
+	}
+	end := appendMarks(nil, math.MaxUint64/raftlog.MarkSegment, []uint64{math.MaxUint64})
+	if back, err := parseMarks(math.MaxUint64/raftlog.MarkSegment, end); err != nil || back[0] != math.MaxUint64 {
+		t.Fatalf("the last mark of all comes back as %d, %v", back, err)
+	}
+	for _, bad := range [][]byte{{0x80}, {5, 0}, {0xff, 0x7f, 1}, {0x80, 0x80, 1}, append(end, 1)} {
+		if seqs, err := parseMarks(math.MaxUint64/raftlog.MarkSegment, bad); err == nil {
+			t.Errorf("%x was read as %d", bad, seqs)
+		}
+	}
+}
+
 func TestFrozenFloor(t *testing.T) {
 	promises := map[raftlog.GroupID]raftlog.Promise{2: {Last: 20, Term: 4, Vote: 1}, 1: {Last: 0x0a0b, Term: 3, Vote: 2}}
 	b := encodeFloor(9, promises)

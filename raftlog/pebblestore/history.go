@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/heliosdb/metadata/raftlog"
@@ -154,42 +155,89 @@ func (s *Store) pastOf(g raftlog.GroupID, record raftlog.Record, entries *pebble
 	return past, nil
 }
 
-// TrimHistory implements raftlog.Storage. What is at or below the start of the log and is
-// not named by then is never named.
-func (s *Store) TrimHistory(g raftlog.GroupID, below uint64) error {
+// ReadHistoryBefore implements raftlog.Storage.
+func (s *Store) ReadHistoryBefore(g raftlog.GroupID, below uint64, maxBytes int) ([]raftlog.Past, error) {
 	s.reading.RLock()
 	defer s.reading.RUnlock()
-	if err := s.available(); err != nil {
-		return err
+	if _, err := s.group(g); err != nil {
+		return nil, err
 	}
-	st, err := s.group(g)
-	if err != nil {
-		return err
+	snapshot := s.db.NewSnapshot()
+	defer snapshot.Close()
+	first, last, err := s.bounds(snapshot, g)
+	if err != nil || first == 0 || below <= first {
+		return nil, err
 	}
-	keep, entries, err := s.keptFrom(g, below)
-	if err != nil {
-		return err
+	out, err := s.readPastBefore(snapshot, g, below, maxBytes)
+	if err == nil && len(out) == 0 {
+		err = &raftlog.GapError{Group: g, Seq: below - 1, First: first, Last: last}
 	}
-	b := s.db.NewBatch()
-	defer b.Close()
-	deleteRange(b, g, kindHistory, 0, keep)
-	deleteRange(b, g, kindEntry, 0, min(entries, st.start.Index+1))
-	return s.wrap(s.db.Apply(b, pebble.NoSync))
+	return out, err
 }
 
-// keptFrom returns with which record, and which entry for it, history begins when it is
-// trimmed below a sequence.
-func (s *Store) keptFrom(g raftlog.GroupID, below uint64) (keep, entry uint64, err error) {
+func (s *Store) readPastBefore(r pebble.Reader, g raftlog.GroupID, below uint64, maxBytes int) (out []raftlog.Past, err error) {
+	records, err := s.iterateIn(r, g, kindHistory, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer records.Close()
+	entries, err := s.iterateIn(r, g, kindEntry, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer entries.Close()
+	size, next := 0, below
+	for more := records.SeekLT(indexKey(g, kindHistory, below)); more; more = records.Prev() {
+		record, err := s.recordAt(g, records)
+		if err != nil {
+			return nil, err
+		}
+		if record.Last >= below && len(out) == 0 {
+			return nil, &raftlog.SplitError{Group: g, Seq: below, First: record.First, Last: record.Last}
+		}
+		if record.Last+1 != next {
+			break
+		}
+		past, err := s.pastOf(g, record, entries)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(past.Content); len(out) > 0 && size > maxBytes {
+			break
+		}
+		out, next = append(out, past), record.First
+	}
+	slices.Reverse(out)
+	return out, s.wrap(errors.Join(records.Error(), entries.Error()))
+}
+
+// HistoryGap implements raftlog.Storage.
+func (s *Store) HistoryGap(g raftlog.GroupID, below uint64) (first, last uint64, err error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	if _, err := s.group(g); err != nil {
+		return 0, 0, err
+	}
 	records, err := s.iterate(g, kindHistory, 0)
 	if err != nil {
 		return 0, 0, err
 	}
-	defer records.Close()
-	for more := seekHolder(records, g, below); more; more = records.Next() {
+	defer func() { err = errors.Join(err, s.wrap(records.Close())) }()
+	first = 1
+	next := below
+	for more := records.SeekLT(indexKey(g, kindHistory, below)); more; more = records.Prev() {
 		r, err := s.recordAt(g, records)
-		if err != nil || r.Last >= below {
-			return r.First, r.Entry, err
+		if err != nil {
+			return 0, 0, err
 		}
+		if r.Last+1 < next {
+			first = r.Last + 1
+			break
+		}
+		next = min(next, r.First)
 	}
-	return below, math.MaxUint64, s.wrap(records.Error())
+	if first >= next {
+		return 0, 0, nil
+	}
+	return first, next - 1, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -93,8 +95,12 @@ func (s *Store) knownKey(key []byte) error {
 			if len(key) == 2 {
 				return nil
 			}
-		case kindCheckpoint, kindEntry, kindHistory:
+		case kindCheckpoint, kindArchived, kindEntry, kindHistory:
 			if len(key) == 10 {
+				return nil
+			}
+		case kindMark:
+			if len(key) == 10 || len(key) == 18 {
 				return nil
 			}
 		}
@@ -102,8 +108,8 @@ func (s *Store) knownKey(key []byte) error {
 	return s.damage("record %x is of no known kind or group", key)
 }
 
-// inspectFiles looks for checkpoint files that nothing points to. They are harmless: a
-// start deletes them.
+// inspectFiles reads the archived checkpoints and looks for files that nothing points to.
+// None of them is worth more than a warning: a start deletes what it cannot use.
 func (s *Store) inspectFiles() Part {
 	p := Part{Name: "files"}
 	names, err := s.fs.List(s.cpDir)
@@ -111,20 +117,42 @@ func (s *Store) inspectFiles() Part {
 		p.Err = fmt.Errorf("pebblestore: %w", err)
 		return p
 	}
-	current := map[string]bool{}
-	for g, st := range s.groups {
-		for _, d := range st.checkpoints {
-			current[checkpointName(g, d.Index)] = true
+	var warnings []string
+	for _, g := range slices.Sorted(maps.Keys(s.groups)) {
+		for _, d := range s.groups[g].archived {
+			if err := s.inspectArchived(d); err != nil {
+				warnings = append(warnings, brief(errors.New(raftlog.Why(err)))+"; no start needs this archived checkpoint, and reads of the past take longer without it: it can be deleted")
+			}
 		}
 	}
-	used, left := 0, 0
+	needed := s.neededFiles()
+	current, archived, left := 0, 0, 0
 	for _, name := range names {
-		if current[name] {
-			used++
-		} else {
+		switch use, ok := needed[name]; {
+		case !ok:
 			left++
+		case use == useArchived:
+			archived++
+		default:
+			current++
 		}
 	}
-	p.Holds = fmt.Sprintf("%d checkpoints, %d left over", used, left)
+	p.Holds = fmt.Sprintf("%d checkpoints, %d archived, %d left over", current, archived, left)
+	p.Warning = strings.Join(warnings, "; ")
 	return p
+}
+
+// inspectArchived reads every chunk of an archived checkpoint.
+func (s *Store) inspectArchived(d raftlog.Descriptor) (err error) {
+	r, err := s.OpenArchived(d.Group, d.Index)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for i := range d.Chunks {
+		if _, err := r.ReadChunk(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }

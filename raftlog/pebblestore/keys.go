@@ -20,6 +20,8 @@ const (
 	kindCheckpoint = 'c' // by index: raftlog.Descriptor
 	kindEntry      = 'e' // by index: term, type, data
 	kindHistory    = 'r' // by first sequence: how many more, entry, opaque
+	kindArchived   = 'a' // by index: raftlog.Descriptor of a replaced checkpoint
+	kindMark       = 'x' // by segment: nothing, all its marks are there; by segment and tag: sequences
 )
 
 func memberKey(kind byte) []byte                   { return []byte{0, kind} }
@@ -30,6 +32,12 @@ func indexKey(g raftlog.GroupID, kind byte, index uint64) []byte {
 	key[0], key[1] = byte(g), kind
 	binary.BigEndian.PutUint64(key[2:], index)
 	return key
+}
+
+// markKey is where the sequences of a segment with one tag are. It sorts behind the key of
+// the segment itself, indexKey, and before the next segment.
+func markKey(g raftlog.GroupID, segment, tag uint64) []byte {
+	return binary.BigEndian.AppendUint64(indexKey(g, kindMark, segment), tag)
 }
 
 // kindsApart makes Pebble end a table where a kind of keys ends. The few keys that are
@@ -133,6 +141,31 @@ func parseHistory(first uint64, content []byte) (raftlog.Record, error) {
 		return raftlog.Record{}, fmt.Errorf("history record %d cannot be read", first)
 	}
 	return raftlog.Record{First: first, Last: first + more, Entry: entry, Data: append([]byte(nil), content[n+m:]...)}, nil
+}
+
+// appendMarks appends the sequences of one tag, which are ascending: each less the one before it
+// uvarint, the first one less the segment's first.
+func appendMarks(b []byte, segment uint64, seqs []uint64) []byte {
+	before := segment * raftlog.MarkSegment
+	for _, seq := range seqs {
+		b = binary.AppendUvarint(b, seq-before)
+		before = seq
+	}
+	return b
+}
+
+func parseMarks(segment uint64, content []byte) (seqs []uint64, err error) {
+	seq := segment * raftlog.MarkSegment
+	for at := 0; at < len(content); {
+		more, n := binary.Uvarint(content[at:])
+		if n <= 0 || more >= raftlog.MarkSegment || len(seqs) > 0 && more == 0 || (seq+more)/raftlog.MarkSegment != segment {
+			return nil, fmt.Errorf("marks of segment %d cannot be read", segment)
+		}
+		seq += more
+		seqs = append(seqs, seq)
+		at += n
+	}
+	return seqs, nil
 }
 
 // words is a record of fixed numbers, each u64.

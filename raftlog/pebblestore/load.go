@@ -33,19 +33,11 @@ func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
 	if err := s.getWords(g, kindHard, &st.hard.Term, &st.hard.Vote, &st.hard.Commit); err != nil {
 		return nil, err
 	}
-	err := s.scan(g, kindCheckpoint, 0, func(index uint64, content []byte) (bool, error) {
-		var d raftlog.Descriptor
-		err := d.UnmarshalBinary(content)
-		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
-			return false, err
-		}
-		if err != nil {
-			return false, s.damage("checkpoint record %d of %s: %v", index, s.opts.Name(g), err)
-		}
-		st.checkpoints = append(st.checkpoints, d)
-		return true, nil
-	})
-	if err != nil {
+	var err error
+	if st.checkpoints, err = s.loadDescriptors(g, kindCheckpoint); err != nil {
+		return nil, err
+	}
+	if st.archived, err = s.loadDescriptors(g, kindArchived); err != nil {
 		return nil, err
 	}
 	st.last = st.start.Index
@@ -66,6 +58,23 @@ func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
 	st.named = newest.Entry
 	st.short = s.compareFloor(g, st)
 	return st, nil
+}
+
+// loadDescriptors reads the records of checkpoints of one kind.
+func (s *Store) loadDescriptors(g raftlog.GroupID, kind byte) (ds []raftlog.Descriptor, err error) {
+	err = s.scan(g, kind, 0, func(index uint64, content []byte) (bool, error) {
+		var d raftlog.Descriptor
+		err := d.UnmarshalBinary(content)
+		if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
+			return false, err
+		}
+		if err != nil {
+			return false, s.damage("checkpoint record %d of %s: %v", index, s.opts.Name(g), err)
+		}
+		ds = append(ds, d)
+		return true, nil
+	})
+	return ds, err
 }
 
 func (s *Store) getWords(g raftlog.GroupID, kind byte, vs ...*uint64) error {

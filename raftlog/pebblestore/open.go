@@ -194,6 +194,9 @@ func (s *Store) openSound() error {
 	if err := s.promiseLoaded(); err != nil {
 		return err
 	}
+	if err := s.dropUnreadable(); err != nil {
+		return err
+	}
 	return s.removeOrphans()
 }
 

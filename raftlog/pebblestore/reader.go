@@ -22,13 +22,26 @@ type chunkAt struct {
 }
 
 // openFile reads header, trailer and the place of each chunk, not the chunks.
-func openFile(fs vfs.FS, path string) (_ *reader, err error) {
-	f, err := fs.Open(path)
-	if other := surroundings(path, err); other != nil {
-		return nil, other
-	}
+func openFile(fs vfs.FS, path string) (*reader, error) {
+	r, from, to, err := openEnds(fs, path)
 	if err != nil {
 		return nil, err
+	}
+	if err := r.index(from, to); err != nil {
+		_ = r.Close() // it was only read
+		return nil, err
+	}
+	return r, nil
+}
+
+// openEnds reads header and trailer, and returns between where the chunks are.
+func openEnds(fs vfs.FS, path string) (_ *reader, from, to int64, err error) {
+	f, err := fs.Open(path)
+	if other := surroundings(path, err); other != nil {
+		return nil, 0, 0, other
+	}
+	if err != nil {
+		return nil, 0, 0, err
 	}
 	r := &reader{file: f, path: path}
 	defer func() {
@@ -38,24 +51,24 @@ func openFile(fs vfs.FS, path string) (_ *reader, err error) {
 	}()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, r.damage("it cannot be read", err)
+		return nil, 0, 0, r.damage("it cannot be read", err)
 	}
 	head := make([]byte, min(info.Size(), raftlog.MaxFileHeaderBytes))
 	trailer := make([]byte, min(info.Size(), raftlog.FileTrailerBytes))
 	if err := errors.Join(readAt(f, head, 0), readAt(f, trailer, info.Size()-int64(len(trailer)))); err != nil {
-		return nil, r.damage("it cannot be read", err)
+		return nil, 0, 0, r.damage("it cannot be read", err)
 	}
 	d, at, err := raftlog.ParseFileHeader(head)
 	if _, newer := errors.AsType[*raftlog.FormatError](err); newer {
-		return nil, err
+		return nil, 0, 0, err
 	}
 	if err != nil {
-		return nil, r.damage("header", err)
+		return nil, 0, 0, r.damage("header", err)
 	}
 	if r.desc, err = raftlog.ParseFileTrailer(d, trailer); err != nil {
-		return nil, r.damage("trailer", err)
+		return nil, 0, 0, r.damage("trailer", err)
 	}
-	return r, r.index(int64(at), info.Size()-int64(len(trailer)))
+	return r, int64(at), info.Size() - int64(len(trailer)), nil
 }
 
 // index walks over the chunks between from and to.
@@ -91,6 +104,11 @@ func (r *reader) damage(detail string, err error) error {
 		return other
 	}
 	return &raftlog.DamageError{Path: r.path, Detail: detail, Err: err}
+}
+
+// otherThan says that a file is not the one that is recorded.
+func (r *reader) otherThan(d raftlog.Descriptor) error {
+	return r.damage(fmt.Sprintf("hash %x is recorded, it has %x", d.Hash, r.desc.Hash), nil)
 }
 
 func (r *reader) Descriptor() raftlog.Descriptor { return r.desc }

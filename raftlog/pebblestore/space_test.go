@@ -179,6 +179,12 @@ func fillDisk(t *testing.T, full error) {
 	if _, err := s.CreateCheckpoint(storagetest.A, storagetest.Descriptor(storagetest.A, 2, 1)); !errors.Is(err, raftlog.ErrFull) {
 		t.Fatalf("checkpoint on a full disk: %v", err)
 	}
+	if err := s.FillHistory(storagetest.A, []raftlog.Past{storagetest.Past(storagetest.Record(1, 1, 2), 1)}); !errors.Is(err, raftlog.ErrFull) {
+		t.Fatalf("older history on a full disk: %v", err)
+	}
+	if err := s.PutMarks(storagetest.A, 0, nil); !errors.Is(err, raftlog.ErrFull) {
+		t.Fatalf("marks on a full disk: %v", err)
+	}
 	expect("after a checkpoint found no room", 0, true) // not worth the ballast
 	for i := range uint64(100) {
 		storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 3+i, 1), {

@@ -1,7 +1,6 @@
 package pebblestore
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,6 +19,7 @@ type groupState struct {
 	last        uint64
 	named       uint64               // index of the last entry that history names
 	checkpoints []raftlog.Descriptor // current ones, newest last
+	archived    []raftlog.Descriptor // replaced ones that are kept, oldest first
 	replaced    uint64               // index of the last one that became current in this life: files below it are
 	durable     raftlog.Promise      // under writing
 	short       error                // below the floor: only in a store that is read only, Open refuses it
@@ -116,6 +116,13 @@ func (s *Store) group(g raftlog.GroupID) (*groupState, error) {
 	return nil, fmt.Errorf("pebblestore: directory %s holds no group %d", s.dir, g)
 }
 
+// setGroup puts a changed state of a group in place of the one before. It needs writing.
+func (s *Store) setGroup(g raftlog.GroupID, st *groupState) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.groups[g] = st
+}
+
 // Write implements raftlog.Storage.
 func (s *Store) Write(ws []*raftlog.Write) error {
 	s.writing.Lock()
@@ -209,6 +216,14 @@ func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, after ra
 	if d := w.Install; d != nil {
 		deleteRange(b, g, kindEntry, after.Named+1, math.MaxUint64)
 		deleteRange(b, g, kindCheckpoint, 0, math.MaxUint64)
+		for _, o := range st.checkpoints {
+			if o.Index >= d.Index {
+				continue
+			}
+			if _, err := archive(b, st, &o); err != nil {
+				return err
+			}
+		}
 		st.start, st.checkpoints = raftlog.LogStart{Index: d.Index, Term: d.Term}, nil
 		st.last, st.hard.Commit = d.Index, max(st.hard.Commit, d.Index)
 		put(b, groupKey(g, kindStart), words(d.Index, d.Term))
@@ -232,9 +247,7 @@ func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, after ra
 		putHard(b, g, st.hard)
 	}
 	for i := range w.History {
-		r := &w.History[i]
-		var room [2 * binary.MaxVarintLen64]byte
-		put(b, indexKey(g, kindHistory, r.First), appendHistoryHead(room[:0], r), r.Data)
+		putRecord(b, g, &w.History[i])
 	}
 	if w.Checkpoint != nil {
 		if err := putCheckpoint(b, st, w.Checkpoint); err != nil {
@@ -265,6 +278,9 @@ func putCheckpoint(b *pebble.Batch, st *groupState, d *raftlog.Descriptor) error
 	cps := append(slices.Clone(st.checkpoints), *d)
 	for len(cps) > raftlog.KeepCheckpoints {
 		_ = b.Delete(indexKey(d.Group, kindCheckpoint, cps[0].Index), nil)
+		if _, err := archive(b, st, &cps[0]); err != nil {
+			return err
+		}
 		cps = cps[1:]
 	}
 	st.checkpoints, st.replaced = cps, d.Index

@@ -20,9 +20,18 @@ func expectCondemned(t *testing.T, s raftlog.Storage, why string) {
 	_, open := s.OpenCheckpoint(A, raftlog.GenesisIndex)
 	_, list := s.Checkpoints(A)
 	_, create := s.CreateCheckpoint(A, Descriptor(A, 9, 9))
+	_, before := s.ReadHistoryBefore(A, 100, 100)
+	_, _, gap := s.HistoryGap(A, 100)
+	_, _, marks := s.ReadMarks(A, 0, 1)
+	_, archived := s.Archived(A)
+	_, openOld := s.OpenArchived(A, 2)
+	_, createOld := s.CreateArchived(A, Descriptor(A, 2, 1))
 	_, stage := s.StageCheckpoint(A, Descriptor(A, 9, 9))
 	for what, err := range map[string]error{
 		"load": load, "bounds": bounds, "read": read, "open": open, "list": list, "create": create, "stage": stage,
+		"read before": before, "gap": gap, "marks": marks, "archived": archived, "open archived": openOld, "create archived": createOld,
+		"fill":      s.FillHistory(A, []raftlog.Past{Past(Record(1, 1, 2), 1)}),
+		"put marks": s.PutMarks(A, 0, nil),
 		"write":     s.Write([]*raftlog.Write{Append(A, 2, 1)}),
 		"trim":      s.TrimHistory(A, 1),
 		"bootstrap": s.Bootstrap(Identity(), []raftlog.GroupID{A}, Voters),
@@ -194,8 +203,11 @@ func testRebuild(t *testing.T, d Disk) {
 	s := Fresh(t, d)
 	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 1, 3, 3), Append(B, 2, 3)}))
 	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{Record(1, 1, 2), Record(2, 2, 3)}, Sync: true}}))
-	old := create(t, s, Descriptor(A, 3, 1), []byte("old"))
-	Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &old, Sync: true}}))
+	for index := uint64(2); index <= 4; index++ {
+		MakeCurrent(t, s, index)
+	}
+	expectArchived(t, s, 2)
+	Must(t, s.PutMarks(A, 0, []raftlog.Mark{{Tag: 7, Seq: 1}}))
 	Must(t, s.Condemn("damaged", raftlog.VotesKnown))
 	Must(t, s.BeginRebuild(Identity(), []raftlog.GroupID{A, B}, Voters))
 	if _, err := s.Load(A); err == nil {
@@ -204,6 +216,12 @@ func testRebuild(t *testing.T, d Disk) {
 	if _, err := s.CreateCheckpoint(A, Descriptor(A, 3, 1)); err == nil {
 		t.Fatal("a half-built group makes a checkpoint")
 	}
+	if _, err := s.CreateArchived(A, Descriptor(A, 3, 1)); err == nil {
+		t.Fatal("a half-built group makes a checkpoint of the past")
+	}
+	expectArchived(t, s)
+	expectNotArchived(t, s, 2)
+	expectMarks(t, s, 0, 7, false)
 	if _, last, err := s.HistoryBounds(A); last != 0 || err != nil {
 		t.Fatalf("history of an empty group ends at %d, %v", last, err)
 	}

@@ -169,7 +169,7 @@ func TestSound(t *testing.T) {
 	for part, want := range map[string]string{
 		"floor": "promises for 2 groups", "log": "entries 32 to 61, term 2, committed 61", "history": "revisions 1 to 60, " + digest,
 		"checkpoint 21": "revision 20, ", "checkpoint 41": "revision 40, ", "model": "revision 60, " + digest,
-		"files": "2 checkpoints, 0 left over", "tables": "", "records": "", "reserve": "nothing: ", "manifest": "MANIFEST-", "options": "OPTIONS-", "write-ahead log": "2 files, ",
+		"files": "2 checkpoints, 0 archived, 0 left over", "tables": "", "records": "", "reserve": "nothing: ", "manifest": "MANIFEST-", "options": "OPTIONS-", "write-ahead log": "2 files, ",
 	} {
 		if have, ok := found[part]; !ok || !strings.HasPrefix(have, want) {
 			t.Errorf("%s holds %q, want %q", part, have, want)

@@ -1,0 +1,68 @@
+package raftlog
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Archive adds a replaced checkpoint to the archived ones, which are in the order of their
+// index. While there are more than KeepArchived it drops the one whose neighbours are closest
+// to each other in the sequence, the older one of two; the first and the last stay. So they are spread
+// over the sequence, and no revision is far from one. It does not change what it is given.
+func Archive(archived []Descriptor, d Descriptor) (kept, dropped []Descriptor) {
+	if d.Index == GenesisIndex { // it has no bytes, and needs no file
+		return archived, nil
+	}
+	at, there := slices.BinarySearchFunc(archived, d, byIndex)
+	kept = slices.Clone(archived)
+	if there {
+		kept[at] = d
+	} else {
+		kept = slices.Insert(kept, at, d)
+	}
+	for len(kept) > KeepArchived {
+		closest := 1
+		for i := 2; i < len(kept)-1; i++ {
+			if kept[i+1].Seq-kept[i-1].Seq < kept[closest+1].Seq-kept[closest-1].Seq {
+				closest = i
+			}
+		}
+		dropped = append(dropped, kept[closest])
+		kept = slices.Delete(kept, closest, closest+1)
+	}
+	return kept, dropped
+}
+
+func byIndex(a, b Descriptor) int { return cmp.Compare(a.Index, b.Index) }
+
+// TrimArchive parts archived checkpoints from those that no sequence from below on can be
+// read with: a model behind sequence below-1 or later is kept.
+func TrimArchive(archived []Descriptor, below uint64) (kept, dropped []Descriptor) {
+	for _, d := range archived {
+		if d.Seq < below-min(below, 1) {
+			dropped = append(dropped, d)
+		} else {
+			kept = append(kept, d)
+		}
+	}
+	return kept, dropped
+}
+
+// FitArchived checks the descriptor of a checkpoint that was made while the past was read:
+// it lies before the newest current one, in index and sequence in order with all others.
+func FitArchived(d Descriptor, current, archived []Descriptor) error {
+	newest := current[len(current)-1]
+	if d.Index <= GenesisIndex || d.Index >= newest.Index {
+		return fmt.Errorf("raftlog: group %d: a checkpoint at index %d is not one of the past: the newest is at %d", d.Group, d.Index, newest.Index)
+	}
+	for _, o := range slices.Concat(archived, current) {
+		switch {
+		case d.Index == o.Index:
+			return fmt.Errorf("raftlog: group %d, index %d: %w", d.Group, d.Index, ErrArchived)
+		case d.Index < o.Index && d.Seq > o.Seq, d.Index > o.Index && d.Seq < o.Seq:
+			return fmt.Errorf("raftlog: group %d: a checkpoint of sequence %d at index %d does not fit one of %d at %d", d.Group, d.Seq, d.Index, o.Seq, o.Index)
+		}
+	}
+	return nil
+}
