@@ -11,8 +11,9 @@ type ModelDraft[D any] = fold.Draft[D]
 // Draft is a state that changes in place: the maps are not copied for each change,
 // but once after each Freeze. It belongs to one goroutine.
 type Draft[D Domain[D]] struct {
-	state State[D] // its Model is the view of model
-	model ModelDraft[D]
+	state   State[D] // its Model is the view of model
+	model   ModelDraft[D]
+	passing bool // request ids are not indexed
 }
 
 // Draft returns a private copy to fold changes into. It costs next to nothing.
@@ -20,6 +21,15 @@ func (s *State[D]) Draft() *Draft[D] {
 	model := s.Model.Begin()
 	d := &Draft[D]{state: *s, model: model}
 	d.state.Model = model.View()
+	return d
+}
+
+// Pass is Draft for folding more than [MaxRequests] changes, most of which are forgotten
+// again. It takes up to half of the time, because request ids cannot be looked up in the
+// draft, only in what Freeze returns.
+func (s *State[D]) Pass() *Draft[D] {
+	d := s.Draft()
+	d.passing = true
 	return d
 }
 
@@ -31,7 +41,11 @@ func (d *Draft[D]) State() *State[D] { return &d.state }
 // use after that.
 func (d *Draft[D]) Fold(c *events.Change) {
 	d.state.advance(c)
-	d.state.Requests.add(c)
+	if d.passing {
+		d.state.Requests.pass(c)
+	} else {
+		d.state.Requests.add(c)
+	}
 	for _, e := range c.Events() {
 		d.model.Apply(e, c.Revision())
 	}
@@ -48,6 +62,9 @@ func (d *Draft[D]) Take(c *events.Change, model ModelDraft[D]) {
 // Freeze returns what the draft holds as a state of its own. The draft can be used
 // on.
 func (d *Draft[D]) Freeze() *State[D] {
+	if d.passing {
+		d.state.Requests.index()
+	}
 	d.state.Requests.freeze()
 	frozen := d.state
 	frozen.Model = d.model.Freeze()

@@ -71,16 +71,46 @@ func (r *Requests) add(c *events.Change) {
 	}
 }
 
+// pass is add without the index of ids, for many changes of which most are forgotten
+// again: ids have to be indexed when all have passed.
+func (r *Requests) pass(c *events.Change) {
+	if c.RequestID() == "" {
+		return
+	}
+	r.push(c)
+	for r.order.len() > MaxRequests || r.bytes > MaxRequestBytes {
+		r.pop()
+	}
+}
+
+// index makes the index of ids anew.
+func (r *Requests) index() {
+	r.ids = newRequests().ids
+	for c := range r.order.all() {
+		r.ids.Put(requestID{c.RequestID(), c})
+	}
+}
+
 func (r *Requests) put(c *events.Change) {
 	r.ids.Put(requestID{c.RequestID(), c})
+	r.push(c)
+}
+
+func (r *Requests) push(c *events.Change) {
 	r.order.push(c)
 	r.bytes += len(c.Raw())
 }
 
-func (r *Requests) forgetOldest() {
+// pop takes the oldest out, but for its id.
+func (r *Requests) pop() *events.Change {
 	oldest := r.order.pop()
 	r.bytes -= len(oldest.Raw())
 	r.forgotten = oldest.Revision()
+	return oldest
+}
+
+func (r *Requests) forgetOldest() {
+	oldest := r.pop()
 	// The id may have been used for a newer change since.
 	if at, ok := r.ids.Get(requestID{id: oldest.RequestID()}); ok && at.change == oldest {
 		r.ids.Delete(at)

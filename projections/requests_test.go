@@ -81,3 +81,46 @@ func TestRequestsForgetTheOldestBeyondTheBytes(t *testing.T) {
 			r.Len(), r.Bytes(), r.Forgotten(), 40-forgotten, sum, forgotten)
 	}
 }
+
+// A draft that many changes pass through remembers what others do, over both limits, from
+// the middle of a window, and when it is used on after a freeze.
+func TestPassingChangesAreRememberedAlike(t *testing.T) {
+	const n = MaxRequests + 1000
+	start := NewTopology(cluster, 1)
+	id := func(i uint64) string {
+		switch {
+		case i%7 == 0:
+			return ""
+		case i%100 == 1:
+			return fmt.Sprint("r", i-2) // used again
+		}
+		return fmt.Sprint("r", i)
+	}
+	var changes []*events.Change
+	for i := range uint64(n) {
+		size := 0
+		if i > n-40 {
+			size = 1 << 20
+		}
+		changes = append(changes, nodeChange(i+1, id(i+1), size))
+	}
+	for _, from := range []int{0, 500} {
+		base := start.FoldAll(changes[:from])
+		passing := base.Pass()
+		for at, until := range []int{n - 100, n - 20, n} {
+			for _, c := range changes[passing.State().Head.Revision:until] {
+				passing.Fold(c)
+			}
+			got, want := passing.Freeze(), start.FoldAll(changes[:until])
+			if got.Head != want.Head || got.Hash() != want.Hash() {
+				t.Fatalf("stage %d from %d: another state", at, from)
+			}
+			for i := range uint64(n) {
+				c, ok := got.Requests.Lookup(id(i + 1))
+				if other, known := want.Requests.Lookup(id(i + 1)); c != other || ok != known {
+					t.Fatalf("stage %d from %d: request %q is that of %v, want %v", at, from, id(i+1), c, other)
+				}
+			}
+		}
+	}
+}
