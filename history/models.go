@@ -177,6 +177,9 @@ func (m *Models[D]) fold(ctx context.Context, revision uint64) (state *projectio
 		return base, err
 	}
 	draft := base.Draft()
+	if revision-base.Head.Revision > projections.MaxRequests {
+		draft = base.Pass()
+	}
 	for next := base.Head.Revision + 1; next <= revision; next = draft.State().Head.Revision + 1 {
 		changes, err := m.source.Read(ctx, next, foldBytes)
 		if err == nil {
