@@ -59,6 +59,9 @@ func (c *comparison) messages(path string, before, after protoreflect.Message) {
 	fields := before.Descriptor().Fields()
 	for i := range fields.Len() {
 		f := fields.Get(i)
+		if before.Has(f) == after.Has(f) && before.Get(f).Equal(after.Get(f)) {
+			continue
+		}
 		at := f.JSONName()
 		if path != "" {
 			at = path + "." + at

@@ -180,7 +180,7 @@ func (l *Log) newest(ctx context.Context, o Object, revision uint64, bounds hist
 // Query selects changes of an object.
 type Query struct {
 	Object      Object
-	First, Last uint64 // revisions
+	First, Last uint64 // revisions, both included
 	NewestFirst bool
 	Limit       int // at most so many changes
 	MaxBytes    int // at most so many bytes of messages, but at least one change
