@@ -115,8 +115,8 @@ func (w *writer) archive(d raftlog.Descriptor, final string) error {
 	if err != nil {
 		return err
 	}
-	s.finishing.Lock()
-	defer s.finishing.Unlock()
+	s.own.Lock()
+	defer s.own.Unlock()
 	if err := s.filesFS.Rename(w.temp, final); err != nil {
 		return err
 	}

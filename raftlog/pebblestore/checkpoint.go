@@ -169,7 +169,7 @@ func (w *writer) name(d raftlog.Descriptor, final string) error {
 }
 
 // own knows the index of each group's newest own checkpoint that was finished in this life.
-// Finished files get their names under its lock.
+// Finished files get and lose their names under its lock.
 type own struct {
 	sync.Mutex
 	newest [math.MaxUint8 + 1]uint64 // by group

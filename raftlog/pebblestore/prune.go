@@ -48,8 +48,8 @@ func (s *Store) prune(dropped []raftlog.Descriptor) error {
 // takeAway gives a file that nothing needs the name of an unfinished one, and returns that;
 // "" if it is needed. What makes a file needed waits for it, but not for the deletion.
 func (s *Store) takeAway(g raftlog.GroupID, index uint64, dropped bool) (temp string, err error) {
-	s.finishing.Lock()
-	defer s.finishing.Unlock()
+	s.own.Lock()
+	defer s.own.Unlock()
 	s.mu.Lock()
 	st := s.groups[g]
 	s.mu.Unlock()
