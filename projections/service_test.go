@@ -157,6 +157,20 @@ func TestOldSignedHeadsAreDropped(t *testing.T) {
 	}
 }
 
+// Two lines of folds from one state do not see each other's signed heads.
+func TestSignedHeadsOfTwoFutures(t *testing.T) {
+	s := NewService(cluster, 1)
+	for revision := range uint64(20) {
+		s = s.Fold(seal(revision+1, headSigned(1, revision+1)))
+		one, other := s.Fold(seal(revision+2, headSigned(1, 1000))), s.Fold(seal(revision+2, headSigned(1, 2000)))
+		for want, m := range map[uint64]*service.Model{1000: one.Model, 2000: other.Model} {
+			if newest, ok := m.NewestSignedHead(1); !ok || newest.Revision() != want {
+				t.Fatalf("after revision %d: the newest signed head is of revision %d, want %d", revision+1, newest.Revision(), want)
+			}
+		}
+	}
+}
+
 func TestServiceFoldErrors(t *testing.T) {
 	s := NewService(cluster, 1).Fold(seal(1, consumerCreated("a", 5), headSigned(1, 40), historyTrimmed(2, 9)))
 	hash := s.Hash()

@@ -104,7 +104,7 @@ func (d *Draft) addSignedHead(raw []byte) (why string) {
 		d.size -= len(p.heads[0].raw)
 		p.heads = p.heads[1:]
 	}
-	p.heads = append(slices.Clip(p.heads), h) // clipped, it is copied
+	p.heads = append(slices.Clip(p.heads), h) // clipped, so that it is copied
 	d.pasts.Put(p)
 	return ""
 }
