@@ -1,4 +1,4 @@
-// Package member runs one member of the cluster: its two streams, their shared
+// Package member runs one member of the cluster: its streams, their shared
 // storage, the connections to the other members and the leases of nodes.
 //
 // Everything that decides is elsewhere, in step machines (replica, feed, leases,

@@ -11,7 +11,7 @@ import (
 )
 
 // disk is a member's storage with the time that it takes. What waits while a batch is
-// under way goes into the next one, as in package member: both streams share syncs.
+// under way goes into the next one, as in package member: all streams share syncs.
 type disk struct {
 	m       *member
 	pending []*raftlog.Write
