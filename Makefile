@@ -10,7 +10,7 @@ GOLANGCI := go tool -modfile=tools/lint/go.mod golangci-lint
 # Scratch that no commit holds.
 TMP := .tmp
 # Packages with goroutines in them: the ones worth the race detector's price. The step machines have none.
-RACE := ./client/... ./feed/... ./internal/measure ./internal/workload ./leases/... ./member/... ./raftlog/pebblestore \
+RACE := ./client/... ./feed/... ./history/... ./internal/measure ./internal/workload ./leases/... ./member/... ./raftlog/pebblestore \
 	./raftlog/transport ./server/...
 # Hand-written Go: what gofmt looks at.
 GOFILES = $(shell git ls-files --cached --others --exclude-standard '*.go' | grep -Ev '\.pb\.go$$|\.connect\.go$$')

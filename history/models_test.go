@@ -270,3 +270,31 @@ func TestFoldsEndWithTheLastWhoWaits(t *testing.T) {
 		}
 	})
 }
+
+// A fold that ends is not joined any more, also while its source does not notice.
+func TestFoldsThatEndAreNotJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		source := pasts.NewSource(pasts.Schema(1, 40))
+		models := history.NewModels(source, history.Beginning[*schema.Model]{State: schemaStart()}, nil)
+		open := make(chan struct{})
+		source.Before = func(context.Context, uint64) error { <-open; return nil }
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		all.Go(func() {
+			if _, err := models.At(ctx, 40); !errors.Is(err, context.Canceled) {
+				t.Errorf("who left was told %v", err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		all.Wait()
+		all.Go(func() {
+			if _, err := models.At(t.Context(), 40); err != nil {
+				t.Errorf("who came then was told %v", err)
+			}
+		})
+		synctest.Wait()
+		close(open)
+		all.Wait()
+	})
+}

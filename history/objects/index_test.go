@@ -191,6 +191,30 @@ func TestExtend(t *testing.T) {
 	}
 }
 
+// A member that has only a part of a segment fills in the rest later.
+func TestSegmentsThatAreFilledIn(t *testing.T) {
+	s := schemaStages(1, 100)
+	source := pasts.NewSource(s.changes)
+	marks := new(MemoryMarks)
+	x := newIndex(source, marks, smallSegments)
+	all, revisions := s.objects()
+	source.Trim(60)
+	for _, first := range []uint64{60, 50, 20, 1} {
+		source.Fill(first)
+		bounds, _ := source.Bounds(t.Context())
+		for _, o := range all {
+			got, err := collect(x.revisions(t.Context(), o.tag(), span{1, 100}, bounds, false))
+			if want := within(revisions[o], first, 100, false); err != nil || !slices.Equal(got, want) {
+				t.Fatalf("from %d on: %+v: %v, %v; want %v", first, o, got, err, want)
+			}
+		}
+		_, complete, err := marks.ReadMarks(first/smallSegments, 0)
+		if err != nil || complete != (first == 1) {
+			t.Errorf("the segment of revision %d, the first one, is complete: %v, %v", first, complete, err)
+		}
+	}
+}
+
 // brokenMarks fail.
 type brokenMarks struct{ read, put error }
 

@@ -183,7 +183,7 @@ type Query struct {
 	First, Last uint64 // revisions, both included
 	NewestFirst bool
 	Limit       int // at most so many changes
-	MaxBytes    int // at most so many bytes of messages, but at least one change
+	MaxBytes    int // at most so many bytes of messages, but at least one change whatever its size
 }
 
 // Page returns the changes that a query selects, as far as the source has them, and the

@@ -156,6 +156,39 @@ func TestTablesByName(t *testing.T) {
 	}
 }
 
+// Names may change hands within a change.
+func TestNamesThatChangeHands(t *testing.T) {
+	one, two := &metadatav1.TableSchema{TableId: 1, Name: "a"}, &metadatav1.TableSchema{TableId: 2, Name: "b"}
+	create := func(t *metadatav1.TableSchema) *metadatav1.Event {
+		return &metadatav1.Event{Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{Table: t}}}
+	}
+	rename := func(to string) func(*metadatav1.TableSchema) {
+		return func(t *metadatav1.TableSchema) { t.Name = to }
+	}
+	one, away := altered(one, rename("c"))
+	two, taken := altered(two, rename("a"))
+	_, swapped := altered(one, rename("b"))
+	l, _ := newLog(story(
+		[]*metadatav1.Event{create(&metadatav1.TableSchema{TableId: 1, Name: "a"}), create(&metadatav1.TableSchema{TableId: 2, Name: "b"})},
+		[]*metadatav1.Event{away, taken, swapped},
+		[]*metadatav1.Event{{Kind: &metadatav1.Event_TableDropped{TableDropped: &metadatav1.TableDropped{Table: two}}}},
+	))
+	for _, c := range []struct {
+		name     string
+		revision uint64
+		want     uint64
+		exists   bool
+	}{{"a", 1, 1, true}, {"b", 1, 2, true}, {"a", 2, 2, true}, {"b", 2, 1, true}, {"c", 2, 1, false}, {"a", 3, 2, false}, {"b", 3, 1, true}} {
+		o, err := l.Resolve(t.Context(), tableRef(0, "", c.name), c.revision)
+		if err != nil || o.ID != c.want {
+			t.Errorf("%q at revision %d is table %d, %v; want %d", c.name, c.revision, o.ID, err, c.want)
+		}
+		if _, err := l.AsOf(t.Context(), tableRef(0, "public", c.name), c.revision); (err == nil) != c.exists {
+			t.Errorf("%q at revision %d: %v", c.name, c.revision, err)
+		}
+	}
+}
+
 // hadName reports whether an event up to a revision gave the table the name, or took it.
 func (s *stages) hadName(id uint64, namespace, name string, revision uint64) bool {
 	if namespace == "" {

@@ -51,6 +51,16 @@ func (s *Source) Trim(first uint64) {
 	}
 }
 
+// Fill brings back the changes from a revision on that were trimmed.
+func (s *Source) Fill(first uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first, s.previous = 1, events.FirstDigest(Cluster, s.origin.Stream)
+	for ; s.first < first; s.first++ {
+		s.previous = s.previous.Next(s.changes[s.first-1].Raw())
+	}
+}
+
 // Origin returns whose history it is.
 func (s *Source) Origin() history.Origin { return s.origin }
 
