@@ -19,7 +19,7 @@ import (
 type Place struct {
 	Kind metadatav1.ObjectKind
 	ID   uint64 // of a namespace, table or shard
-	Name string // of a node
+	Name string // of objects without an id
 }
 
 // PlaceOf returns the place behind an object.

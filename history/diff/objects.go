@@ -48,10 +48,14 @@ func describe(m proto.Message) *metadatav1.ObjectDiff {
 	case *metadatav1.Consumer:
 		return &metadatav1.ObjectDiff{Kind: metadatav1.ObjectKind_OBJECT_KIND_CONSUMER, Name: m.Name}
 	case *metadatav1.SignedHead:
-		name := fmt.Sprintf("%s@%d", events.StreamName(m.Stream), m.Revision)
-		return &metadatav1.ObjectDiff{Kind: metadatav1.ObjectKind_OBJECT_KIND_SIGNED_HEAD, Name: name}
+		return &metadatav1.ObjectDiff{Kind: metadatav1.ObjectKind_OBJECT_KIND_SIGNED_HEAD, Name: headName(m.Stream, m.Revision)}
 	case *metadatav1.HistoryFloor:
 		return &metadatav1.ObjectDiff{Kind: metadatav1.ObjectKind_OBJECT_KIND_HISTORY_FLOOR, Name: events.StreamName(m.Stream)}
 	}
 	return new(metadatav1.ObjectDiff)
+}
+
+// headName returns the name of a signed head, such as "schema@5".
+func headName(s metadatav1.Stream, revision uint64) string {
+	return fmt.Sprintf("%s@%d", events.StreamName(s), revision)
 }
