@@ -7,8 +7,6 @@ import (
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
 
-type service = metadatav1connect.MetadataServiceClient
-
 // CreateNamespace creates a namespace.
 func (c *Client) CreateNamespace(
 	ctx context.Context, req *metadatav1.CreateNamespaceRequest,
@@ -168,12 +166,7 @@ func (c *Client) Subscribe(ctx context.Context, req *metadatav1.SubscribeRequest
 func (c *Client) Status(
 	ctx context.Context, req *metadatav1.StatusRequest,
 ) (*metadatav1.StatusResponse, error) {
-	t := c.tries(0)
-	return perform(ctx, t, func(a try) (*metadatav1.StatusResponse, error) {
-		ctx, cancel := a.limited()
-		defer cancel()
-		return a.at.cluster.Status(ctx, req)
-	})
+	return readPage(ctx, c, req, service.Status)
 }
 
 // streamOfBatch returns the stream that the first command of a batch belongs to.

@@ -75,10 +75,17 @@ type Client struct {
 // endpoint is one member as the client reaches it.
 type endpoint struct {
 	address string // HOST:PORT
-	unary   metadatav1connect.MetadataServiceClient
-	cluster metadatav1connect.ClusterServiceClient
+	unary   service
 	grpc    *connection
 	health  health
+}
+
+// service is the unary calls of all services of the contract.
+type service struct {
+	metadatav1connect.MetadataServiceClient
+	metadatav1connect.ClusterServiceClient
+	metadatav1connect.ConsumerServiceClient
+	metadatav1connect.HistoryServiceClient
 }
 
 // New returns a client. It does not connect: the first call does.
@@ -145,12 +152,16 @@ func (c *Client) newEndpoint(base *url.URL) (*endpoint, error) {
 		connect.WithReadMaxBytes(maxReceiveBytes),
 		connect.WithInterceptors(actorInterceptor(c.opts.Actor)),
 	}
-	unary := &http.Client{Transport: c.transport}
+	unary, address := &http.Client{Transport: c.transport}, base.String()
 	return &endpoint{
 		address: base.Host,
-		unary:   metadatav1connect.NewMetadataServiceClient(unary, base.String(), options...),
-		cluster: metadatav1connect.NewClusterServiceClient(unary, base.String(), options...),
-		grpc:    connection,
+		unary: service{
+			metadatav1connect.NewMetadataServiceClient(unary, address, options...),
+			metadatav1connect.NewClusterServiceClient(unary, address, options...),
+			metadatav1connect.NewConsumerServiceClient(unary, address, options...),
+			metadatav1connect.NewHistoryServiceClient(unary, address, options...),
+		},
+		grpc: connection,
 	}, nil
 }
 

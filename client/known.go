@@ -11,6 +11,7 @@ import (
 const (
 	schemaStream   = metadatav1.Stream_STREAM_SCHEMA
 	topologyStream = metadatav1.Stream_STREAM_TOPOLOGY
+	serviceStream  = metadatav1.Stream_STREAM_SERVICE
 )
 
 // knownFor is how long a revision seen in an answer counts as what the client
@@ -20,7 +21,7 @@ const knownFor = 30 * time.Second
 // known is the newest revision of each stream that answers have shown, and when.
 type known struct {
 	mu   sync.Mutex
-	last [topologyStream + 1]sighting // by stream
+	last [serviceStream + 1]sighting // by stream; of the service's none is seen, as no position has it
 }
 
 type sighting struct {

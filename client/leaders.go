@@ -95,7 +95,7 @@ func (c *Client) lookUpLeaders() {
 func (c *Client) statusOf(ctx context.Context, e *endpoint) (*metadatav1.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaderTimeout/2)
 	defer cancel()
-	return e.cluster.Status(ctx, &metadatav1.StatusRequest{})
+	return e.unary.Status(ctx, &metadatav1.StatusRequest{})
 }
 
 // lookUp gathers what members say about who leads.
@@ -154,16 +154,18 @@ func (l *lookUp) settled(status *metadatav1.StatusResponse) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reachable, confirmed := 0, 0
+	streams := make(map[metadatav1.Stream]bool) // an older service has no stream of its own
 	for _, m := range status.GetMembers() {
 		if m.GetReachable() {
 			reachable++
 		}
 		for _, s := range m.GetStreams() {
+			streams[s.GetStream()] = true
 			_, known := l.members[m.GetMemberId()]
 			if known && s.GetRole() == metadatav1.Role_ROLE_LEADER && l.claims[s.GetStream()] == (claim{s.GetTerm(), m.GetMemberId()}) {
 				confirmed++
 			}
 		}
 	}
-	return 2*reachable > len(status.GetMembers()) && confirmed == len(follow.Streams)
+	return 2*reachable > len(status.GetMembers()) && confirmed == max(len(streams), len(follow.Streams))
 }

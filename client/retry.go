@@ -55,11 +55,18 @@ func alone[Q, A any](a try, req Q, call func(service, context.Context, Q) (A, er
 	return call(a.at.unary, ctx, req)
 }
 
+// unshared is the name of methods that no stream carries: those of other services than
+// MetadataService.
+const unshared = ""
+
 // callOnce calls a member: over the stream that it shares with others if there is one,
 // else by itself. name is the method's.
 func callOnce[Req, Res any, Q message[Req], A message[Res]](
 	a try, req Q, name string, call func(service, context.Context, Q) (A, error),
 ) (A, error) {
+	if name == unshared {
+		return alone(a, req, call)
+	}
 	pipe := a.at.grpc.pipelined()
 	if pipe == nil {
 		return alone(a, req, call)
@@ -91,8 +98,8 @@ func read[Req, Res any, Q message[Req], A message[Res]](
 	return perform(ctx, c.tries(0), func(a try) (*Res, error) { return callOnce(a, req, name, call) })
 }
 
-// readPage is read for answers so large that they would keep others on the same stream
-// waiting.
+// readPage is read for methods that no stream carries, and for answers so large that they
+// would keep others on the same stream waiting.
 func readPage[Req, Res any](ctx context.Context, c *Client, req *Req, call method[Req, Res]) (*Res, error) {
 	return perform(ctx, c.tries(0), func(a try) (*Res, error) { return alone(a, req, call) })
 }

@@ -21,9 +21,11 @@ import (
 // Each method reaches the rpc of its name, is retried with the same request, and
 // gives writes a request id.
 func TestMethodsAreWired(t *testing.T) {
-	services := metadatav1.File_heliosdb_metadata_v1_metadata_service_proto.Services()
-	cluster := metadatav1.File_heliosdb_metadata_v1_cluster_service_proto.Services()
-	for _, s := range []protoreflect.ServiceDescriptor{services.Get(0), cluster.Get(0)} {
+	for _, file := range []protoreflect.FileDescriptor{
+		metadatav1.File_heliosdb_metadata_v1_metadata_service_proto, metadatav1.File_heliosdb_metadata_v1_cluster_service_proto,
+		metadatav1.File_heliosdb_metadata_v1_consumer_service_proto, metadatav1.File_heliosdb_metadata_v1_history_service_proto,
+	} {
+		s := file.Services().Get(0)
 		for i := range s.Methods().Len() {
 			m := s.Methods().Get(i)
 			if m.IsStreamingClient() || m.IsStreamingServer() {
