@@ -19,8 +19,12 @@ type patience struct {
 	// resume is for the first frame when resuming, at least: a member that is
 	// behind the position first waits 5 seconds to reach it.
 	resume time.Duration
+	// future is how long the members may say that they have not come to a consumer's
+	// position: one that was away may take a while, and nobody else may be there.
+	future time.Duration
 }
 
 var defaultPatience = patience{
 	attempt: time.Second, longest: 4 * time.Second, beat: time.Second, silence: 3 * time.Second, resume: 8 * time.Second,
+	future: time.Minute,
 }

@@ -74,6 +74,7 @@ var core = []coreArea{
 	{dir: "feed", deep: true},
 	{dir: "leases", deep: true},
 	{dir: "history", deep: true, driverPrefix: "disk"},
+	{dir: "client/consume", deep: true},
 	{dir: "client/follow", deep: true},
 	{dir: "client/session", deep: true},
 	{dir: "internal/hashwatch", deep: true},

@@ -1,0 +1,18 @@
+// Package consume is a consumer of changes as a step machine: what it was sent and has not
+// carried out, what it has carried out, and what of that is acknowledged. It sees no clock,
+// no network and no goroutine: frames, outcomes and times come in, batches and positions
+// come out, so that every moment at which a process can end is tried by a test.
+//
+// # The promise
+//
+// A [Machine] hands out the changes of each stream in order, each at least once, however
+// often the consumer's process ends and begins again at what is acknowledged. It asks to
+// acknowledge a position only when all changes up to it have been carried out. So a
+// change that was carried out and not acknowledged comes again; [Delivery.ID] tells.
+//
+// The next batch is handed out when the one before has been carried out: what arrives
+// meanwhile gathers, and when about a batch waits, no further frame is taken.
+//
+// It refuses frames that leave changes out: a snapshot, a reset, another cluster or
+// another recovery epoch. A Machine belongs to one goroutine.
+package consume
