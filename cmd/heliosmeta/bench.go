@@ -15,6 +15,7 @@ import (
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	"github.com/heliosdb/metadata/internal/fleet"
 	"github.com/heliosdb/metadata/internal/measure"
+	"github.com/heliosdb/metadata/internal/tlsfiles"
 	"github.com/heliosdb/metadata/internal/workload"
 )
 
@@ -213,7 +214,7 @@ func (s *session) benchMembers(ctx context.Context, f *benchFlags) ([]string, *f
 	if err != nil {
 		return nil, nil, err
 	}
-	s.tls = tlsFiles{} // they listen on loopback, in plain text
+	s.tls = tlsfiles.Files{} // they listen on loopback, in plain text
 	cluster, err := fleet.Start(ctx, fleet.Options{Binary: binary, Name: "heliosmeta", Members: f.local, Dir: f.dir})
 	if err != nil {
 		return nil, nil, err

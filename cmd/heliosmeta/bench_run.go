@@ -54,7 +54,7 @@ type benchReport struct {
 
 // measure prepares, runs and cleans up.
 func (b *benchRun) measure(ctx context.Context) (report benchReport, err error) {
-	config, err := b.session.tls.load(b.endpoints)
+	config, err := b.session.tls.Load(b.endpoints)
 	if err != nil {
 		return report, err
 	}

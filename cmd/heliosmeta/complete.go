@@ -92,3 +92,16 @@ func (s *session) completeShards(cmd *cobra.Command, _ []string, _ string) ([]st
 		return names, err
 	})
 }
+
+func (s *session) completeConsumers(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, noFiles
+	}
+	return s.names(cmd, func(ctx context.Context, c *client.Client) (names []string, err error) {
+		all, err := c.ListConsumers(ctx, &metadatav1.ListConsumersRequest{Read: localRead})
+		for _, one := range all.GetConsumers() {
+			names = append(names, one.GetConsumer().GetName())
+		}
+		return names, err
+	})
+}

@@ -68,8 +68,7 @@ func describeObject(m proto.Message) string {
 	case *metadatav1.ShardInfo:
 		return fmt.Sprintf("shard %d %s on %s (epoch %d, version %d)", o.GetShardId(), keytext.Range(o.GetKeyRange()), placement(o), o.GetEpoch(), o.GetVersion())
 	case *metadatav1.Consumer:
-		return fmt.Sprintf("consumer %s (epoch %d, schema %d, topology %d)", o.GetName(), o.GetEpoch(),
-			o.GetPosition().GetSchemaRevision(), o.GetPosition().GetTopologyRevision())
+		return fmt.Sprintf("consumer %s (at %s, epoch %d)", o.GetName(), showPosition(o.GetPosition()), o.GetEpoch())
 	case *metadatav1.SignedHead:
 		return fmt.Sprintf("head of %s at revision %d (key %x)", streamName(o.GetStream()), o.GetRevision(), o.GetKeyId())
 	case *metadatav1.HistoryFloor:

@@ -67,9 +67,7 @@ func (s *session) root() *cobra.Command {
 	flags.VarP(&s.format, "output", "o", "how to print: table, json or yaml")
 	flags.DurationVar(&s.timeout, "timeout", client.DefaultTimeout, "how long a call may take, retries included")
 	flags.StringVar(&s.actor, "actor", s.user(), "who is said to be asking, for the history")
-	flags.StringVar(&s.tls.ca, "tls-ca", "", "file of the authorities that vouch for the service; makes connections TLS")
-	flags.StringVar(&s.tls.cert, "tls-cert", "", "file of this client's certificate")
-	flags.StringVar(&s.tls.key, "tls-key", "", "file of this client's key")
+	s.tls.AddTo(flags)
 	flags.StringVar(&s.consistency, "consistency", "linearizable", "how fresh reads have to be: linearizable, local or at-least=SCHEMA:TOPOLOGY")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("consistency", cobra.FixedCompletions([]string{"linearizable", "local"}, cobra.ShellCompDirectiveNoFileComp))
@@ -80,8 +78,9 @@ func (s *session) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("run", s.serveCommand(), s.statusCommand(), s.watchCommand(), s.checkCommand(), s.benchCommand())
-	add("data", s.applyCommand(), s.namespaceCommand(), s.tableCommand(), s.topologyCommand(), s.shardCommand(), s.nodeCommand())
+	add("run", s.serveCommand(), s.statusCommand(), s.watchCommand(), s.cdcCommand(), s.checkCommand(), s.benchCommand())
+	add("data", s.applyCommand(), s.namespaceCommand(), s.tableCommand(), s.topologyCommand(), s.shardCommand(), s.nodeCommand(),
+		s.consumerCommand())
 	root.AddCommand(s.versionCommand())
 	s.mark(root)
 	return root

@@ -81,8 +81,8 @@ func (p *process) prepare() (err error) {
 	if p.apiTLS, err = f.apiTLS(); err != nil {
 		return err
 	}
-	if f.raft.cert != "" {
-		p.raftTLS, err = transport.LoadTLS(f.raft.cert, f.raft.key, f.raft.ca)
+	if f.raft.Cert != "" {
+		p.raftTLS, err = transport.LoadTLS(f.raft.Cert, f.raft.Key, f.raft.CA)
 	}
 	return err
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/config"
 	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/internal/tlsfiles"
 	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/member"
 )
@@ -34,7 +35,7 @@ type serveFlags struct {
 	peers                                       []string
 	tick                                        time.Duration
 	api                                         struct{ cert, key, clientCA string }
-	raft                                        tlsFiles
+	raft                                        tlsfiles.Files
 	insecure                                    bool
 	corsOrigins, allowedHosts                   []string
 	rateLimit                                   float64
@@ -111,9 +112,9 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.api.cert, "tls-cert", "", "file of the API port's certificate")
 	flags.StringVar(&f.api.key, "tls-key", "", "file of the API port's key")
 	flags.StringVar(&f.api.clientCA, "tls-client-ca", "", "file of the authorities that vouch for clients; makes clients show a certificate")
-	flags.StringVar(&f.raft.cert, "raft-tls-cert", "", "file of this member's certificate for the Raft port")
-	flags.StringVar(&f.raft.key, "raft-tls-key", "", "file of its key")
-	flags.StringVar(&f.raft.ca, "raft-tls-ca", "", "file of the authorities that vouch for members")
+	flags.StringVar(&f.raft.Cert, "raft-tls-cert", "", "file of this member's certificate for the Raft port")
+	flags.StringVar(&f.raft.Key, "raft-tls-key", "", "file of its key")
+	flags.StringVar(&f.raft.CA, "raft-tls-ca", "", "file of the authorities that vouch for members")
 	flags.BoolVar(&f.insecure, "insecure", false, "accept other than loopback addresses without TLS")
 	flags.StringSliceVar(&f.corsOrigins, "cors-origins", nil, "origins whose pages may call the API; * for all")
 	flags.StringSliceVar(&f.allowedHosts, "allowed-hosts", nil, "host names beside localhost that requests may be for, while the API is on loopback without TLS; * for all")
@@ -160,13 +161,13 @@ func (f *serveFlags) check() error {
 	if f.api.clientCA != "" && f.api.cert == "" {
 		return usage("--tls-client-ca needs --tls-cert and --tls-key")
 	}
-	if set := f.raft != (tlsFiles{}); set && (f.raft.ca == "" || f.raft.cert == "" || f.raft.key == "") {
+	if set := f.raft != (tlsfiles.Files{}); set && (f.raft.CA == "" || f.raft.Cert == "" || f.raft.Key == "") {
 		return usage("--raft-tls-cert, --raft-tls-key and --raft-tls-ca go together; not all of them are given")
 	}
 	if err := f.checkBind("listen", f.listen, f.api.cert != "", "--tls-cert and --tls-key"); err != nil {
 		return err
 	}
-	return f.checkBind("raft-listen", f.raftListen, f.raft.cert != "", "--raft-tls-cert, --raft-tls-key and --raft-tls-ca")
+	return f.checkBind("raft-listen", f.raftListen, f.raft.Cert != "", "--raft-tls-cert, --raft-tls-key and --raft-tls-ca")
 }
 
 // checkValues is what the packages below would refuse too, once files are open

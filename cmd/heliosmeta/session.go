@@ -3,13 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -17,6 +14,8 @@ import (
 
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	"github.com/heliosdb/metadata/internal/positiontext"
+	"github.com/heliosdb/metadata/internal/tlsfiles"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -31,14 +30,11 @@ type session struct {
 	format         output.Format
 	timeout        time.Duration
 	actor          string
-	tls            tlsFiles
+	tls            tlsfiles.Files
 	consistency    string
 	writing        writeFlags
 	completionTime time.Duration
 }
-
-// tlsFiles name what secures a connection.
-type tlsFiles struct{ ca, cert, key string }
 
 func newSession(in io.Reader, out, err io.Writer, lookupEnv func(string) (string, bool)) *session {
 	return &session{in: in, out: out, err: err, lookupEnv: lookupEnv, format: output.Table, completionTime: time.Second}
@@ -53,7 +49,7 @@ func (s *session) say(format string, args ...any) {
 
 // connect returns a client. It is the caller's to close.
 func (s *session) connect() (*client.Client, error) {
-	config, err := s.tls.load(s.endpoints)
+	config, err := s.tls.Load(s.endpoints)
 	if err != nil {
 		return nil, err
 	}
@@ -61,37 +57,6 @@ func (s *session) connect() (*client.Client, error) {
 		Endpoints: s.endpoints, Timeout: s.timeout, TLS: config, Actor: s.actor,
 		Logger: slog.New(&patience{session: s}),
 	})
-}
-
-// load reads the files; no files and no https endpoint mean plain text.
-func (f tlsFiles) load(endpoints []string) (*tls.Config, error) {
-	secure := f != tlsFiles{}
-	for _, endpoint := range endpoints {
-		secure = secure || strings.HasPrefix(endpoint, "https://")
-	}
-	if !secure {
-		return nil, nil
-	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if f.ca != "" {
-		text, err := os.ReadFile(f.ca)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("--tls-ca: %s has no certificate in PEM form", f.ca)
-		}
-	}
-	if f.cert == "" && f.key == "" {
-		return config, nil
-	}
-	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert %q with --tls-key %q: %w", f.cert, f.key, err)
-	}
-	config.Certificates = []tls.Certificate{pair}
-	return config, nil
 }
 
 // call connects, calls and closes.
@@ -127,19 +92,9 @@ func (s *session) readOptions() (*metadatav1.ReadOptions, error) {
 }
 
 // parsePosition reads revisions as they are printed, such as 12:4.
-func parsePosition(text string) (*metadatav1.Position, error) {
-	p := new(metadatav1.Position)
-	var rest string
-	n, _ := fmt.Sscanf(text+" ", "%d:%d%s", &p.SchemaRevision, &p.TopologyRevision, &rest)
-	if n != 2 {
-		return nil, fmt.Errorf("position %q; write SCHEMA:TOPOLOGY, such as 12:4", text)
-	}
-	return p, nil
-}
+func parsePosition(text string) (*metadatav1.Position, error) { return positiontext.Parse(text) }
 
-func showPosition(p *metadatav1.Position) string {
-	return fmt.Sprintf("%d:%d", p.GetSchemaRevision(), p.GetTopologyRevision())
-}
+func showPosition(p *metadatav1.Position) string { return positiontext.Format(p) }
 
 // patience tells people once that the service does not answer yet.
 type patience struct {

@@ -3,12 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
-	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/internal/filterflags"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -18,9 +17,7 @@ type watchFlags struct {
 	after                          string
 	limit                          int
 	interval                       uint32
-	streams, kinds                 []string
-	namespaces, tables, nodes      []string
-	shards                         []uint
+	filter                         filterflags.Flags
 }
 
 func (s *session) watchCommand() *cobra.Command {
@@ -51,41 +48,15 @@ It ends with Ctrl-C, or after --limit lines.`,
 	flags.BoolVar(&f.bookmarks, "bookmarks", false, "print bookmarks too: nothing is missing up to here")
 	flags.IntVar(&f.limit, "limit", 0, "end after so many lines; 0: never")
 	flags.Uint32Var(&f.interval, "bookmark-interval-millis", 0, "time between bookmarks when nothing happens; 0: the service's default")
-	flags.StringSliceVar(&f.streams, "stream", nil, "only these streams: schema, topology")
-	flags.StringSliceVar(&f.kinds, "kind", nil, "only these kinds: namespace, table, node, shard")
-	flags.StringSliceVarP(&f.namespaces, "namespace", "n", nil, "only these namespaces and their tables")
-	flags.StringSliceVar(&f.tables, "table", nil, "only these tables, without namespace")
-	flags.StringSliceVar(&f.nodes, "node", nil, "only these nodes and the shards on them")
-	flags.UintSliceVar(&f.shards, "shard", nil, "only these shards, by id")
-	_ = c.RegisterFlagCompletionFunc("stream", cobra.FixedCompletions([]string{"schema", "topology"}, noFiles))
-	_ = c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"namespace", "table", "node", "shard"}, noFiles))
+	f.filter.AddTo(c)
 	return c
-}
-
-// subscribed reports whether a stream can be watched.
-func subscribed(s metadatav1.Stream) bool {
-	return s == metadatav1.Stream_STREAM_SCHEMA || s == metadatav1.Stream_STREAM_TOPOLOGY
 }
 
 // request is what the flags ask for.
 func (f *watchFlags) request() (*metadatav1.SubscribeRequest, error) {
-	filter := &metadatav1.Filter{Namespaces: f.namespaces, Tables: f.tables, Nodes: f.nodes}
-	for _, name := range f.streams {
-		s := metadatav1.Stream(metadatav1.Stream_value["STREAM_"+strings.ToUpper(name)])
-		if !subscribed(s) {
-			return nil, usage("there is no stream %q; there are schema and topology", name)
-		}
-		filter.Streams = append(filter.Streams, s)
-	}
-	for _, name := range f.kinds {
-		k := metadatav1.ObjectKind(metadatav1.ObjectKind_value["OBJECT_KIND_"+strings.ToUpper(name)])
-		if !subscribed(events.StreamOfObject(k)) {
-			return nil, usage("there is no kind %q; there are namespace, table, node and shard", name)
-		}
-		filter.Kinds = append(filter.Kinds, k)
-	}
-	for _, id := range f.shards {
-		filter.Shards = append(filter.Shards, uint64(id))
+	filter, err := f.filter.Filter()
+	if err != nil {
+		return nil, usage("%v", err)
 	}
 	req := &metadatav1.SubscribeRequest{Filter: filter, FailOnGap: f.failOnGap, BookmarkIntervalMillis: f.interval}
 	switch {
