@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/heliosdb/metadata/cdc/record"
+	"github.com/heliosdb/metadata/cdc/sink"
+	"github.com/heliosdb/metadata/client"
+)
+
+func runCommand(global *pflag.FlagSet, stdout, stderr io.Writer, started *bool) *cobra.Command {
+	o := new(options)
+	o.addGlobal(global)
+	c := &cobra.Command{
+		Use: "run --consumer NAME --to TARGET", Short: "Carry changes to a target until it is ended",
+		Long: `Carry changes to a target until it is ended.
+
+It takes the consumer over from whoever has it, and goes on behind what was acknowledged.
+While the service or the target is away it waits. It ends when another process takes the
+consumer over, when changes that it has not had are gone, and when the target rejects a
+change for good and no --dead-letters are named.
+
+Targets:
+  stdout                       a JSON line for each change
+  file:DIR                     JSON lines in files of DIR, synced before they are acknowledged
+  webhook+https://HOST/PATH    batches of CloudEvents 1.0
+  nats://HOST:PORT             messages of NATS JetStream`,
+		Example: `  heliosmeta cdc run --consumer audit --create --from beginning --to file:/var/lib/audit
+  heliosmeta cdc run --consumer index --create --kind table --to webhook+https://index.example/changes \
+      --dead-letters /var/lib/index/rejected.jsonl --metrics 127.0.0.1:9105
+  heliosmeta cdc run --consumer bus --create --to nats://127.0.0.1:4222 --nats-stream METADATA --nats-create-stream`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			consume, err := o.consume()
+			if err != nil {
+				return err
+			}
+			*started = true
+			return o.run(cmd.Context(), consume, stdout, slog.New(slog.NewTextHandler(stderr, nil)))
+		},
+	}
+	o.addTo(c)
+	return c
+}
+
+func defaultOwner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
+}
+
+// run carries changes until the context ends, which is no error, or something else does.
+func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io.Writer, log *slog.Logger) (err error) {
+	to, target, err := o.open(stdout)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, to.Close()) }()
+	courier := &sink.Courier{Sink: to, Log: log}
+	if o.deadLetters != "" {
+		if courier.DeadLetters, err = sink.OpenDeadLetters(o.deadLetters, target, time.Now); err != nil {
+			return fmt.Errorf("--dead-letters: %w", err)
+		}
+		defer func() { err = errors.Join(err, courier.DeadLetters.Close()) }()
+	}
+	c, err := o.connect(log)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	stop, err := o.serveMetrics(c, courier, &opts)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	log.Info("carrying changes", "consumer", o.consumer, "to", target)
+	handle := func(ctx context.Context, batch []client.Delivery) error { return deliver(ctx, courier, batch) }
+	if o.positionFile != "" {
+		err = c.ConsumeFrom(ctx, client.PositionFile(o.positionFile), opts, handle)
+	} else {
+		err = c.Consume(ctx, o.consumer, opts, handle)
+	}
+	if ctx.Err() != nil {
+		return nil // a signal is how one ends it
+	}
+	return err
+}
+
+// deliver carries a batch of changes out.
+func deliver(ctx context.Context, courier *sink.Courier, batch []client.Delivery) error {
+	records := make([]record.Record, len(batch))
+	for i, d := range batch {
+		var err error
+		if records[i], err = record.Of(d); err != nil {
+			return err
+		}
+	}
+	return courier.Deliver(ctx, records)
+}
+
+func (o *options) connect(log *slog.Logger) (*client.Client, error) {
+	config, err := o.tls.Load(o.endpoints)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(client.Options{Endpoints: o.endpoints, Timeout: o.timeout, TLS: config, Actor: o.actor, Logger: log})
+}
+
+// serveMetrics shows metrics, if that is asked for, until stop is called.
+func (o *options) serveMetrics(c *client.Client, courier *sink.Courier, opts *client.ConsumeOptions) (stop func(), err error) {
+	registry := prometheus.NewRegistry()
+	courier.Metrics = sink.NewMetrics(registry)
+	lag := newLag(c, o.consumer, opts.Filter)
+	opts.Acknowledged = lag.acknowledged
+	registry.MustRegister(lag, c.Collector())
+	if o.metrics == "" {
+		return func() {}, nil
+	}
+	return listen(o.metrics, registry)
+}
