@@ -140,6 +140,10 @@ bench-etcd-rows: ## List the rows of bench-etcd
 bench-check: ## Vet and test the comparison with etcd, without building etcd
 	@cd bench && go mod tidy -diff > /dev/null && go vet ./... && go test ./...
 
+.PHONY: cdc-check
+cdc-check: ## Vet and test the program that carries changes elsewhere, a module of its own
+	@cd cdc && go mod tidy -diff > /dev/null && go vet ./... && go test ./...
+
 # Both versions are built first and run in turn, so that a machine whose speed drifts treats both alike.
 .PHONY: benchstat
 benchstat: ## Compare Go benchmarks with those of another commit: PKG=./commands [BASE=main] [BENCH=.] [COUNT=10]
@@ -170,12 +174,14 @@ ci: ## Run everything that .ci/run runs
 ##
 
 .PHONY: build
-build: ## Build bin/heliosmeta
+build: ## Build bin/heliosmeta and bin/heliosmeta-cdc
 	@CGO_ENABLED=0 go build -trimpath -o bin/heliosmeta ./cmd/heliosmeta
+	@cd cdc && CGO_ENABLED=0 go build -trimpath -o ../bin/heliosmeta-cdc ./cmd/heliosmeta-cdc
 
 .PHONY: install
-install: ## Install heliosmeta into GOBIN
+install: ## Install both into GOBIN
 	@CGO_ENABLED=0 go install -trimpath ./cmd/heliosmeta
+	@cd cdc && CGO_ENABLED=0 go install -trimpath ./cmd/heliosmeta-cdc
 
 .PHONY: clean
 clean: ## Delete what builds and checks left behind
