@@ -119,8 +119,8 @@ func New(opts Options) (*Client, error) {
 	return c, nil
 }
 
-// Close ends the client's caches and its connections. Calls, Watches and streams that are
-// under way end, as a rule with an error.
+// Close ends the client's caches and its connections. Calls, Watches, consumers and streams
+// that are under way end, as a rule with an error.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.end()

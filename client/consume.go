@@ -13,6 +13,9 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
+// errClientClosed ends the consumers of a client that was closed.
+var errClientClosed = errors.New("client: the client was closed")
+
 // Delivery is a change as a consumer gets it, with an id that names it for ever.
 type Delivery = consume.Delivery
 
@@ -54,7 +57,7 @@ type ConsumeOptions struct {
 type Handle = func(ctx context.Context, batch []Delivery) error
 
 // Consume takes a named consumer over and hands its changes to a function, until the
-// context ends or something happens that another attempt cannot change. It always returns
+// context ends, the client is closed or something happens that another attempt cannot change. It always returns
 // an error: the context's cause, that of handle, or why the service refuses, such as
 // [*FencedError] when another process has opened the consumer since, and [*TrimmedError]
 // when changes that it has not had are gone. It never goes on from elsewhere by itself.
@@ -89,6 +92,9 @@ func (c *Client) consume(ctx context.Context, k keeper, opts ConsumeOptions, han
 	if _, err := consume.New(nil, machineOptions); err != nil {
 		return fmt.Errorf("client: %w", err) // before anybody is fenced off
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.life, func() { cancel(errClientClosed) })()
 	from, filter, err := k.open(ctx)
 	if err != nil {
 		return err

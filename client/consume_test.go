@@ -272,6 +272,18 @@ func TestConsumeRefusesAnotherFilter(t *testing.T) {
 	}
 }
 
+func TestConsumeEndsWithTheClient(t *testing.T) {
+	feed, c := startFeed(t, nil)
+	feed.Append(schemaStream, 1)
+	err := c.Consume(t.Context(), "audit", fromTheBeginning(), func(context.Context, []Delivery) error {
+		go c.Close()
+		return nil
+	})
+	if !errors.Is(err, errClientClosed) {
+		t.Fatal(err)
+	}
+}
+
 // An attempt to open that was not answered and takes effect late must not fence off the
 // one that was: they carry one request id.
 func TestOpeningIsOneRequest(t *testing.T) {

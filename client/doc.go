@@ -12,6 +12,9 @@
 // Watch is Subscribe that resumes by itself: whatever breaks, every change
 // arrives once and in order, or a Reset frame says that it cannot.
 //
+// Consume hands a named consumer its changes, in order and at least once, and has the
+// service keep how far it is; ConsumeFrom does so for a consumer that keeps that itself.
+//
 // A Cache holds tables and topology and is kept fresh by one Watch, folded with
 // the members' own fold. Its reads take no locks and no network; they never go back
 // in time and never show what is not committed. Cache.Route maps a key to its shard

@@ -2,8 +2,12 @@ package client_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/heliosdb/metadata/client"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -224,6 +228,55 @@ func ExampleClient_Watch() {
 	// Output:
 	// 1: ddl-job created orders
 	// 2: ddl-job created lines
+}
+
+// Read all changes, once each, and keep how far one is in a file.
+func ExampleClient_ConsumeFrom() {
+	address, stop := service()
+	defer stop()
+
+	ctx := context.Background()
+	c, err := client.New(client.Options{Endpoints: []string{address}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	for _, name := range []string{"orders", "parts"} {
+		if _, err := c.CreateNamespace(ctx, &metadatav1.CreateNamespaceRequest{Namespace: &metadatav1.Namespace{Name: name}}); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	dir, err := os.MkdirTemp("", "consumer")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	position := client.PositionFile(filepath.Join(dir, "position"))
+	fromTheBeginning := client.ConsumeOptions{Start: new(metadatav1.Position), BatchChanges: 1}
+	enough := errors.New("enough")
+	for range 2 {
+		// Each run goes on where the one before has ended.
+		runs := 0
+		err := c.ConsumeFrom(ctx, position, fromTheBeginning, func(_ context.Context, batch []client.Delivery) error {
+			if runs++; runs > 1 {
+				return enough // this change is not carried out: it comes again
+			}
+			d := batch[0]
+			fmt.Println(strings.TrimPrefix(d.ID(), d.ClusterID), d.Change.GetEvents()[0].GetNamespaceCreated().GetNamespace().GetName())
+			if d.Change.GetRevision() == 2 {
+				go c.Close()
+			}
+			return nil
+		})
+		fmt.Println(errors.Is(err, enough))
+	}
+
+	// Output:
+	// /0/schema/1 orders
+	// true
+	// /0/schema/2 parts
+	// false
 }
 
 // Be a node of the cluster: serve while the lease is held, stop when it is lost.

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -88,6 +89,9 @@ func New(o Options) (*Sink, error) {
 		settings = append(settings, nats.UserCredentials(o.Credentials))
 	}
 	conn, err := nats.Connect(o.URL, settings...)
+	if parse, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("the address cannot be parsed: %w", parse.Err) // without the address, which may have a password
+	}
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}

@@ -135,16 +135,21 @@ func TestGoesOnWhenTheServerComesBack(t *testing.T) {
 	port := portOf(t, nats)
 	stopServer(nats)
 	s := newSink(t, Options{URL: fmt.Sprint("nats://127.0.0.1:", port), Prefix: "meta", Stream: "CHANGES", Create: true, Timeout: 200 * time.Millisecond})
-	done := make(chan error, 1)
+	last, enough, done := 0, make(chan struct{}), make(chan error, 1)
 	go func() {
-		for first := 1; first < 300; first += 30 {
-			if err := courier(s).Deliver(t.Context(), records(first, first+29)); err != nil {
+		for {
+			if err := courier(s).Deliver(t.Context(), records(last+1, last+30)); err != nil {
 				done <- err
 				return
 			}
-			time.Sleep(20 * time.Millisecond)
+			last += 30
+			select {
+			case <-enough:
+				done <- nil
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
 		}
-		done <- nil
 	}()
 	for range 2 {
 		time.Sleep(100 * time.Millisecond)
@@ -152,16 +157,18 @@ func TestGoesOnWhenTheServerComesBack(t *testing.T) {
 		time.Sleep(1200 * time.Millisecond) // it takes a second to connect again
 		stopServer(nats)
 	}
-	startServer(t, dir, port)
+	nats = startServer(t, dir, port)
+	close(enough)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	var want []string
-	for i := 1; i <= 300; i++ {
+	for i := 1; i <= last; i++ {
 		want = append(want, strconv.Itoa(i))
 	}
-	if got := stored(t, s, "CHANGES"); got != strings.Join(want, " ") {
-		t.Fatalf("the stream has %s", got)
+	reader := newSink(t, Options{URL: nats.ClientURL()})
+	if got := stored(t, reader, "CHANGES"); got != strings.Join(want, " ") {
+		t.Fatalf("of %d the stream has %s", last, got)
 	}
 }
 
@@ -205,11 +212,14 @@ func TestWaitsForAStream(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	for _, o := range []Options{
 		{URL: "nats://h:1", Prefix: "a.>"}, {URL: "nats://h:1", Prefix: "a b"}, {URL: "nats://h:1", Prefix: ".a"}, {URL: "nats://h:1", Prefix: "a..b"},
-		{URL: "nats://h:1", Create: true}, {URL: "nats://h:1", Timeout: -1}, {URL: "nats://[::1"}, {URL: "nats://h:1", Credentials: "none"},
+		{URL: "nats://h:1", Create: true}, {URL: "nats://h:1", Timeout: -1}, {URL: "nats://me:secret@[::1"}, {URL: "nats://h:1", Credentials: "none"},
 	} {
-		if s, err := New(o); err == nil {
+		s, err := New(o)
+		if err == nil {
 			_ = s.Close()
 			t.Errorf("%+v is taken", o)
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("a password is told: %v", err)
 		}
 	}
 }

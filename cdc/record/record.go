@@ -1,7 +1,7 @@
 // Package record is a change as it leaves the service: one JSON object that says all of
 // it, with an id that names it for ever. It is pure.
 //
-//	{"id":"CLUSTER/1/schema/12","cluster":"CLUSTER","epoch":1,"stream":"schema","revision":12,
+//	{"id":"CLUSTER/0/schema/12","cluster":"CLUSTER","epoch":0,"stream":"schema","revision":12,
 //	 "time":"2026-01-02T03:04:05.678Z","actor":"ada","requestId":"...","events":[{"tableCreated":{...}}]}
 //
 // Events are in the contract's own JSON form. A change of which the consumer's filter has
@@ -69,6 +69,7 @@ func Of(d client.Delivery) (Record, error) {
 	l := line{
 		ID: r.ID, Cluster: r.Cluster, Epoch: d.RecoveryEpoch, Stream: r.Stream, Revision: change.GetRevision(),
 		Time: r.Time.Format(time.RFC3339Nano), Actor: change.GetActor(), RequestID: change.GetRequestId(), Partial: change.GetPartial(),
+		Events: []json.RawMessage{},
 	}
 	for i, event := range change.GetEvents() {
 		kind := kindOf(event)

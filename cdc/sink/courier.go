@@ -52,7 +52,7 @@ func (c *Courier) Deliver(ctx context.Context, records []record.Record) error {
 		if n > 0 {
 			c.Metrics.delivered(records[:n])
 			pause.Reset()
-			together *= 2 // up to all of them again, after a rejection
+			together = min(2*together, len(records)) // after a rejection, up to all of them again
 		}
 		records = records[n:]
 		rejected, isRejected := errors.AsType[*RejectedError](err)

@@ -86,6 +86,14 @@ func TestDeliversInOrderUntilAllIsThere(t *testing.T) {
 	}
 }
 
+func TestASinkMayTakeOneAtATime(t *testing.T) {
+	s := &scripted{most: 1}
+	c, _ := courier(s)
+	if err := c.Deliver(t.Context(), records(1, 200)); err != nil || len(s.got) != 200 || s.tries != 200 {
+		t.Fatalf("%d delivered in %d tries, %v", len(s.got), s.tries, err)
+	}
+}
+
 // A sink that is down for days is asked every half a minute or so, not more.
 func TestPausesGrow(t *testing.T) {
 	s := &scripted{answers: make([]error, 100)}

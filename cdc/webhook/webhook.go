@@ -41,8 +41,10 @@ const (
 	MaxEvents = 1000
 	// maxBodyBytes bounds a request of several events.
 	maxBodyBytes = 1 << 20
-	// maxReasonBytes is how much of an answer is kept to say why events are rejected.
+	// maxReasonBytes is how much of an answer is kept to say why events are rejected, and
+	// maxAnswerBytes how much is read so that its connection can be used again.
 	maxReasonBytes = 512
+	maxAnswerBytes = 64 << 10
 
 	contentType = "application/cloudevents-batch+json; charset=utf-8"
 	// EventType is before the kind in the type of an event.
@@ -130,6 +132,7 @@ func (s *Sink) Send(ctx context.Context, records []record.Record) (int, error) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	said, _ := io.ReadAll(io.LimitReader(response.Body, maxReasonBytes)) // the status is what counts
+	_, _ = io.CopyN(io.Discard, response.Body, maxAnswerBytes)
 	if err := judge(response, said, n); err != nil {
 		return 0, err
 	}

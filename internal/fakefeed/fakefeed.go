@@ -107,13 +107,13 @@ func Event(stream metadatav1.Stream, revision uint64) *metadatav1.Event {
 	}}}
 }
 
-// AppendChange appends the change that is made for the next revision, with that revision
-// and, unless it has one, the time of so many seconds.
-func (s *Service) AppendChange(stream metadatav1.Stream, make func(revision uint64) *metadatav1.Change) {
+// AppendChange appends the change that is built for the next revision, with that revision
+// and, unless it has one, a time of so many seconds since 1970.
+func (s *Service) AppendChange(stream metadatav1.Stream, build func(revision uint64) *metadatav1.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	revision := uint64(len(s.changes[stream])) + 1
-	change := make(revision)
+	change := build(revision)
 	change.Revision = revision
 	if change.Time == nil {
 		change.Time = &timestamppb.Timestamp{Seconds: int64(revision)}

@@ -26,7 +26,7 @@ const (
 	exitError    = 1
 	exitUsage    = 2
 	exitNotFound = 3
-	exitConflict = 4 // fenced off, or changes that are gone
+	exitConflict = 4 // fenced off, or it cannot go on from its position
 )
 
 const about = `heliosmeta-cdc carries changes to files, webhooks and message brokers.
@@ -34,7 +34,8 @@ const about = `heliosmeta-cdc carries changes to files, webhooks and message bro
 Every flag can be set by an environment variable too: --to is HELIOSMETA_TO.
 
 Exit codes: 0 ok (ended by a signal), 1 error, 2 usage, 3 no such consumer, 4 another
-process has taken the consumer over, or changes that it has not had are gone.`
+process has taken the consumer over, changes that it has not had are gone, or its
+position is of a cluster that was restored since.`
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr, os.LookupEnv)) }
 
