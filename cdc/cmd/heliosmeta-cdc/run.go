@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,7 +86,7 @@ func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io
 		return err
 	}
 	defer stop()
-	log.Info("carrying changes", "consumer", o.consumer, "to", target)
+	log.Info("carrying changes", "consumer", cmp.Or(o.consumer, o.positionFile), "to", target)
 	handle := func(ctx context.Context, batch []client.Delivery) error { return deliver(ctx, courier, batch) }
 	if o.positionFile != "" {
 		err = c.ConsumeFrom(ctx, client.PositionFile(o.positionFile), opts, handle)
