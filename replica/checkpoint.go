@@ -150,8 +150,13 @@ func WriteCheckpoint[D projections.Domain[D]](ctx context.Context, s raftlog.Sto
 	if err != nil {
 		return raftlog.Descriptor{}, err
 	}
-	chunks := chunker{write: w.WriteChunk, size: min(cmp.Or(job.ChunkBytes, DefaultChunkBytes), MaxChunkBytes)}
-	err = job.State.Export(func(record []byte) error {
+	return export(ctx, w, job.State, job.ChunkBytes)
+}
+
+// export writes a model to the file of a checkpoint, and finishes or deletes it.
+func export[D projections.Domain[D]](ctx context.Context, w raftlog.CheckpointWriter, state *projections.State[D], chunkBytes int) (raftlog.Descriptor, error) {
+	chunks := chunker{write: w.WriteChunk, size: min(cmp.Or(chunkBytes, DefaultChunkBytes), MaxChunkBytes)}
+	err := state.Export(func(record []byte) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}

@@ -53,7 +53,7 @@ func ReadCheckpoint[D projections.Domain[D]](s raftlog.Storage, d raftlog.Descri
 // readCheckpoint trusts what is inside the objects: a restart of 100,000 tables would
 // take several times as long otherwise, and what was written or taken over here
 // decodes.
-func readCheckpoint[D projections.Domain[D]](s raftlog.Storage, d raftlog.Descriptor, genesis *projections.State[D]) (state *projections.State[D], err error) {
+func readCheckpoint[D projections.Domain[D]](s raftlog.Storage, d raftlog.Descriptor, genesis *projections.State[D]) (*projections.State[D], error) {
 	if d.Index == raftlog.GenesisIndex && d.Chunks == 0 {
 		return genesis, nil
 	}
@@ -61,6 +61,11 @@ func readCheckpoint[D projections.Domain[D]](s raftlog.Storage, d raftlog.Descri
 	if err != nil {
 		return nil, err
 	}
+	return readOpened(r, d, genesis)
+}
+
+// readOpened reads the model of an open checkpoint and closes it.
+func readOpened[D projections.Domain[D]](r raftlog.CheckpointReader, d raftlog.Descriptor, genesis *projections.State[D]) (state *projections.State[D], err error) {
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if have := r.Descriptor(); !have.Equal(d) {
 		return nil, fmt.Errorf("replica: the checkpoint file at index %d has hash %x, wanted is %x", d.Index, have.Hash, d.Hash)
