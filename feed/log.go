@@ -205,6 +205,24 @@ func (l *Log) read(v *view, after uint64) ([]*entry, error) {
 	return entries, nil
 }
 
+// Recent returns the changes from a revision on that are in memory, as many as fit into
+// maxBytes of encoded changes, but at least one; none if the revision is not among them,
+// because it lies further back or has not come yet.
+func (l *Log) Recent(from uint64, maxBytes int) []*events.Change {
+	v := l.now.Load()
+	if first := v.first(); from >= first && from <= v.head {
+		var changes []*events.Change
+		for _, e := range v.changes[from-first:] {
+			if maxBytes -= len(e.change.Raw()); maxBytes < 0 && len(changes) > 0 {
+				break
+			}
+			changes = append(changes, e.change)
+		}
+		return changes
+	}
+	return nil
+}
+
 func trimmed(s metadatav1.Stream, after, oldest uint64) error {
 	return failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
 		"the history of the %s stream behind revision %d was trimmed; the oldest revision left is %d; start from a snapshot", events.StreamName(s), after, oldest).
