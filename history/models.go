@@ -111,6 +111,14 @@ func (m *Models[D]) At(ctx context.Context, revision uint64) (*projections.State
 	}
 }
 
+// Keep takes a state that the caller has for one that was asked for just now: whoever asks
+// for its revision next is given it.
+func (m *Models[D]) Keep(state *projections.State[D]) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.remember(state)
+}
+
 // join returns the fold to a revision, which it begins if there is none. It outlives the
 // caller's context as long as others wait.
 func (m *Models[D]) join(ctx context.Context, revision uint64) *flight[D] {

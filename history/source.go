@@ -5,6 +5,7 @@ package history
 
 import (
 	"context"
+	"math"
 
 	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -36,4 +37,18 @@ type Source interface {
 	// revision before First is an error: HISTORY_TRIMMED, or HISTORY_GAP where others may
 	// have it.
 	Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error)
+}
+
+// Now stands for the newest revision where a member is asked for a model.
+const Now uint64 = math.MaxUint64
+
+// Live is the [Source] of a stream that goes on, on a member.
+type Live interface {
+	Source
+	// Await returns when the source has a revision, or when it is certain that it will not:
+	// the context has ended, or the member does not run any more.
+	Await(ctx context.Context, revision uint64) error
+	// Digest returns the digest of the stream behind a revision; 0: before the first change.
+	// Where the source does not reach back far enough, the error is that of Read.
+	Digest(ctx context.Context, revision uint64) (events.Digest, error)
 }
