@@ -17,25 +17,29 @@ import (
 	"github.com/heliosdb/metadata/replica"
 )
 
-// history reads one stream's changes from the storage, for the feed.
-type history struct {
+// storedHistory reads one stream's changes from the storage.
+type storedHistory struct {
 	store  raftlog.Storage
 	group  raftlog.GroupID
 	stream metadatav1.Stream
+	// kept, unless nil, is told which digest was kept behind a revision, of each record
+	// that is read, before Read returns.
+	kept func(revision uint64, digest events.Digest)
 }
 
 // NewHistory returns what a storage holds of a stream's past.
 func NewHistory(store raftlog.Storage, stream metadatav1.Stream) feed.History {
-	return &history{store: store, group: groupOf(stream), stream: stream}
+	return &storedHistory{store: store, group: groupOf(stream), stream: stream}
 }
 
 // Read implements feed.History.
-func (h *history) Read(from uint64, maxBytes int) ([]*events.Change, error) {
+func (h *storedHistory) Read(from uint64, maxBytes int) ([]*events.Change, error) {
 	past, err := h.store.ReadHistory(h.group, from, maxBytes)
 	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
-		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
-			"this member joined by a checkpoint and lacks revision %d of the %s stream; ask another member", gap.Seq, events.StreamName(h.stream)).
-			With("stream", h.stream.String()).With("revision", strconv.FormatUint(gap.Seq, 10))
+		return nil, h.missing(gap.Seq)
+	}
+	if damage, ok := errors.AsType[*raftlog.DamageError](err); ok {
+		return nil, h.damaged(from, from, damage.Detail) // without the path, which is nobody's business
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading history of the %s stream from revision %d: %w", events.StreamName(h.stream), from, err)
@@ -48,7 +52,10 @@ func (h *history) Read(from uint64, maxBytes int) ([]*events.Change, error) {
 			err = fmt.Errorf("log entry %d belongs to stream %s", past[i].Entry, events.StreamName(b.Stream))
 		}
 		if err != nil {
-			return nil, fmt.Errorf("history of the %s stream, revisions %d to %d: %w", events.StreamName(h.stream), past[i].First, past[i].Last, err)
+			return nil, h.damaged(past[i].First, past[i].Last, err)
+		}
+		if h.kept != nil {
+			h.kept(past[i].Last, b.Digest)
 		}
 		for _, c := range b.Changes {
 			if c.Revision() < from {
@@ -63,9 +70,25 @@ func (h *history) Read(from uint64, maxBytes int) ([]*events.Change, error) {
 	return changes, nil
 }
 
+// missing is the failure of a read of what this member lacks.
+func (h *storedHistory) missing(revision uint64) error {
+	return failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
+		"this member joined by a checkpoint and lacks revision %d of the %s stream; ask another member", revision, events.StreamName(h.stream)).
+		With("stream", h.stream.String()).With("revision", strconv.FormatUint(revision, 10))
+}
+
+// damaged is the failure of a read that found other bytes than were written. Members go on
+// with it: what they fold comes from elsewhere.
+func (h *storedHistory) damaged(first, last uint64, cause any) error {
+	return failure.New(metadatav1.ErrorReason_ERROR_REASON_DAMAGED,
+		"the history of the %s stream on this member is damaged at revisions %d to %d: %v; ask another member, and check this one's disk",
+		events.StreamName(h.stream), first, last, cause).
+		With("stream", h.stream.String()).With("revision", strconv.FormatUint(first, 10))
+}
+
 // Oldest implements feed.History. Nothing is ever trimmed yet: what this member
 // lacks, it lacks because it joined by a checkpoint.
-func (h *history) Oldest() uint64 { return 1 }
+func (h *storedHistory) Oldest() uint64 { return 1 }
 
 // holdsHistory answers a HistoryProbe: nil if this member has the revision.
 func (m *Member) holdsHistory(payload []byte) error {
@@ -76,7 +99,7 @@ func (m *Member) holdsHistory(payload []byte) error {
 	if !known(probe.GetStream()) {
 		return fmt.Errorf("stream %s is not known; the asking member may run a newer version", probe.GetStream())
 	}
-	h := history{store: m.store, group: groupOf(probe.GetStream()), stream: probe.GetStream()}
+	h := storedHistory{store: m.store, group: groupOf(probe.GetStream()), stream: probe.GetStream()}
 	changes, err := h.Read(probe.GetRevision(), 1)
 	if err == nil && len(changes) == 0 {
 		err = fmt.Errorf("revision %d of the %s stream is not in the history yet", probe.GetRevision(), events.StreamName(probe.GetStream()))

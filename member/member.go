@@ -271,6 +271,9 @@ func (m *Member) runStreams() error {
 	m.running.Store(r)
 	m.changed.fire()
 	r.jobs.Go(func() { m.watchConsistency(r) })
+	for _, id := range streamIDs {
+		r.jobs.Go(func() { r.pastOf(id).maintain(r.ctx) })
+	}
 	m.callForLogs(r)
 	m.tick(r)
 	streams.Wait()
@@ -310,6 +313,9 @@ func (m *Member) newRunning() (_ *running, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("restoring the service stream: %w", err)
 	}
+	r.pasts.schema = newPast(m, r, r.schema, projections.NewSchema(m.cluster, epoch))
+	r.pasts.topology = newPast(m, r, r.topology, projections.NewTopology(m.cluster, epoch))
+	r.pasts.service = newPast(m, r, r.service, projections.NewService(m.cluster, epoch))
 	if r.leases, err = leases.New(m.config.Leases); err != nil {
 		return nil, err
 	}

@@ -25,9 +25,14 @@ type running struct {
 	schema   *stream[*schema.Model]
 	topology *stream[*projections.TopologyModel]
 	service  *stream[*service.Model]
-	feed     *feed.Feed
-	leases   *leases.Table
-	beats    *beatForwarder
+	pasts    struct {
+		schema   *past[*schema.Model]
+		topology *past[*projections.TopologyModel]
+		service  *past[*service.Model]
+	}
+	feed   *feed.Feed
+	leases *leases.Table
+	beats  *beatForwarder
 }
 
 // awaitRunning returns what runs; a call that comes too early waits a little.

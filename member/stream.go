@@ -49,6 +49,8 @@ type stream[D projections.Domain[D]] struct {
 	// Called on the stream's goroutine; they must not block.
 	onApplied func([]*events.Change)
 	onLeading func(replica.Leading)
+	// onInstalled: the model was replaced by a checkpoint.
+	onInstalled func()
 
 	elections      atomic.Uint64
 	checkpointTook atomic.Int64
@@ -61,7 +63,7 @@ func newStream[D projections.Domain[D]](
 	s := &stream[D]{
 		member: m, life: life, id: id, name: events.StreamName(id), group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
 		sender: raftlog.NewSender(transferIdleTicks), pinned: make(map[uint64]*pin), hearing: hearing{last: make(map[uint64]uint64)},
-		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
+		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {}, onInstalled: func() {},
 	}
 	loaded, err := m.takeLoaded(s.group)
 	if err != nil {
@@ -72,7 +74,7 @@ func newStream[D projections.Domain[D]](
 		return nil, err
 	}
 	s.feed = feed.NewLog(feed.LogOptions{
-		Stream: id, Head: state.Head.Revision, History: &history{store: m.store, group: s.group, stream: id},
+		Stream: id, Head: state.Head.Revision, History: &storedHistory{store: m.store, group: s.group, stream: id},
 		MaxBytes: m.config.LogBytes,
 	})
 	s.replica, err = replica.New(replica.Config[D]{
@@ -147,6 +149,9 @@ func (s *stream[D]) carryOut(out *replica.Output[D]) {
 	}
 	if out.Write != nil {
 		s.life.writer.pending.push(out.Write)
+	}
+	if out.Installed {
+		s.onInstalled()
 	}
 	if len(out.Applied) > 0 {
 		s.onApplied(out.Applied)

@@ -152,6 +152,12 @@ type withResult interface {
 
 // writeHere decides a command on this member and completes the reply.
 func (m *Member) writeHere(ctx context.Context, r *running, s streamer, q replica.Request) (proto.Message, error) {
+	if s.streamID() == metadatav1.Stream_STREAM_SERVICE {
+		if err := m.refuseAhead(ctx, r, q.Command); err != nil {
+			return nil, err
+		}
+		q.Env.Newest = r.position()
+	}
 	reply, err := s.submit(ctx, q)
 	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_NODE_ALIVE) {
 		f := *failure.As(err)
@@ -218,6 +224,9 @@ func (m *Member) serveForwarded(ctx context.Context, r *running, payload []byte)
 	case *metadatav1.ExpireNodeLease, *metadatav1.ReviveNode:
 		// They rest on what the leader of a term has seen of the leases, and nobody else.
 		return nil, fmt.Errorf("%T is decided by the leader that submits it, never forwarded", command)
+	case *metadatav1.SignHead, *metadatav1.TrimHistory:
+		// They are what a leader says of the streams as it has them.
+		return nil, fmt.Errorf("%T is submitted by the leader of the service stream, never forwarded", command)
 	}
 	env := m.envOf(command, forwarded.GetActor())
 	env.RequestID = forwarded.GetRequestId()

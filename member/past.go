@@ -1,0 +1,188 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/projections"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
+)
+
+// past is what a member makes of a stream's past: its changes, the log of its objects, and its
+// models as they were.
+type past[D projections.Domain[D]] struct {
+	stream *stream[D]
+	source *source
+	index  *objects.Index
+	log    *objects.Log
+	models *history.Models[D]
+	// folded holds a model that took long to fold, until it is archived.
+	folded chan *projections.State[D]
+}
+
+// pastReader is a past whose model does not matter.
+type pastReader interface {
+	live() *source
+	objects() *objects.Log
+	maintain(ctx context.Context)
+}
+
+func newPast[D projections.Domain[D]](m *Member, r *running, s *stream[D], genesis *projections.State[D]) *past[D] {
+	p := &past[D]{stream: s, source: newSource(m, r, s), folded: make(chan *projections.State[D], 1)}
+	p.index = objects.NewIndex(p.source, storedMarks{m.store, s.group, r.ctx})
+	p.log = objects.NewLog(p.source, p.index)
+	p.models = history.NewModels(p.source, bases[D]{s, genesis}, p.keep)
+	s.onInstalled = p.source.installed
+	return p
+}
+
+func (p *past[D]) live() *source         { return p.source }
+func (p *past[D]) objects() *objects.Log { return p.log }
+
+// keep has a model archived, unless another one waits for that.
+func (p *past[D]) keep(state *projections.State[D]) {
+	select {
+	case p.folded <- state:
+	default:
+	}
+}
+
+// at returns the model behind a revision, or the published one for history.Now.
+func (p *past[D]) at(ctx context.Context, revision uint64) (*projections.State[D], error) {
+	if err := p.source.ready(ctx); err != nil {
+		return nil, err
+	}
+	if revision == history.Now {
+		now := p.stream.replica.View()
+		p.models.Keep(now) // later pages read it
+		return now, nil
+	}
+	return p.models.At(ctx, revision)
+}
+
+const (
+	// indexInterval is how often it is looked whether a segment can be indexed.
+	indexInterval = 10 * time.Second
+	// indexPause is how many times as long as a segment took is paused after it, so that the
+	// index of a long history is made beside what clients wait for.
+	indexPause = 4
+)
+
+// maintain extends the index and archives models, one thing at a time, until ctx ends. What
+// fails is tried again: reads of the past only take longer without it.
+func (p *past[D]) maintain(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		wait := indexInterval
+		select {
+		case <-ctx.Done():
+			return
+		case state := <-p.folded:
+			p.archive(ctx, state)
+			continue
+		case <-timer.C:
+		}
+		began := time.Now()
+		completed, err := p.index.Extend(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			p.stream.member.log.Warn("the index of the history cannot be extended; it is tried again", "stream", p.stream.name, "error", err)
+		case completed:
+			wait = indexPause * time.Since(began)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// archive stores a model of the past.
+func (p *past[D]) archive(ctx context.Context, state *projections.State[D]) {
+	m := p.stream.member
+	_, err := replica.WriteArchived(ctx, pacedStore{m.store, ctx}, p.stream.group, state)
+	if err != nil && ctx.Err() == nil && !errors.Is(err, raftlog.ErrArchived) {
+		m.log.Warn("a model of the past is not kept; reads of it fold again", "stream", p.stream.name,
+			"revision", state.Head.Revision, "error", err)
+	}
+}
+
+// bases are the states of a stream that folds begin with: the one before its first change, its
+// checkpoints, and the one that is published.
+type bases[D projections.Domain[D]] struct {
+	stream  *stream[D]
+	genesis *projections.State[D]
+}
+
+// Nearest implements history.Bases. A checkpoint that cannot be read is passed over.
+func (b bases[D]) Nearest(ctx context.Context, from, to uint64) (*projections.State[D], error) {
+	s := b.stream
+	if now := s.replica.View(); now.Head.Revision >= from && now.Head.Revision <= to {
+		return now, nil
+	}
+	descriptors, err := checkpointsOf(s.member.store, s.group)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range slices.Backward(descriptors) {
+		if d.Seq < from || d.Seq > to || d.Index == raftlog.GenesisIndex {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		state, err := replica.ReadPast(s.member.store, d, b.genesis)
+		if err == nil {
+			return state, nil
+		}
+		s.member.log.Warn("a checkpoint of the past cannot be read; an older one has to do", "stream", s.name, "revision", d.Seq, "error", err)
+	}
+	if from == 0 {
+		return b.genesis, nil
+	}
+	return nil, nil
+}
+
+// storedMarks are the marks of an index in the storage, while the streams run.
+type storedMarks struct {
+	store raftlog.Storage
+	group raftlog.GroupID
+	ctx   context.Context
+}
+
+// ReadMarks implements objects.Marks.
+func (m storedMarks) ReadMarks(segment, tag uint64) (seqs []uint64, complete bool, err error) {
+	return m.store.ReadMarks(m.group, segment, tag)
+}
+
+// PutMarks implements objects.Marks. A full disk is no failure: what was read is used without
+// being kept.
+func (m storedMarks) PutMarks(segment uint64, marks []objects.Mark) error {
+	if m.ctx.Err() != nil {
+		return m.ctx.Err() // what is in the directory next is not what was read
+	}
+	stored := make([]raftlog.Mark, len(marks))
+	for i, mark := range marks {
+		stored[i] = raftlog.Mark(mark)
+	}
+	err := m.store.PutMarks(m.group, segment, stored)
+	if errors.Is(err, raftlog.ErrFull) {
+		return nil
+	}
+	return err
+}
+
+// pastOf returns a stream's past.
+func (r *running) pastOf(id metadatav1.Stream) pastReader {
+	switch id {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
+		return r.pasts.topology
+	case metadatav1.Stream_STREAM_SERVICE:
+		return r.pasts.service
+	}
+	return r.pasts.schema
+}

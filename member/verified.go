@@ -1,0 +1,65 @@
+package member
+
+import (
+	"context"
+	"sync"
+
+	"github.com/heliosdb/metadata/events"
+)
+
+// verified is the source of a stream with the digests that were kept when its changes came in: a
+// history.DigestKeeper. Those behind what it reads stay in memory until they are asked for. It
+// is for one reader, who goes forward.
+type verified struct {
+	*source
+	stored storedHistory
+
+	mu   sync.Mutex
+	kept []keptDigest // ascending
+}
+
+type keptDigest struct {
+	revision uint64
+	digest   events.Digest
+}
+
+func newVerified(s *source) *verified {
+	v := &verified{source: s, stored: *s.stored}
+	v.stored.kept = func(revision uint64, digest events.Digest) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if n := len(v.kept); n == 0 || v.kept[n-1].revision < revision {
+			v.kept = append(v.kept, keptDigest{revision, digest})
+		}
+	}
+	return v
+}
+
+// Read implements history.Source. What is stored is read from there, also where it is in memory.
+func (v *verified) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	if err := v.ready(ctx); err != nil {
+		return nil, err
+	}
+	if from > v.feed.Durable() {
+		return v.source.Read(ctx, from, maxBytes)
+	}
+	return v.readStored(ctx, &v.stored, from, maxBytes)
+}
+
+// KeptDigest implements history.DigestKeeper.
+func (v *verified) KeptDigest(_ context.Context, from uint64) (uint64, events.Digest, error) {
+	v.mu.Lock()
+	for len(v.kept) > 0 && v.kept[0].revision < from {
+		v.kept = v.kept[1:]
+	}
+	if len(v.kept) > 0 {
+		defer v.mu.Unlock()
+		return v.kept[0].revision, v.kept[0].digest, nil
+	}
+	v.mu.Unlock()
+	last, digest, err := v.keptAt(from)
+	if err != nil || last > v.feed.Head() { // none is kept there, or reading it finds out why not
+		return 0, events.Digest{}, nil //nolint:nilerr // the read that follows says it
+	}
+	return last, digest, nil
+}
