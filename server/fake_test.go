@@ -25,8 +25,11 @@ type fake struct {
 	mu       sync.Mutex // serialises decisions
 	schema   atomic.Pointer[projections.Schema]
 	topology atomic.Pointer[projections.Topology]
-	logs     [2]*feed.Log
+	service  atomic.Pointer[projections.Service]
+	logs     [3]*feed.Log // by stream, from 1 on
 	feed     *feed.Feed
+	pasts    [3]*fakePast // likewise
+	models   fakeModels
 
 	notReady atomic.Pointer[error]
 	actor    atomic.Pointer[string]
@@ -42,9 +45,12 @@ func newFake() *fake {
 	f := &fake{}
 	f.schema.Store(projections.NewSchema(testCluster, 1))
 	f.topology.Store(projections.NewTopology(testCluster, 1))
-	f.logs[0] = feed.NewLog(feed.LogOptions{Stream: metadatav1.Stream_STREAM_SCHEMA})
-	f.logs[1] = feed.NewLog(feed.LogOptions{Stream: metadatav1.Stream_STREAM_TOPOLOGY})
-	f.feed = feed.New(feed.Options{Cluster: testCluster, RecoveryEpoch: 1, Logs: f.logs[:], Snapshots: f})
+	f.service.Store(projections.NewService(testCluster, 1))
+	for i := range f.logs {
+		f.logs[i] = feed.NewLog(feed.LogOptions{Stream: metadatav1.Stream(i + 1)})
+	}
+	f.feed = feed.New(feed.Options{Cluster: testCluster, RecoveryEpoch: 1, Logs: f.logs[:2], Snapshots: f})
+	f.rememberPast()
 	return f
 }
 
@@ -61,7 +67,15 @@ func (f *fake) Write(ctx context.Context, command proto.Message, actor string) (
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	env := commands.Env{Now: time.Now(), Actor: actor}
+	env := commands.Env{Now: time.Now(), Actor: actor, Newest: f.Position()}
+	if stream == metadatav1.Stream_STREAM_SERVICE {
+		d, err := commands.Service(f.service.Load(), env, command)
+		if err == nil && d.Change != nil {
+			f.service.Store(f.service.Load().Fold(d.Change))
+			f.logs[2].Append([]*events.Change{d.Change})
+		}
+		return d.Reply, err
+	}
 	if stream == metadatav1.Stream_STREAM_SCHEMA {
 		d, err := commands.Schema(f.schema.Load(), env, command)
 		if err == nil && d.Change != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -84,9 +85,11 @@ func (c *call) deadline(set func(*http.ResponseController, time.Time) error, by 
 // gate admits calls before anything of their message is read.
 type gate struct {
 	requests, streams, subscriptions, pipelines places
-	rates                                       *peerRates
-	metrics                                     *Metrics
-	draining                                    func() bool
+	historyReads, historyStreams, verifications places
+
+	rates    *peerRates
+	metrics  *Metrics
+	draining func() bool
 }
 
 func newGate(l Limits, m *Metrics, now func() time.Time, draining func() bool) *gate {
@@ -95,6 +98,9 @@ func newGate(l Limits, m *Metrics, now func() time.Time, draining func() bool) *
 	g.streams.name, g.streams.limit = "heartbeat_streams", int64(l.Streams)
 	g.subscriptions.name, g.subscriptions.limit = "subscriptions", int64(l.Subscriptions)
 	g.pipelines.name, g.pipelines.limit = "pipelines", int64(l.Pipelines)
+	g.historyReads.name, g.historyReads.limit = "history_reads", int64(l.HistoryReads)
+	g.historyStreams.name, g.historyStreams.limit = "history_streams", int64(l.HistoryStreams)
+	g.verifications.name, g.verifications.limit = "verifications", int64(l.Verifications)
 	if l.PeerRate > 0 {
 		g.rates = newPeerRates(rate.Limit(l.PeerRate), l.PeerBurst, now)
 	}
@@ -146,6 +152,12 @@ func (g *gate) placesOf(spec connect.Spec) *places {
 		return &g.subscriptions
 	case spec.Procedure == metadatav1connect.MetadataServicePipelineProcedure:
 		return &g.pipelines
+	case spec.Procedure == metadatav1connect.HistoryServiceStreamChangesProcedure:
+		return &g.historyStreams
+	case spec.Procedure == metadatav1connect.HistoryServiceVerifyHistoryProcedure:
+		return &g.verifications
+	case strings.HasPrefix(spec.Procedure, "/"+metadatav1connect.HistoryServiceName+"/"):
+		return &g.historyReads
 	case spec.StreamType == connect.StreamTypeUnary:
 		return &g.requests
 	}

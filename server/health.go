@@ -100,7 +100,7 @@ type checker struct {
 func (c checker) Check(_ context.Context, request *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
 	status := grpchealth.StatusServing
 	switch request.Service {
-	case "", metadatav1connect.MetadataServiceName:
+	case "", metadatav1connect.MetadataServiceName, metadatav1connect.ConsumerServiceName, metadatav1connect.HistoryServiceName:
 		if c.server.draining() || c.server.member.Ready() != nil {
 			status = grpchealth.StatusNotServing
 		}

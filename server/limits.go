@@ -35,6 +35,22 @@ const (
 	// compressMinBytes is the size below which answers are sent as they are.
 	compressMinBytes = 1 << 10
 
+	// readBytes is how many bytes of changes are read at a time, and how many of them one
+	// message of a stream has, if not a single change has more.
+	readBytes = 1 << 20
+	// backwardWindow is how many changes are read at a time where the newest comes first,
+	// unless they have more than readBytes.
+	backwardWindow = 256
+	// maxLookedAt and maxLookedAtBytes bound the changes that one page looks at for those
+	// that a filter lets through.
+	maxLookedAt      = 20_000
+	maxLookedAtBytes = 16 << 20
+	// catchUp is how long a page waits for the revision that it is to be read at, on a member
+	// that is behind the one that gave its token.
+	catchUp = 2 * time.Second
+	// progressEvery is how often a stream says how far it is while it has nothing else to say.
+	progressEvery = time.Second
+
 	defaultPageSize = 100
 	maxPageSize     = 1000
 
@@ -76,6 +92,12 @@ type Limits struct {
 	// Pipelines bounds open Pipeline streams; the calls on them count as Requests.
 	// Default 4,096.
 	Pipelines int
+	// HistoryReads bounds calls of HistoryService in progress that are no streams. Default 64.
+	HistoryReads int
+	// HistoryStreams bounds open StreamChanges calls. Default 256.
+	HistoryStreams int
+	// Verifications bounds VerifyHistory calls in progress. Default 2.
+	Verifications int
 	// UnaryTimeout ends a unary call, the reading of its request included.
 	// Default 1 minute.
 	UnaryTimeout time.Duration
@@ -97,6 +119,9 @@ func (l Limits) withDefaults() Limits {
 	l.Streams = positive(l.Streams, 4096)
 	l.Subscriptions = positive(l.Subscriptions, 4096)
 	l.Pipelines = positive(l.Pipelines, 4096)
+	l.HistoryReads = positive(l.HistoryReads, 64)
+	l.HistoryStreams = positive(l.HistoryStreams, 256)
+	l.Verifications = positive(l.Verifications, 2)
 	l.UnaryTimeout = positive(l.UnaryTimeout, time.Minute)
 	l.PeerBurst = positive(l.PeerBurst, max(1, int(l.PeerRate)))
 	l.Pages = positive(l.Pages, 64)

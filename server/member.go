@@ -7,6 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/objects"
 	"github.com/heliosdb/metadata/internal/vitals"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -29,6 +31,26 @@ type Member interface {
 	Schema(ctx context.Context, options *metadatav1.ReadOptions) (*projections.Schema, error)
 	// Topology returns the topology model, likewise.
 	Topology(ctx context.Context, options *metadatav1.ReadOptions) (*projections.Topology, error)
+	// Service returns the model of the service stream, likewise; positions do not cover it, so
+	// that AT_LEAST is LINEARIZABLE.
+	Service(ctx context.Context, options *metadatav1.ReadOptions) (*projections.Service, error)
+	// History returns what this member has of a stream's past. Its failures are HISTORY_TRIMMED,
+	// HISTORY_GAP naming a member that has what is missing here, DAMAGED, and why the member
+	// does not run any more.
+	History(ctx context.Context, stream metadatav1.Stream) (history.Live, error)
+	// Objects returns the log of the objects of a stream.
+	Objects(ctx context.Context, stream metadatav1.Stream) (*objects.Log, error)
+	// SchemaAt returns the schema model behind the change of a revision, 0: before the first
+	// one, or the newest model for history.Now; it does not wait for that. See history.Models
+	// for its failures and for how long it may take.
+	SchemaAt(ctx context.Context, revision uint64) (*projections.Schema, error)
+	// TopologyAt returns the topology model, likewise.
+	TopologyAt(ctx context.Context, revision uint64) (*projections.Topology, error)
+	// ServiceAt returns the model of the service stream, likewise.
+	ServiceAt(ctx context.Context, revision uint64) (*projections.Service, error)
+	// VerifyHistory reads all that this member keeps of a stream, as history.Verify does, and
+	// calls progress on the caller's goroutine.
+	VerifyHistory(ctx context.Context, stream metadatav1.Stream, progress history.Progress) (history.Verified, error)
 	// Position returns what this member has applied by now.
 	Position() *metadatav1.Position
 	// Subscribe sends frames until ctx ends, send fails (that error is returned

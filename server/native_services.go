@@ -24,18 +24,42 @@ import (
 // services are grpc-go's descriptions of the contract's. Every rpc is a stream to
 // it, also a unary one: only so does the gate come before the message is read.
 func (n *native) services() []*grpc.ServiceDesc {
-	metadata := &grpc.ServiceDesc{
-		ServiceName: metadatav1connect.MetadataServiceName, HandlerType: (*any)(nil),
-		Streams: []grpc.StreamDesc{n.subscribe(), n.streamHeartbeats(), n.pipelines()},
+	status := newUnaryRPC(metadatav1connect.ClusterServiceStatusProcedure, n.Status)
+	return []*grpc.ServiceDesc{
+		n.describe(metadatav1connect.MetadataServiceName, n.unaryRPCs(), n.subscribe(), n.streamHeartbeats(), n.pipelines()),
+		n.describe(metadatav1connect.ClusterServiceName, []unaryRPC{status}),
+		n.describe(metadatav1connect.HistoryServiceName, n.historyRPCs(),
+			serverStream(n, metadatav1connect.HistoryServiceStreamChangesProcedure, n.streamChanges),
+			serverStream(n, metadatav1connect.HistoryServiceVerifyHistoryProcedure, n.verifyHistory)),
+		n.describe(metadatav1connect.ConsumerServiceName, n.consumerRPCs()),
 	}
-	for _, rpc := range n.unaryRPCs() {
-		metadata.Streams = append(metadata.Streams, n.unary(rpc))
+}
+
+func (n *native) describe(name string, unary []unaryRPC, streams ...grpc.StreamDesc) *grpc.ServiceDesc {
+	desc := &grpc.ServiceDesc{ServiceName: name, HandlerType: (*any)(nil), Streams: streams}
+	for _, rpc := range unary {
+		desc.Streams = append(desc.Streams, n.unary(rpc))
 	}
-	cluster := &grpc.ServiceDesc{
-		ServiceName: metadatav1connect.ClusterServiceName, HandlerType: (*any)(nil),
-		Streams: []grpc.StreamDesc{n.unary(newUnaryRPC(metadatav1connect.ClusterServiceStatusProcedure, n.Status))},
-	}
-	return []*grpc.ServiceDesc{metadata, cluster}
+	return desc
+}
+
+// serverStream describes an rpc that answers with a stream.
+func serverStream[Q, A any, PQ interface {
+	*Q
+	proto.Message
+}](n *native, procedure string, handle func(context.Context, PQ, func(*A) error) error) grpc.StreamDesc {
+	spec := connect.Spec{StreamType: connect.StreamTypeServer, Procedure: procedure}
+	desc := stream(procedure, func(s grpc.ServerStream) error {
+		return n.call(s.Context(), spec, func(ctx context.Context) error {
+			request := PQ(new(Q))
+			if err := n.receive(s, request); err != nil {
+				return err
+			}
+			return handle(ctx, request, newNativeDuplex[Q, A, PQ](n, s, spec).Send)
+		})
+	})
+	desc.ServerStreams = true
+	return desc
 }
 
 func (n *native) unary(rpc unaryRPC) grpc.StreamDesc {

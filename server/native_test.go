@@ -17,7 +17,6 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -28,9 +27,7 @@ import (
 func TestNativeServesTheWholeContract(t *testing.T) {
 	w := start(t, Options{})
 	served := w.server.grpc.GetServiceInfo()
-	for _, file := range []protoreflect.FileDescriptor{
-		metadatav1.File_heliosdb_metadata_v1_metadata_service_proto, metadatav1.File_heliosdb_metadata_v1_cluster_service_proto,
-	} {
+	for _, file := range contractFiles {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			methods := served[string(service.FullName())].Methods

@@ -181,7 +181,10 @@ func readEnvelope(t *testing.T, from io.Reader) []byte {
 	return message
 }
 
-var wantServices = []string{"grpc.health.v1.Health", metadatav1connect.ClusterServiceName, metadatav1connect.MetadataServiceName}
+var wantServices = []string{
+	"grpc.health.v1.Health", metadatav1connect.ClusterServiceName, metadatav1connect.ConsumerServiceName,
+	metadatav1connect.HistoryServiceName, metadatav1connect.MetadataServiceName,
+}
 
 func TestReflection(t *testing.T) {
 	w := start(t, Options{})

@@ -79,9 +79,10 @@ func (s *Server) routes(o Options) http.Handler {
 	gated := append(slices.Clone(common), connect.WithRequestGate(s.gate.admit))
 	rpcs.Handle(metadatav1connect.NewMetadataServiceHandler(service{s}, gated...))
 	rpcs.Handle(metadatav1connect.NewClusterServiceHandler(service{s}, gated...))
+	rpcs.Handle(metadatav1connect.NewHistoryServiceHandler(service{s}, gated...))
+	rpcs.Handle(metadatav1connect.NewConsumerServiceHandler(service{s}, gated...))
 	rpcs.Handle(grpchealth.NewHandler(checker{s}, common...))
-	reflector := grpcreflect.NewStaticReflector(metadatav1connect.MetadataServiceName,
-		metadatav1connect.ClusterServiceName, grpchealth.HealthV1ServiceName)
+	reflector := grpcreflect.NewStaticReflector(append(contract(), grpchealth.HealthV1ServiceName)...)
 	rpcs.Handle(grpcreflect.NewHandlerV1(reflector, common...))
 	rpcs.Handle(grpcreflect.NewHandlerV1Alpha(reflector, common...))
 
@@ -90,10 +91,8 @@ func (s *Server) routes(o Options) http.Handler {
 		handler = allowOrigins(o.CORSOrigins, handler)
 	}
 	all := http.NewServeMux()
-	for _, name := range []string{
-		metadatav1connect.MetadataServiceName, metadatav1connect.ClusterServiceName, grpchealth.HealthV1ServiceName,
-		grpcreflect.ReflectV1ServiceName, grpcreflect.ReflectV1AlphaServiceName,
-	} {
+	for _, name := range append(contract(), grpchealth.HealthV1ServiceName,
+		grpcreflect.ReflectV1ServiceName, grpcreflect.ReflectV1AlphaServiceName) {
 		all.Handle("/"+name+"/", handler)
 	}
 	all.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{
@@ -157,13 +156,28 @@ func endsWithServer(spec connect.Spec) bool {
 	return spec.StreamType != connect.StreamTypeUnary && spec.Procedure != metadatav1connect.MetadataServicePipelineProcedure
 }
 
+// contractFiles are the files of the contract that have services.
+var contractFiles = [...]protoreflect.FileDescriptor{
+	metadatav1.File_heliosdb_metadata_v1_metadata_service_proto,
+	metadatav1.File_heliosdb_metadata_v1_cluster_service_proto,
+	metadatav1.File_heliosdb_metadata_v1_history_service_proto,
+	metadatav1.File_heliosdb_metadata_v1_consumer_service_proto,
+}
+
+// contract are the names of the contract's services.
+func contract() (names []string) {
+	for _, file := range contractFiles {
+		for i := range file.Services().Len() {
+			names = append(names, string(file.Services().Get(i).FullName()))
+		}
+	}
+	return names
+}
+
 // unaryPaths are the paths of the contract's rpcs that are not streams.
 func unaryPaths() map[string]bool {
 	paths := make(map[string]bool)
-	for _, file := range []protoreflect.FileDescriptor{
-		metadatav1.File_heliosdb_metadata_v1_metadata_service_proto,
-		metadatav1.File_heliosdb_metadata_v1_cluster_service_proto,
-	} {
+	for _, file := range contractFiles {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {

@@ -41,6 +41,32 @@ func (s service) unaryRPCs() []unaryRPC {
 	}
 }
 
+// consumerRPCs are those of ConsumerService.
+func (s service) consumerRPCs() []unaryRPC {
+	return []unaryRPC{
+		newUnaryRPC(metadatav1connect.ConsumerServiceCreateConsumerProcedure, s.CreateConsumer),
+		newUnaryRPC(metadatav1connect.ConsumerServiceOpenConsumerProcedure, s.OpenConsumer),
+		newUnaryRPC(metadatav1connect.ConsumerServiceAcknowledgeConsumerProcedure, s.AcknowledgeConsumer),
+		newUnaryRPC(metadatav1connect.ConsumerServiceDeleteConsumerProcedure, s.DeleteConsumer),
+		newUnaryRPC(metadatav1connect.ConsumerServiceGetConsumerProcedure, s.GetConsumer),
+		newUnaryRPC(metadatav1connect.ConsumerServiceListConsumersProcedure, s.ListConsumers),
+	}
+}
+
+// historyRPCs are the unary ones of HistoryService.
+func (s service) historyRPCs() []unaryRPC {
+	return []unaryRPC{
+		newUnaryRPC(metadatav1connect.HistoryServiceReadChangesProcedure, s.ReadChanges),
+		newUnaryRPC(metadatav1connect.HistoryServiceGetTableAsOfProcedure, s.GetTableAsOf),
+		newUnaryRPC(metadatav1connect.HistoryServiceListTablesAsOfProcedure, s.ListTablesAsOf),
+		newUnaryRPC(metadatav1connect.HistoryServiceGetTopologyAsOfProcedure, s.GetTopologyAsOf),
+		newUnaryRPC(metadatav1connect.HistoryServiceDiffRevisionsProcedure, s.DiffRevisions),
+		newUnaryRPC(metadatav1connect.HistoryServiceObjectLogProcedure, s.ObjectLog),
+		newUnaryRPC(metadatav1connect.HistoryServiceGetHeadProcedure, s.GetHead),
+		newUnaryRPC(metadatav1connect.HistoryServiceListSignedHeadsProcedure, s.ListSignedHeads),
+	}
+}
+
 func newUnaryRPC[Q, A any, PQ interface {
 	*Q
 	proto.Message

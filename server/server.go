@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/heliosdb/metadata/projections"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/server/preface"
 )
 
@@ -77,6 +78,7 @@ type Server struct {
 	rpcs         map[string]unaryRPC // of MetadataService, by method
 	schema       *source[*projections.Schema]
 	topology     *source[*projections.Topology]
+	hashing      map[metadatav1.Stream]chan struct{} // each holds a token while a model is hashed
 	http         *http.Server
 	grpc         *grpc.Server
 	tls          *tls.Config
@@ -121,6 +123,10 @@ func New(member Member, o Options) (*Server, error) {
 	s.gate = newGate(o.Limits, o.Metrics, o.Now, s.draining)
 	s.schema = schemaSource(member, o)
 	s.topology = topologySource(member, o)
+	s.hashing = make(map[metadatav1.Stream]chan struct{})
+	for number := range metadatav1.Stream_name {
+		s.hashing[metadatav1.Stream(number)] = make(chan struct{}, 1)
+	}
 	s.edge = &edge{validator: validator, metrics: s.metrics, log: s.log, now: o.Now}
 	s.rpcs = lo.KeyBy(service{s}.unaryRPCs(), func(rpc unaryRPC) string { return path.Base(rpc.spec.Procedure) })
 	s.http = newHTTPServer(s.routes(o), o)

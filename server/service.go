@@ -13,6 +13,8 @@ type service struct{ *Server }
 var (
 	_ metadatav1connect.MetadataServiceHandler = service{}
 	_ metadatav1connect.ClusterServiceHandler  = service{}
+	_ metadatav1connect.HistoryServiceHandler  = service{}
+	_ metadatav1connect.ConsumerServiceHandler = service{}
 )
 
 // Status is of the contract.

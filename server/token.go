@@ -21,6 +21,11 @@ const (
 	listNodes      listing = 3
 	listShards     listing = 4
 	getTopology    listing = 5
+	listTablesAsOf listing = 6
+	topologyAsOf   listing = 7
+	diffRevisions  listing = 8
+	objectLog      listing = 9
+	readChanges    listing = 10
 )
 
 const (

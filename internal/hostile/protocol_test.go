@@ -75,6 +75,8 @@ func methods() (all []method) {
 	for _, file := range []protoreflect.FileDescriptor{
 		metadatav1.File_heliosdb_metadata_v1_metadata_service_proto,
 		metadatav1.File_heliosdb_metadata_v1_cluster_service_proto,
+		metadatav1.File_heliosdb_metadata_v1_history_service_proto,
+		metadatav1.File_heliosdb_metadata_v1_consumer_service_proto,
 	} {
 		for i := range file.Services().Len() {
 			s := file.Services().Get(i)

@@ -1,0 +1,130 @@
+package server
+
+import (
+	"context"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/projections/schema"
+	consumers "github.com/heliosdb/metadata/projections/service"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// fakePast is the history of a stream of a fake: the changes that its feed has in memory, from
+// first on.
+type fakePast struct {
+	fake  *fake
+	log   *feed.Log
+	first uint64 // what is before it, the member lacks
+	trace *objects.Log
+}
+
+type fakeModels struct {
+	schema   *history.Models[*schema.Model]
+	topology *history.Models[*projections.TopologyModel]
+	service  *history.Models[*consumers.Model]
+}
+
+func (f *fake) rememberPast() {
+	for i, log := range f.logs {
+		p := &fakePast{fake: f, log: log, first: 1}
+		p.trace = objects.NewLog(p, objects.NewIndex(p, new(objects.MemoryMarks)))
+		f.pasts[i] = p
+	}
+	f.models.schema = history.NewModels(f.pasts[0], history.Beginning[*schema.Model]{State: f.schema.Load()}, nil)
+	f.models.topology = history.NewModels(f.pasts[1], history.Beginning[*projections.TopologyModel]{State: f.topology.Load()}, nil)
+	f.models.service = history.NewModels(f.pasts[2], history.Beginning[*consumers.Model]{State: f.service.Load()}, nil)
+}
+
+func (p *fakePast) Origin() history.Origin {
+	return history.Origin{Stream: p.log.Stream(), Cluster: testCluster, RecoveryEpoch: 1}
+}
+
+func (p *fakePast) Bounds(ctx context.Context) (history.Bounds, error) {
+	b := history.Bounds{First: p.first, Last: p.log.Head(), Previous: events.FirstDigest(testCluster, p.log.Stream())}
+	for _, c := range p.log.Recent(1, 1<<30) {
+		if c.Revision() < p.first {
+			b.Previous = b.Previous.Next(c.Raw())
+		}
+	}
+	return b, ctx.Err()
+}
+
+func (p *fakePast) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	if oldest := p.fake.service.Load().Model.Floor(p.log.Stream()).OldestRevision(); from < oldest {
+		return nil, history.Trimmed(p.log.Stream(), from, oldest)
+	}
+	if from < p.first {
+		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP, "this member lacks revision %d; member 9 has it", from)
+	}
+	return p.log.Recent(from, maxBytes), ctx.Err()
+}
+
+func (p *fakePast) Await(ctx context.Context, revision uint64) error {
+	for {
+		changed := p.log.Changed()
+		if p.log.Head() >= revision {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (p *fakePast) Digest(ctx context.Context, revision uint64) (events.Digest, error) {
+	bounds, err := p.Bounds(ctx)
+	digest := bounds.Previous
+	for _, c := range p.log.Recent(bounds.First, 1<<30) {
+		if c.Revision() <= revision {
+			digest = digest.Next(c.Raw())
+		}
+	}
+	return digest, err
+}
+
+func (f *fake) Service(context.Context, *metadatav1.ReadOptions) (*projections.Service, error) {
+	return f.service.Load(), nil
+}
+
+func (f *fake) History(_ context.Context, stream metadatav1.Stream) (history.Live, error) {
+	return f.pasts[stream-1], nil
+}
+
+func (f *fake) Objects(_ context.Context, stream metadatav1.Stream) (*objects.Log, error) {
+	return f.pasts[stream-1].trace, nil
+}
+
+func (f *fake) SchemaAt(ctx context.Context, revision uint64) (*projections.Schema, error) {
+	if revision == history.Now {
+		f.models.schema.Keep(f.schema.Load())
+		return f.schema.Load(), nil
+	}
+	return f.models.schema.At(ctx, revision)
+}
+
+func (f *fake) TopologyAt(ctx context.Context, revision uint64) (*projections.Topology, error) {
+	if revision == history.Now {
+		f.models.topology.Keep(f.topology.Load())
+		return f.topology.Load(), nil
+	}
+	return f.models.topology.At(ctx, revision)
+}
+
+func (f *fake) ServiceAt(ctx context.Context, revision uint64) (*projections.Service, error) {
+	if revision == history.Now {
+		f.models.service.Keep(f.service.Load())
+		return f.service.Load(), nil
+	}
+	return f.models.service.At(ctx, revision)
+}
+
+func (f *fake) VerifyHistory(ctx context.Context, stream metadatav1.Stream, progress history.Progress) (history.Verified, error) {
+	return history.Verify(ctx, f.pasts[stream-1], history.VerifyOptions{Progress: progress})
+}
