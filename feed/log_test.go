@@ -230,3 +230,21 @@ func TestReadersBesideTheWriter(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestRecentIsWhatMemoryHas(t *testing.T) {
+	l := feed.NewLog(feed.LogOptions{Stream: schema, Head: 5})
+	for r := range uint64(4) {
+		l.Append([]*events.Change{change(r + 6)})
+	}
+	size := len(change(6).Raw())
+	for _, test := range []struct {
+		from     uint64
+		maxBytes int
+		want     int
+	}{{5, 1 << 20, 0}, {6, 1 << 20, 4}, {7, 1, 1}, {7, 2*size + 1, 2}, {9, 1 << 20, 1}, {10, 1 << 20, 0}, {0, 1 << 20, 0}} {
+		recent := l.Recent(test.from, test.maxBytes)
+		if len(recent) != test.want || len(recent) > 0 && recent[0].Revision() != test.from {
+			t.Errorf("from %d, %d bytes: %d changes, want %d", test.from, test.maxBytes, len(recent), test.want)
+		}
+	}
+}

@@ -1,6 +1,8 @@
 package feed
 
 import (
+	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -68,6 +70,9 @@ func (f *Feed) Subscribe(req *metadatav1.SubscribeRequest, now time.Time) (*Subs
 		return nil, failure.InvalidField("bookmark_interval_millis", "%d does not lie between %d and %d",
 			req.GetBookmarkIntervalMillis(), MinBookmarkInterval.Milliseconds(), MaxBookmarkInterval.Milliseconds())
 	}
+	if err := f.checkFollowed(req.GetFilter()); err != nil {
+		return nil, err
+	}
 	for i, l := range f.options.Logs {
 		if s.filter.MatchStream(l.Stream()) {
 			s.cursors = append(s.cursors, &cursor{log: l, index: i, everything: s.filter.MatchWhole(l.Stream())})
@@ -83,6 +88,29 @@ func (f *Feed) Subscribe(req *metadatav1.SubscribeRequest, now time.Time) (*Subs
 		return nil, err
 	}
 	return s, nil
+}
+
+// checkFollowed refuses a filter that names a stream which is not followed, or only kinds of
+// such: nothing would ever come.
+func (f *Feed) checkFollowed(filter *metadatav1.Filter) error {
+	followed := func(s metadatav1.Stream) bool {
+		return s == metadatav1.Stream_STREAM_UNSPECIFIED || // not a stream; nothing to be said of it
+			slices.ContainsFunc(f.options.Logs, func(l *Log) bool { return l.Stream() == s })
+	}
+	refuse := func(field string, i int, what fmt.Stringer) error {
+		return failure.InvalidField(fmt.Sprintf("filter.%s[%d]", field, i),
+			"%v is not subscribed to; read it with HistoryService.StreamChanges, which follows it too", what)
+	}
+	for i, s := range filter.GetStreams() {
+		if !followed(s) {
+			return refuse("streams", i, s)
+		}
+	}
+	isFollowed := func(k metadatav1.ObjectKind) bool { return followed(events.StreamOfObject(k)) }
+	if kinds := filter.GetKinds(); len(kinds) > 0 && !slices.ContainsFunc(kinds, isFollowed) {
+		return refuse("kinds", 0, kinds[0])
+	}
+	return nil
 }
 
 // start places the cursors as the request says.

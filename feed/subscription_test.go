@@ -450,3 +450,30 @@ func TestEncodedFrames(t *testing.T) {
 		}
 	}
 }
+
+// The service stream is not subscribed to. Who asks for it alone would wait for ever.
+func TestStreamsThatAreNotFollowedAreRefused(t *testing.T) {
+	m := newMember(t, 10)
+	for want, filter := range map[string]*metadatav1.Filter{
+		"filter.streams[0]": {Streams: []metadatav1.Stream{metadatav1.Stream_STREAM_SERVICE}},
+		"filter.streams[1]": {Streams: []metadatav1.Stream{schema, metadatav1.Stream_STREAM_SERVICE}},
+		"filter.kinds[0]":   {Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_CONSUMER}},
+		"": {Kinds: []metadatav1.ObjectKind{
+			metadatav1.ObjectKind_OBJECT_KIND_CONSUMER, metadatav1.ObjectKind_OBJECT_KIND_TABLE,
+		}},
+	} {
+		s, err := m.feed.Subscribe(&metadatav1.SubscribeRequest{Filter: filter}, m.now)
+		if want == "" {
+			if err != nil {
+				t.Errorf("%v: %v", filter, err)
+			} else {
+				s.Close()
+			}
+			continue
+		}
+		f := failure.As(err)
+		if f == nil || f.Fields[0].Path != want || !strings.Contains(f.Message, "HistoryService.StreamChanges") {
+			t.Errorf("%v: %v", filter, err)
+		}
+	}
+}
