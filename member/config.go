@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/heliosdb/metadata/history/audit"
 	"github.com/heliosdb/metadata/internal/vitals"
 	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/raftlog"
@@ -71,6 +73,12 @@ type Config struct {
 	// subscribers. 0: the feed's default.
 	LogBytes int
 
+	// AuditKey signs the heads of streams, see package audit; nil: none are signed while this
+	// member leads the service stream. Members may have different keys.
+	AuditKey ed25519.PrivateKey
+	// Audit says how often. A zero one: audit.DefaultEvery and audit.DefaultWithin.
+	Audit audit.Policy
+
 	Version string // of the build, for people
 	// Build identifies the program: two that may behave differently have different ones.
 	// Members with another checkpoint than the rest's are stopped only among equal builds;
@@ -97,6 +105,9 @@ func (c *Config) setDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Audit == (audit.Policy{}) {
+		c.Audit = audit.Policy{Every: audit.DefaultEvery, Within: audit.DefaultWithin}
+	}
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64()
 	}
@@ -110,6 +121,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("member: the cluster name is empty")
 	case len(c.Peers) == 0 || len(c.Peers) > MaxMembers:
 		return fmt.Errorf("member: %d peers; name 1 to %d, this member included", len(c.Peers), MaxMembers)
+	case c.AuditKey != nil && len(c.AuditKey) != ed25519.PrivateKeySize:
+		return fmt.Errorf("member: an audit key of %d bytes; an Ed25519 private key has %d", len(c.AuditKey), ed25519.PrivateKeySize)
 	case c.Tick < MinTick || c.Tick > MaxTick:
 		return fmt.Errorf("member: a tick of %v; use %v to %v", c.Tick, MinTick, MaxTick)
 	}

@@ -1,11 +1,11 @@
-// Package member runs one member of the cluster: its streams, their shared
+// Package member runs one member of the cluster: its streams, what it has of their past, their shared
 // storage, the connections to the other members and the leases of nodes.
 //
 // Everything that decides is elsewhere, in step machines (replica, feed, leases,
 // raftlog's transfers); this package gives them goroutines, sockets and clocks.
 // Each stream has one goroutine that owns its replica; one more stores the
-// writes of both, so that they share synced batches; others come and go with
-// calls, checkpoints and transfers. They talk through queues and never hold a lock
+// writes of all, so that they share synced batches; others come and go with
+// calls, checkpoints and transfers, index the past and sign heads. They talk through queues and never hold a lock
 // while they wait for another goroutine.
 //
 // A Member is created by New, which opens the storage and refuses what must not

@@ -271,6 +271,7 @@ func (m *Member) runStreams() error {
 	m.running.Store(r)
 	m.changed.fire()
 	r.jobs.Go(func() { m.watchConsistency(r) })
+	r.jobs.Go(func() { m.signHeads(r) })
 	for _, id := range streamIDs {
 		r.jobs.Go(func() { r.pastOf(id).maintain(r.ctx) })
 	}

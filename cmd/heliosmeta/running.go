@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/check"
+	"github.com/heliosdb/metadata/history/audit"
 	"github.com/heliosdb/metadata/internal/heapgoal"
 	"github.com/heliosdb/metadata/member"
 	"github.com/heliosdb/metadata/raftlog"
@@ -42,6 +44,7 @@ type process struct {
 	raft    net.Listener
 	apiTLS  *tls.Config
 	raftTLS *tls.Config
+	audit   ed25519.PrivateKey // nil: no heads are signed
 	member  *member.Member
 	server  *server.Server
 }
@@ -79,6 +82,9 @@ func (p *process) prepare() (err error) {
 		return err
 	}
 	if p.apiTLS, err = f.apiTLS(); err != nil {
+		return err
+	}
+	if p.audit, err = f.loadAuditKey(); err != nil {
 		return err
 	}
 	if f.raft.Cert != "" {
@@ -131,7 +137,8 @@ func (p *process) build() (err error) {
 	p.member, err = member.New(member.Config{
 		ID: f.nodeID, ClusterName: f.clusterName, Peers: p.peers, Store: p.store, RaftListener: p.raft,
 		Advertise: f.advertised(p.api.Addr()), TLS: p.raftTLS, Tick: f.tick,
-		Leases:              f.leases(),
+		Leases:   f.leases(),
+		AuditKey: p.audit, Audit: audit.Policy{Every: f.auditEvery, Within: audit.DefaultWithin},
 		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries, Version: buildVersion(), Observer: metrics, Logger: p.log,
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/config"
+	"github.com/heliosdb/metadata/history/audit"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/internal/tlsfiles"
 	"github.com/heliosdb/metadata/leases"
@@ -41,6 +42,8 @@ type serveFlags struct {
 	rateLimit                                   float64
 	heartbeat, lease                            time.Duration
 	checkpointRevisions, trailingEntries        uint64
+	auditKey                                    string
+	auditEvery                                  uint64
 	logLevel, logFormat                         string
 	portsFile                                   string
 
@@ -123,6 +126,8 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.lease, "lease-duration", leases.DefaultLease, "silence after which a node is offline; the same on all members, to be changed only with all of them stopped for as long as the longer lease")
 	flags.Uint64Var(&f.checkpointRevisions, "checkpoint-revisions", 0, "changes between two checkpoints, the same on all members; 0: the default")
 	flags.Uint64Var(&f.trailingEntries, "trailing-entries", 0, "log entries kept before a checkpoint, so that members that were away shortly need none; 0: the default")
+	flags.StringVar(&f.auditKey, "audit-key", "", "file of the private key that signs the heads of streams while this member may; see heliosmeta audit keygen")
+	flags.Uint64Var(&f.auditEvery, "audit-every", audit.DefaultEvery, "changes after which a head is signed, at the latest an hour after the first of them; 0: only by time")
 	flags.StringVar(&f.logLevel, "log-level", "info", "what to log: debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "how to log: text or json")
 	flags.StringVar(&f.portsFile, "ports-file", "", "file to write the addresses to once the ports are open; for port 0")
