@@ -1,6 +1,9 @@
 package server
 
 import (
+	"context"
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/heliosdb/metadata/events"
@@ -89,6 +92,10 @@ var (
 	freeBytesDesc   = describe1("store_free_bytes", "Free bytes of the file system below the data directory.")
 	readyDesc       = describe1("ready", "1 if the member can serve.")
 	quarantinedDesc = describe1("quarantined", "1 while the member takes part in nothing until it is rebuilt from the others.")
+	// What the service stream holds is said by its leader alone: all members have the same.
+	consumerLagDesc = prometheus.NewDesc(prometheus.BuildFQName(namespace, "", "consumer_lag_changes"),
+		"Changes that a consumer has not acknowledged, on the leader of the service stream.", []string{"consumer", "stream"}, nil)
+	signedDesc      = describeStream("signed_revision", "Newest revision whose head is signed, on the leader of the service stream.")
 	divergencesDesc = describe1("checkpoint_divergences_total", "Checkpoints of members that were seen to differ at one revision. More than 0: corrupt memory, or a bug.")
 )
 
@@ -100,7 +107,7 @@ func (c memberCollector) Describe(to chan<- *prometheus.Desc) {
 	for _, m := range measures {
 		to <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{subscribersDesc, storeBytesDesc, freeBytesDesc, readyDesc, quarantinedDesc, divergencesDesc} {
+	for _, d := range []*prometheus.Desc{subscribersDesc, storeBytesDesc, freeBytesDesc, readyDesc, quarantinedDesc, divergencesDesc, consumerLagDesc, signedDesc} {
 		to <- d
 	}
 }
@@ -123,6 +130,35 @@ func (c memberCollector) Collect(to chan<- prometheus.Metric) {
 	single(readyDesc, truth(c.member.Ready() == nil))
 	single(quarantinedDesc, truth(stats.Quarantined))
 	to <- prometheus.MustNewConstMetric(divergencesDesc, prometheus.CounterValue, float64(stats.Divergences))
+	if slices.ContainsFunc(stats.Streams, func(s vitals.Stream) bool {
+		return s.Stream == metadatav1.Stream_STREAM_SERVICE && s.Role == metadatav1.Role_ROLE_LEADER
+	}) {
+		c.collectService(to)
+	}
+}
+
+// collectService reads the model of the service stream.
+func (c memberCollector) collectService(to chan<- prometheus.Metric) {
+	state, err := c.member.Service(context.Background(), local)
+	if err != nil {
+		return // it does not run any more
+	}
+	position := c.member.Position()
+	for consumer := range state.Model.Consumers("") {
+		lag := describeConsumer(state, consumer, position).GetLag()
+		for stream, changes := range map[metadatav1.Stream]uint64{
+			metadatav1.Stream_STREAM_SCHEMA: lag.GetSchemaChanges(), metadatav1.Stream_STREAM_TOPOLOGY: lag.GetTopologyChanges(),
+		} {
+			if consumer.Reads(stream) {
+				to <- prometheus.MustNewConstMetric(consumerLagDesc, prometheus.GaugeValue, float64(changes), consumer.Name(), events.StreamName(stream))
+			}
+		}
+	}
+	for number := range metadatav1.Stream_name {
+		if head, ok := state.Model.NewestSignedHead(metadatav1.Stream(number)); ok {
+			to <- prometheus.MustNewConstMetric(signedDesc, prometheus.GaugeValue, float64(head.Revision()), events.StreamName(head.Stream()))
+		}
+	}
 }
 
 func truth(b bool) float64 {

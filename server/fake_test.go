@@ -231,6 +231,7 @@ func (f *fake) Stats() vitals.Stats {
 				Subscribers: subscribers, SubscriberLag: lag,
 			},
 			{Stream: metadatav1.Stream_STREAM_TOPOLOGY, Role: metadatav1.Role_ROLE_FOLLOWER, Leader: 8, Term: 2},
+			{Stream: metadatav1.Stream_STREAM_SERVICE, Role: metadatav1.Role_ROLE_LEADER, Leader: 7, Term: 2},
 		},
 	}
 }
