@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -56,6 +57,9 @@ func TestBlame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if from := blameFrom(t, l, name, revision); !slices.Equal(from, blames) {
+			t.Errorf("%s at %d from messages: %v, from the log: %v", name, revision, from, blames)
+		}
 		for _, b := range blames {
 			lines = append(lines, fmt.Sprintf("%s %d", b.Path, b.Revision))
 			if b.Revision > 0 && (b.Actor != "ann" || b.RequestID == "" || b.Time.IsZero()) {
@@ -89,4 +93,39 @@ func TestBlame(t *testing.T) {
 	}
 	_, err := l.Blame(t.Context(), tableRef(0, "", "users"), 5)
 	wantReason(t, "a name that the table had", err, metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND)
+}
+
+// blameFrom gives blame for a table with nothing but messages about it.
+func blameFrom(t *testing.T, l *Log, name string, revision uint64) []Blame {
+	t.Helper()
+	now, err := l.AsOf(t.Context(), tableRef(0, "", name), revision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Object{Kind: metadatav1.ObjectKind_OBJECT_KIND_TABLE, ID: now.After.(*metadatav1.TableSchema).GetTableId()}
+	blames, err := BlameFrom(now.After, o, func(yield func(*metadatav1.ObjectChange, error) bool) {
+		for v, err := range l.Versions(t.Context(), o, 0, revision, true) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(v.Message(), nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blames
+}
+
+func TestBlameFromEndsWithAnErrorAmongTheChanges(t *testing.T) {
+	broken := errors.New("broken")
+	table := &metadatav1.TableSchema{TableId: 1, Name: "users", Comment: "first"}
+	_, err := BlameFrom(table, Object{Kind: metadatav1.ObjectKind_OBJECT_KIND_TABLE, ID: 1}, func(yield func(*metadatav1.ObjectChange, error) bool) {
+		yield(nil, broken)
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("the error is %v", err)
+	}
 }

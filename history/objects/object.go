@@ -2,6 +2,7 @@ package objects
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 
 	"github.com/heliosdb/metadata/events"
@@ -160,6 +161,32 @@ func stepOf(e *metadatav1.Event) step {
 		return step{after: one(n)}
 	}
 	return step{}
+}
+
+// Of returns the objects that an event is about, each in its last state that the event
+// shows: those that there are behind it, then those that it removed.
+func Of(e *metadatav1.Event) []proto.Message {
+	switch k := e.GetKind().(type) {
+	case *metadatav1.Event_HeadSigned:
+		return one(k.HeadSigned.GetHead())
+	case *metadatav1.Event_HistoryTrimmed:
+		return one(k.HistoryTrimmed.GetFloor())
+	}
+	s := stepOf(e)
+	shown := slices.Clone(s.after)
+	for _, was := range s.before {
+		if !slices.ContainsFunc(s.after, func(now proto.Message) bool { return same(was, now) }) {
+			shown = append(shown, was)
+		}
+	}
+	return shown
+}
+
+// same reports whether two messages are states of one object, as they are in one event.
+func same(a, b proto.Message) bool {
+	x, ok := a.(*metadatav1.ShardInfo)
+	y, shards := b.(*metadatav1.ShardInfo)
+	return ok && shards && x.GetShardId() == y.GetShardId()
 }
 
 func creation(m proto.Message) step { return step{after: one(m), known: true} }
