@@ -10,6 +10,7 @@ import (
 
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -50,6 +51,16 @@ var exitCodes = map[connect.Code]int{
 	connect.CodeUnauthenticated:    exitDenied,
 }
 
+// failureCodes maps what is found out without the service, in a directory or a file.
+var failureCodes = map[failure.Kind]int{
+	failure.NotFound:     exitNotFound,
+	failure.Exists:       exitConflict,
+	failure.Conflict:     exitConflict,
+	failure.Precondition: exitConflict,
+	failure.Unavailable:  exitUnavailable,
+	failure.Deadline:     exitUnavailable,
+}
+
 // exitCode returns the code of an error.
 func exitCode(err error) int {
 	if err == nil {
@@ -67,6 +78,11 @@ func exitCode(err error) int {
 		}
 		if brokeOff(e) {
 			return exitUnavailable
+		}
+	}
+	if f, ok := errors.AsType[*failure.Error](err); ok {
+		if code, known := failureCodes[f.Kind()]; known {
+			return code
 		}
 	}
 	return exitError

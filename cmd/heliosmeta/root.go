@@ -78,7 +78,7 @@ func (s *session) root() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("run", s.serveCommand(), s.statusCommand(), s.watchCommand(), s.cdcCommand(), s.checkCommand(), s.auditCommand(), s.benchCommand())
+	add("run", s.serveCommand(), s.statusCommand(), s.watchCommand(), s.cdcCommand(), s.historyCommand(), s.auditCommand(), s.checkCommand(), s.benchCommand())
 	add("data", s.applyCommand(), s.namespaceCommand(), s.tableCommand(), s.topologyCommand(), s.shardCommand(), s.nodeCommand(),
 		s.consumerCommand())
 	root.AddCommand(s.versionCommand())

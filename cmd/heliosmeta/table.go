@@ -11,6 +11,7 @@ import (
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/document"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
 	"github.com/heliosdb/metadata/internal/sqltype"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -18,17 +19,29 @@ import (
 const tableUsage = "[NAMESPACE.]NAME"
 
 func (s *session) tableCommand() *cobra.Command {
-	var namespace string
+	var namespace, at string
 	list := &cobra.Command{
 		Use: "list", Short: "List tables by namespace and name", Args: cobra.NoArgs, Aliases: []string{"ls"},
-		RunE: func(cmd *cobra.Command, _ []string) error { return s.tableList(cmd.Context(), namespace) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if at != "" {
+				return s.fromService(func(p past.Past) error { return s.tablesAsOf(cmd.Context(), p, namespace, at) })
+			}
+			return s.tableList(cmd.Context(), namespace)
+		},
 	}
+	addAtFlag(list, &at)
 	list.Flags().StringVarP(&namespace, "namespace", "n", "", "only tables of this namespace")
 	_ = list.RegisterFlagCompletionFunc("namespace", s.completeNamespaces)
 	get := &cobra.Command{
 		Use: "get " + tableUsage, Short: "Show a table and its columns", Args: cobra.ExactArgs(1), ValidArgsFunction: s.completeTables,
-		RunE: func(cmd *cobra.Command, args []string) error { return s.tableGet(cmd.Context(), args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if at != "" {
+				return s.fromService(func(p past.Past) error { return s.tableAsOf(cmd.Context(), p, args[0], at) })
+			}
+			return s.tableGet(cmd.Context(), args[0])
+		},
 	}
+	addAtFlag(get, &at)
 	drop := &cobra.Command{
 		Use: "drop " + tableUsage, Short: "Drop a table", Args: cobra.ExactArgs(1), ValidArgsFunction: s.completeTables,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -68,13 +81,15 @@ func (s *session) tableList(ctx context.Context, namespace string) error {
 	if err != nil {
 		return err
 	}
-	return s.printer().Message(res, func(r *output.Rows) {
-		r.Row("NAMESPACE", "NAME", "ID", "VERSION", "COLUMNS", "PRIMARY KEY", "COMMENT")
-		for _, t := range res.GetTables() {
-			r.Row(t.GetNamespace(), t.GetName(), t.GetTableId(), t.GetVersion(), len(t.GetColumns()),
-				strings.Join(t.GetPrimaryKey(), ","), t.GetComment())
-		}
-	})
+	return s.printer().Message(res, func(r *output.Rows) { tablesRows(r, res.GetTables()) })
+}
+
+func tablesRows(r *output.Rows, tables []*metadatav1.TableSchema) {
+	r.Row("NAMESPACE", "NAME", "ID", "VERSION", "COLUMNS", "PRIMARY KEY", "COMMENT")
+	for _, t := range tables {
+		r.Row(t.GetNamespace(), t.GetName(), t.GetTableId(), t.GetVersion(), len(t.GetColumns()),
+			strings.Join(t.GetPrimaryKey(), ","), t.GetComment())
+	}
 }
 
 func (s *session) tableGet(ctx context.Context, name string) error {

@@ -114,6 +114,10 @@ func (p Printer) Line(m proto.Message) error {
 	return err
 }
 
+// Encode returns a message as JSON in the form in which it is printed, to be a part of a
+// value.
+func Encode(m proto.Message) (json.RawMessage, error) { return protoJSON.Marshal(m) }
+
 var protoJSON = protojson.MarshalOptions{UseProtoNames: true}
 
 // raw prints JSON in the printer's format.

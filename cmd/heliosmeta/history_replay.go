@@ -1,0 +1,390 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
+	"github.com/heliosdb/metadata/history/export"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// replayFlags are what `history replay` is told.
+type replayFlags struct {
+	until, export string
+	streams       []string
+	check         bool
+}
+
+func (s *session) historyReplayCommand(where *pastFlags) *cobra.Command {
+	f := new(replayFlags)
+	c := &cobra.Command{
+		Use: "replay", Short: "Fold the changes again, up to a revision or time, and show what comes out",
+		Long: `Fold the changes again, up to a revision or time, and show what comes out.
+
+The original bytes of all changes are folded here, by this program's fold: what it shows is
+what the history says, whatever members believe. With -o json or yaml it prints the models
+as they were, with --export DIR it writes them there, a JSON file for each stream.
+
+With --check it folds everything, and compares digest and hash of the model with what is
+said of them: by each member of --endpoints, by the checkpoints in a directory, or by
+trailer and signed heads of a file, which know digests only. The exit code is 0 only if all
+of it fits.`,
+		Example: `  heliosmeta history replay --until 2026-03-04T12:00:00Z --export march
+  heliosmeta history replay --until 12 --stream topology -o yaml
+  heliosmeta history replay --check --endpoints m1:9000,m2:9000,m3:9000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return s.withPast(where, func(p past.Past) error { return s.historyReplay(cmd.Context(), p, f) })
+		},
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.until, "until", "", "fold up to here: a revision, of the schema unless --stream says otherwise, or a time")
+	flags.StringVar(&f.export, "export", "", "write the models into this directory")
+	flags.BoolVar(&f.check, "check", false, "compare with what is said of the models")
+	addStreamFlag(c, &f.streams, "only these streams: schema, topology, service")
+	return c
+}
+
+func (s *session) historyReplay(ctx context.Context, p past.Past, f *replayFlags) error {
+	if f.check {
+		if f.until != "" || f.export != "" {
+			return usage("--check folds everything: it goes without --until and --export")
+		}
+		return s.rehearse(ctx, p, f.streams)
+	}
+	until, err := parsePoint("--until", f.until)
+	if err != nil {
+		return err
+	}
+	streams, err := parseStreams(f.streams, p.Streams()...)
+	if isRevision(until) {
+		streams, err = pointStreams(f.streams, until)
+	}
+	if err != nil {
+		return err
+	}
+	var all []replayed
+	bar := s.bar()
+	err = onStreams(ctx, streams, func(stream metadatav1.Stream) error {
+		r, err := replay(ctx, p, stream, until, func(done, last uint64) { tell(bar)(stream, done, last) })
+		all = append(all, r)
+		return err
+	})
+	bar.Clear()
+	if err != nil {
+		return err
+	}
+	if f.export != "" {
+		return s.exportModels(f.export, all)
+	}
+	return s.printReplayed(all)
+}
+
+// replayed is a stream that was folded.
+type replayed struct {
+	stream metadatav1.Stream
+	from   uint64 // behind this revision
+	state  past.State
+	took   time.Duration
+}
+
+// replay folds a stream from the oldest state that there is up to a point.
+func replay(
+	ctx context.Context, p past.Past, stream metadatav1.Stream, until *metadatav1.HistoryPoint, progress func(done, last uint64),
+) (replayed, error) {
+	r := replayed{stream: stream}
+	began := time.Now()
+	source, err := p.Source(ctx, stream)
+	if err != nil {
+		return r, err
+	}
+	if r.state, err = p.Beginning(ctx, stream); err != nil {
+		return r, err
+	}
+	r.from = r.state.Head().Revision
+	revision, err := past.Revision(ctx, source, until)
+	if err != nil {
+		return r, err
+	}
+	if revision != r.from {
+		r.state, err = r.state.Replay(ctx, source, revision, progress)
+	}
+	r.took = time.Since(began)
+	return r, err
+}
+
+// model is a stream as it was, for machines.
+type model struct {
+	Stream       string            `json:"stream"`
+	ClusterID    string            `json:"cluster_id"`
+	Revision     uint64            `json:"revision"`
+	Time         *time.Time        `json:"time,omitempty"` // of the last change
+	FeatureLevel uint32            `json:"feature_level"`
+	Digest       string            `json:"digest"`
+	ModelHash    string            `json:"model_hash"`
+	Objects      []json.RawMessage `json:"objects"` // each {"kind", and the object as the contract's JSON has it}
+}
+
+func modelOf(state past.State) (model, error) {
+	head, hash := state.Head(), state.Hash()
+	m := model{
+		Stream: streamName(head.Stream), ClusterID: head.Cluster.String(), Revision: head.Revision, FeatureLevel: head.FeatureLevel,
+		Digest: head.Digest.String(), ModelHash: hex.EncodeToString(hash[:]), Objects: []json.RawMessage{},
+	}
+	if !head.Time.IsZero() {
+		m.Time = &head.Time
+	}
+	for object := range state.Objects() {
+		text, err := output.Encode(object)
+		if err != nil {
+			return m, err
+		}
+		whole, err := json.Marshal(map[string]json.RawMessage{kindOf(object): text})
+		if err != nil {
+			return m, err
+		}
+		m.Objects = append(m.Objects, whole)
+	}
+	return m, nil
+}
+
+// kindOf names the kind of an object.
+func kindOf(object any) string {
+	switch object.(type) {
+	case *metadatav1.Namespace:
+		return "namespace"
+	case *metadatav1.TableSchema:
+		return "table"
+	case *metadatav1.NodeInfo:
+		return "node"
+	case *metadatav1.ShardInfo:
+		return "shard"
+	case *metadatav1.Consumer:
+		return "consumer"
+	case *metadatav1.SignedHead:
+		return "signed_head"
+	}
+	return "history_floor"
+}
+
+func (s *session) printReplayed(all []replayed) error {
+	if s.format != output.Table {
+		models := make([]model, len(all))
+		for i, r := range all {
+			var err error
+			if models[i], err = modelOf(r.state); err != nil {
+				return err
+			}
+		}
+		return s.printer().Value(struct {
+			Streams []model `json:"streams"`
+		}{models}, nil)
+	}
+	return s.printer().Rows(func(r *output.Rows) {
+		r.Row("STREAM", "REVISION", "TIME", "FOLDED", "OBJECTS", "DIGEST", "MODEL HASH")
+		for _, one := range all {
+			head, hash := one.state.Head(), one.state.Hash()
+			at := ""
+			if !head.Time.IsZero() {
+				at = head.Time.Format(time.RFC3339)
+			}
+			r.Row(streamName(one.stream), head.Revision, at, head.Revision-one.from, objectCounts(one.state), short(head.Digest.String()), short(hex.EncodeToString(hash[:])))
+		}
+	})
+}
+
+// objectCounts says how many objects of each kind there are.
+func objectCounts(state past.State) string {
+	var kinds []string
+	counts := make(map[string]int)
+	for object := range state.Objects() {
+		kind := kindOf(object)
+		if counts[kind]++; counts[kind] == 1 {
+			kinds = append(kinds, kind)
+		}
+	}
+	text := ""
+	for i, kind := range kinds {
+		if i > 0 {
+			text += ", "
+		}
+		text += fmt.Sprintf("%ss: %d", kind, counts[kind])
+	}
+	return text
+}
+
+// short shows as much of a hash as tells it from others.
+func short(digits string) string { return digits[:min(16, len(digits))] }
+
+// exportModels writes each model into a file of its own, which must not be there.
+func (s *session) exportModels(dir string, all []replayed) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, r := range all {
+		m, err := modelOf(r.state)
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(dir, m.Stream+".json")
+		err = export.Create(name, func(to io.Writer) error { return output.Printer{To: to, Format: output.JSON}.Value(m, nil) })
+		if err != nil {
+			return err
+		}
+		s.say("wrote %s: revision %d, objects: %d", name, m.Revision, len(m.Objects))
+	}
+	return nil
+}
+
+func (s *session) historyRehearseCommand(where *pastFlags) *cobra.Command {
+	var streams []string
+	c := &cobra.Command{
+		Use: "rehearse", Short: "Fold a production history with this build and compare, before an upgrade to it",
+		Long: `Fold a production history with this build and compare, before an upgrade to it.
+
+Run it with the new build's heliosmeta: on a file that history export has written, on a copy
+of a stopped member's directory, or against the running service. Every change is folded;
+digest and hash of the model have to be those that the members, the checkpoints or the file
+say. A change that this build cannot fold, or folds to something else, would stop a member
+after the upgrade: here it is an error. Hashes of another checkpoint format are not compared.`,
+		Example: `  heliosmeta-new history rehearse --file production.export
+  heliosmeta-new history rehearse --endpoints m1:9000,m2:9000,m3:9000`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return s.withPast(where, func(p past.Past) error { return s.rehearse(cmd.Context(), p, streams) })
+		},
+	}
+	addStreamFlag(c, &streams, "only these streams: schema, topology, service")
+	return c
+}
+
+// rehearsal is what folding a stream has given; its JSON names are part of the interface.
+type rehearsal struct {
+	Stream    string    `json:"stream"`
+	From      uint64    `json:"from_revision"` // the state before the first change that was folded
+	Revision  uint64    `json:"revision"`
+	Digest    string    `json:"digest"`
+	ModelHash string    `json:"model_hash"`
+	Said      []verdict `json:"said"`
+	Seconds   float64   `json:"seconds"`
+}
+
+// verdict is what became of a comparison.
+type verdict struct {
+	By         string           `json:"by"`
+	Revision   uint64           `json:"revision"`
+	Compared   string           `json:"compared"` // "digest", or "digest and model hash"
+	Fits       bool             `json:"fits"`
+	Difference *past.Difference `json:"difference,omitempty"`
+	Error      string           `json:"error,omitempty"` // why nothing was compared
+}
+
+// rehearse folds streams and holds them against what is said of them.
+func (s *session) rehearse(ctx context.Context, p past.Past, names []string) error {
+	streams, err := parseStreams(names, p.Streams()...)
+	if err != nil {
+		return err
+	}
+	var all []rehearsal
+	bar := s.bar()
+	err = onStreams(ctx, streams, func(stream metadatav1.Stream) error {
+		began := time.Now()
+		done, err := past.Rehearse(ctx, p, stream, func(done, last uint64) { tell(bar)(stream, done, last) })
+		if err != nil {
+			return fmt.Errorf("the %s stream: %w", streamName(stream), err)
+		}
+		all = append(all, s.rehearsalOf(done, time.Since(began)))
+		return nil
+	})
+	bar.Clear()
+	if err != nil {
+		return err
+	}
+	value := struct {
+		Build   string      `json:"build"`
+		Streams []rehearsal `json:"streams"`
+	}{buildVersion(), all}
+	if err := s.printer().Value(value, func(r *output.Rows) { rehearsalRows(r, all) }); err != nil {
+		return err
+	}
+	return s.judge(all)
+}
+
+func (s *session) rehearsalOf(done *past.Rehearsal, took time.Duration) rehearsal {
+	head, hash := done.State.Head(), done.State.Hash()
+	r := rehearsal{
+		Stream: streamName(head.Stream), From: done.From.Revision, Revision: head.Revision, Digest: head.Digest.String(),
+		ModelHash: hex.EncodeToString(hash[:]), Seconds: took.Seconds(), Said: []verdict{},
+	}
+	for _, c := range done.Said {
+		v := verdict{By: c.By, Revision: c.Head.GetRevision(), Compared: "digest", Fits: c.Fits(), Difference: c.Difference}
+		if c.Hashed {
+			v.Compared = "digest and model hash"
+		}
+		if c.Err != nil {
+			v.Error = sentence(c.Err, s.endpoints)
+		}
+		r.Said = append(r.Said, v)
+	}
+	return r
+}
+
+func rehearsalRows(r *output.Rows, all []rehearsal) {
+	r.Row("STREAM", "FOLDED", "REVISION", "SAID BY", "AT", "COMPARED", "RESULT")
+	for _, one := range all {
+		folded := fmt.Sprintf("%d to %d", one.From+1, one.Revision)
+		if one.Revision == one.From {
+			folded = "nothing"
+		}
+		for _, v := range one.Said {
+			result := "fits"
+			switch {
+			case v.Error != "":
+				result = "not compared: " + v.Error
+			case !v.Fits:
+				result = "DIFFERS: " + v.Difference.String()
+			}
+			r.Row(one.Stream, folded, one.Revision, v.By, v.Revision, v.Compared, result)
+		}
+		if len(one.Said) == 0 {
+			r.Row(one.Stream, folded, one.Revision, "nobody", "", "", "folded")
+		}
+	}
+}
+
+// judge says how it went, and makes the exit code.
+func (s *session) judge(all []rehearsal) error {
+	differ, silent, fit := 0, 0, 0
+	for _, r := range all {
+		for _, v := range r.Said {
+			switch {
+			case v.Fits:
+				fit++
+			case v.Error != "":
+				silent++
+			default:
+				differ++
+			}
+		}
+	}
+	switch {
+	case differ > 0:
+		return fmt.Errorf("%d of %d comparisons differ: this build does not fold that history as it was folded", differ, differ+silent+fit)
+	case silent > 0:
+		s.sayError(errors.New("not everything could be compared"))
+		return &toldError{exitUnavailable}
+	}
+	s.say("this build folds it all; comparisons that fit: %d", fit)
+	return nil
+}

@@ -1,0 +1,146 @@
+package past
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/internal/failure"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
+)
+
+// recorded is the history of a stream that a member has recorded: of its newest run of
+// revisions without gaps.
+type recorded struct {
+	path   string
+	store  raftlog.Storage
+	group  raftlog.GroupID
+	origin history.Origin
+}
+
+var _ interface {
+	history.Source
+	history.DigestKeeper
+} = (*recorded)(nil)
+
+// Origin returns whose history it is.
+func (r *recorded) Origin() history.Origin { return r.origin }
+
+// Bounds returns what is recorded.
+func (r *recorded) Bounds(context.Context) (history.Bounds, error) {
+	nothing := history.Bounds{First: 1, Previous: events.FirstDigest(r.origin.Cluster, r.origin.Stream)}
+	_, last, err := r.store.HistoryBounds(r.group)
+	if err != nil || last == 0 {
+		return nothing, err
+	}
+	_, gap, err := r.store.HistoryGap(r.group, last+1)
+	if err != nil {
+		return nothing, err
+	}
+	past, err := r.record(gap + 1)
+	if err != nil {
+		return nothing, err
+	}
+	return history.Bounds{First: gap + 1, Last: last, Previous: past.Previous}, nil
+}
+
+// record reads the record that holds a revision.
+func (r *recorded) record(revision uint64) (replica.Past, error) {
+	past, err := r.store.ReadHistory(r.group, revision, 1)
+	if err != nil {
+		return replica.Past{}, r.explain(revision, err)
+	}
+	if len(past) == 0 {
+		return replica.Past{}, r.damaged(revision, errors.New("it is missing"))
+	}
+	return r.decode(&past[0])
+}
+
+// decode reads a record and sees to it that it is of this stream.
+func (r *recorded) decode(p *raftlog.Past) (replica.Past, error) {
+	past, err := replica.DecodePast(p)
+	if _, newer := errors.AsType[*events.UnsupportedError](err); newer {
+		return past, err
+	}
+	if err != nil {
+		return past, r.damaged(p.First, err)
+	}
+	if of := (history.Origin{Stream: past.Stream, Cluster: past.Cluster, RecoveryEpoch: past.RecoveryEpoch}); of != r.origin {
+		return past, r.damaged(p.First, fmt.Errorf("log entry %d is of the %s stream of cluster %v, recovery epoch %d",
+			p.Entry, events.StreamName(of.Stream), of.Cluster, of.RecoveryEpoch))
+	}
+	return past, nil
+}
+
+// Read returns changes as [history.Source] says.
+func (r *recorded) Read(_ context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	past, err := r.store.ReadHistory(r.group, from, maxBytes)
+	if err != nil {
+		return nil, r.explain(from, err)
+	}
+	var changes []*events.Change
+	size := 0
+	for i := range past {
+		record, err := r.decode(&past[i])
+		if err != nil {
+			if len(changes) > 0 { // the error is for the next read, which begins at the damage
+				return changes, nil
+			}
+			return nil, err
+		}
+		for _, c := range record.Changes {
+			if c.Revision() < from {
+				continue
+			}
+			if size += len(c.Raw()); size > maxBytes && len(changes) > 0 {
+				return changes, nil
+			}
+			changes = append(changes, c)
+		}
+	}
+	return changes, nil
+}
+
+// KeptDigest returns the digest that was recorded with the entry that holds a revision.
+func (r *recorded) KeptDigest(_ context.Context, from uint64) (uint64, events.Digest, error) {
+	past, err := r.store.ReadHistory(r.group, from, 1)
+	if err != nil || len(past) == 0 {
+		return 0, events.Digest{}, r.explain(from, err)
+	}
+	if len(past[0].Data) != len(events.Digest{}) {
+		return 0, events.Digest{}, r.damaged(from, fmt.Errorf("the digest behind it has %d bytes", len(past[0].Data)))
+	}
+	return past[0].Last, events.Digest(past[0].Data), nil
+}
+
+// end returns the last revision and the digest recorded there; 0 if there is none.
+func (r *recorded) end() (uint64, events.Digest, error) {
+	_, last, err := r.store.HistoryBounds(r.group)
+	if err != nil || last == 0 {
+		return 0, events.Digest{}, err
+	}
+	past, err := r.record(last)
+	return last, past.Digest, err
+}
+
+// explain says what an error of the storage means to readers of history.
+func (r *recorded) explain(revision uint64, err error) error {
+	name := events.StreamName(r.origin.Stream)
+	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
+		return failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
+			"revision %d of the %s stream is not in %s: its history was trimmed, or it began with a checkpoint; another member may have it",
+			gap.Seq, name, r.path)
+	}
+	if damage, ok := errors.AsType[*raftlog.DamageError](err); ok {
+		return r.damaged(revision, errors.New(raftlog.Why(damage)))
+	}
+	return err
+}
+
+func (r *recorded) damaged(revision uint64, err error) error {
+	return &history.DamagedError{Stream: r.origin.Stream, Revision: revision, Reason: err.Error()}
+}
