@@ -371,7 +371,7 @@ func TestConsumeFromTheNewestChange(t *testing.T) {
 	}}
 	err := c.ConsumeFrom(t.Context(), file, opts, func(ctx context.Context, batch []Delivery) error {
 		if p, err := file.Load(ctx); err != nil || p.GetSchemaRevision() != 10 || batch[0].Change.GetRevision() != 11 {
-			return fmt.Errorf("handed %v, kept is %v, %v", batch, p, err)
+			return fmt.Errorf("handed %v, kept is %v, %v", batch, p, err) //nolint:errorlint // for people
 		}
 		return errEnough
 	})

@@ -38,8 +38,9 @@ func (a *archive) StreamChanges(
 		if first {
 			m.ClusterId, m.RecoveryEpoch, m.PreviousDigest = "c", 1, []byte{byte(at - 1)}
 		}
-		if first = false; stream.Send(m) != nil {
-			return nil
+		first = false
+		if err := stream.Send(m); err != nil {
+			return err
 		}
 	}
 	return nil

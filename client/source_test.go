@@ -75,8 +75,8 @@ func (m *chronicler) StreamChanges(
 			Originals: [][]byte{m.memory.Encoded[at-m.memory.First]}, LookedAtRevision: at,
 			ClusterId: m.cluster, RecoveryEpoch: historytest.Epoch,
 		}
-		if stream.Send(message) != nil {
-			return nil
+		if err := stream.Send(message); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ import (
 // this member has not come to either may be one that others have; a round of reads tells.
 func (m *Member) refuseAhead(ctx context.Context, r *running, command proto.Message) error {
 	position, filter := consumed(r, command)
-	if position == nil || m.checkOrigin(position) != nil { // whose it is, is said by the decision
+	if ours := m.checkOrigin(position) == nil; position == nil || !ours { // whose it is, is said by the decision
 		return nil
 	}
 	for _, id := range positioned {

@@ -113,14 +113,6 @@ func (c selectedChange) message() *metadatav1.Change {
 	return c.part
 }
 
-// revision returns the change's revision.
-func (c selectedChange) revision() uint64 {
-	if c.whole != nil {
-		return c.whole.Revision()
-	}
-	return c.part.GetRevision()
-}
-
 // changesIn yields the changes of a span, oldest or newest first. An error is the last thing
 // that it yields.
 func changesIn(ctx context.Context, source history.Source, within span, newestFirst bool) iter.Seq2[*events.Change, error] {

@@ -117,7 +117,7 @@ func pairs[K cmp.Ordered](before, after iter.Seq2[K, []byte]) iter.Seq2[[]byte, 
 			}
 			was, old, left = next()
 		}
-		for ; left; was, old, left = next() {
+		for ; left; _, old, left = next() {
 			if !yield(old, nil) {
 				return
 			}

@@ -45,7 +45,7 @@ func (p parts) partAt(i int) (export.Part, int64) {
 	return export.PartHeader, 0
 }
 
-func wantDamage(t *testing.T, what string, err error, part export.Part, offset int64) *history.DamagedError {
+func wantDamage(t *testing.T, what string, err error, part export.Part, offset int64) (named history.DamagedError) {
 	t.Helper()
 	found, ok := errors.AsType[*export.DamagedError](err)
 	if !ok || found.Part != part || found.Offset != offset {
@@ -55,7 +55,10 @@ func wantDamage(t *testing.T, what string, err error, part export.Part, offset i
 	if ok != (part == export.PartBlock) {
 		t.Fatalf("%s: %v names change %v", what, err, change)
 	}
-	return change
+	if ok {
+		named = *change
+	}
+	return named
 }
 
 // damageSample is a file of a few kilobytes with blocks of two streams.

@@ -175,15 +175,15 @@ func TestExtend(t *testing.T) {
 	}
 	bounds, _ := source.Bounds(t.Context())
 	source.Reads.Store(0)
-	for range x.revisions(t.Context(), 1, span{32, 95}, bounds, true) {
-		t.Error("a tag that nothing has was found")
+	for revision, err := range x.revisions(t.Context(), 1, span{32, 95}, bounds, true) {
+		t.Errorf("revision %d has a tag that nothing has: %v", revision, err)
 	}
 	if n := source.Reads.Load(); n != 0 {
 		t.Errorf("%d reads of what is complete", n)
 	}
 	for range 3 { // the newest segment is read once, and then what came
-		for range x.revisions(t.Context(), 1, span{96, 100}, bounds, true) {
-			t.Error("a tag that nothing has was found")
+		for revision, err := range x.revisions(t.Context(), 1, span{96, 100}, bounds, true) {
+			t.Errorf("revision %d has a tag that nothing has: %v", revision, err)
 		}
 	}
 	if n := source.Reads.Load(); n != 1 {
