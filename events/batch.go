@@ -97,6 +97,22 @@ func DecodeBatch(raw []byte) (*Batch, error) {
 	return b, nil
 }
 
+// SplitBatch is [DecodeBatch] for those who pass changes on: it reads the fence and returns the
+// bytes of the changes, references into raw, without looking into them. The batch has none of
+// them.
+func SplitBatch(raw []byte) (b *Batch, changes [][]byte, err error) {
+	b = new(Batch)
+	encoded, err := b.scan(raw, make([]Change, 0, countChanges(raw)))
+	if err != nil {
+		return nil, nil, err
+	}
+	changes = make([][]byte, len(encoded))
+	for i := range encoded {
+		changes[i] = encoded[i].raw
+	}
+	return b, changes, nil
+}
+
 // countChanges returns how many changes a batch has; it need not be exact for what
 // is no batch.
 func countChanges(raw []byte) int {

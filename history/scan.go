@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/heliosdb/metadata/events"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 const (
@@ -34,10 +35,22 @@ func (p Progress) At(done, last uint64) {
 // history that ends before last is a [*DamagedError]. Whether the changes fit together is
 // for the caller to see.
 func Scan(ctx context.Context, source Source, first, last uint64) iter.Seq2[[]*events.Change, error] {
-	return func(yield func([]*events.Change, error) bool) {
+	return scan(ctx, source.Read, source.Origin().Stream, first, last)
+}
+
+// ScanOriginals is [Scan] for those who want nothing but the bytes of the changes as logged.
+func ScanOriginals(ctx context.Context, source Live, first, last uint64) iter.Seq2[[][]byte, error] {
+	return scan(ctx, source.Originals, source.Origin().Stream, first, last)
+}
+
+// reader reads changes from a revision on, in one form or another.
+type reader[C any] func(ctx context.Context, from uint64, maxBytes int) ([]C, error)
+
+func scan[C any](ctx context.Context, read reader[C], stream metadatav1.Stream, first, last uint64) iter.Seq2[[]C, error] {
+	return func(yield func([]C, error) bool) {
 		ctx, stop := context.WithCancel(ctx)
-		chunks := make(chan scanned, scanAhead)
-		go scan(ctx, source, first, last, chunks)
+		chunks := make(chan scanned[C], scanAhead)
+		go readAhead(ctx, read, stream, first, last, chunks)
 		// The reader has ended when this returns.
 		defer func() {
 			stop()
@@ -54,30 +67,30 @@ func Scan(ctx context.Context, source Source, first, last uint64) iter.Seq2[[]*e
 }
 
 // scanned is a chunk of changes, or why there is none.
-type scanned struct {
-	changes []*events.Change
+type scanned[C any] struct {
+	changes []C
 	err     error
 }
 
-// scan reads until last or the first error, and closes chunks.
-func scan(ctx context.Context, source Source, next, last uint64, chunks chan<- scanned) {
+// readAhead reads until last or the first error, and closes chunks.
+func readAhead[C any](ctx context.Context, read reader[C], stream metadatav1.Stream, next, last uint64, chunks chan<- scanned[C]) {
 	defer close(chunks)
 	for next <= last {
-		changes, err := source.Read(ctx, next, scanBytes)
+		changes, err := read(ctx, next, scanBytes)
 		switch {
 		case ctx.Err() != nil:
 			err = ctx.Err()
 		case err == nil && len(changes) == 0:
-			err = &DamagedError{Stream: source.Origin().Stream, Revision: next, Reason: "it is missing: the history ends before it"}
+			err = &DamagedError{Stream: stream, Revision: next, Reason: "it is missing: the history ends before it"}
 		}
 		if err != nil {
-			chunks <- scanned{err: err}
+			chunks <- scanned[C]{err: err}
 			return
 		}
 		if left := last - next + 1; uint64(len(changes)) > left {
 			changes = changes[:left]
 		}
 		next += uint64(len(changes))
-		chunks <- scanned{changes: changes}
+		chunks <- scanned[C]{changes: changes}
 	}
 }

@@ -48,6 +48,9 @@ type Live interface {
 	// Await returns when the source has a revision, or when it is certain that it will not:
 	// the context has ended, or the member does not run any more.
 	Await(ctx context.Context, revision uint64) error
+	// Originals is Read for those who want nothing but the bytes of the changes as logged. It
+	// does not look into them.
+	Originals(ctx context.Context, from uint64, maxBytes int) ([][]byte, error)
 	// Digest returns the digest of the stream behind a revision; 0: before the first change.
 	// Where the source does not reach back far enough, the error is that of Read.
 	Digest(ctx context.Context, revision uint64) (events.Digest, error)

@@ -34,6 +34,30 @@ func NewHistory(store raftlog.Storage, stream metadatav1.Stream) feed.History {
 
 // Read implements feed.History.
 func (h *storedHistory) Read(from uint64, maxBytes int) ([]*events.Change, error) {
+	return readStored(h, from, maxBytes, func(p *raftlog.Past) ([]*events.Change, error) {
+		b, err := replica.DecodePast(p)
+		switch {
+		case err != nil:
+			return nil, err
+		case b.Stream != h.stream:
+			return nil, fmt.Errorf("log entry %d belongs to stream %s", p.Entry, events.StreamName(b.Stream))
+		case h.kept != nil:
+			h.kept(p.Last, b.Digest)
+		}
+		return b.Changes, nil
+	}, (*events.Change).Raw)
+}
+
+// Originals is Read for the bytes of the changes as logged.
+func (h *storedHistory) Originals(from uint64, maxBytes int) ([][]byte, error) {
+	return readStored(h, from, maxBytes, replica.SplitPast, func(raw []byte) []byte { return raw })
+}
+
+// readStored reads changes from a revision on, as many as fit into maxBytes, but at least one,
+// in the form that open gives those of a record.
+func readStored[C any](
+	h *storedHistory, from uint64, maxBytes int, open func(*raftlog.Past) ([]C, error), raw func(C) []byte,
+) (changes []C, err error) {
 	past, err := h.store.ReadHistory(h.group, from, maxBytes)
 	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
 		return nil, h.missing(gap.Seq)
@@ -44,24 +68,14 @@ func (h *storedHistory) Read(from uint64, maxBytes int) ([]*events.Change, error
 	if err != nil {
 		return nil, fmt.Errorf("reading history of the %s stream from revision %d: %w", events.StreamName(h.stream), from, err)
 	}
-	var changes []*events.Change
 	size := 0
 	for i := range past {
-		b, err := replica.DecodePast(&past[i])
-		if err == nil && b.Stream != h.stream {
-			err = fmt.Errorf("log entry %d belongs to stream %s", past[i].Entry, events.StreamName(b.Stream))
-		}
+		opened, err := open(&past[i])
 		if err != nil {
 			return nil, h.damaged(past[i].First, past[i].Last, err)
 		}
-		if h.kept != nil {
-			h.kept(past[i].Last, b.Digest)
-		}
-		for _, c := range b.Changes {
-			if c.Revision() < from {
-				continue
-			}
-			if size += len(c.Raw()); size > maxBytes && len(changes) > 0 {
+		for _, c := range opened[max(from, past[i].First)-past[i].First:] {
+			if size += len(raw(c)); size > maxBytes && len(changes) > 0 {
 				return changes, nil
 			}
 			changes = append(changes, c)

@@ -2,6 +2,7 @@ package member
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
 )
 
 // source is what a member has of a stream's past: a history.Live. Recent changes come from the
@@ -32,11 +34,9 @@ type source struct {
 // beginning is where the part of a history begins that has no gap.
 type beginning struct {
 	mu       sync.Mutex
-	dense    uint64 // from here on nothing is missing; 0: not known
-	first    uint64 // the first revision for which the digest before it is known
-	floor    uint64 // the cluster's oldest revision when that was found out
-	from     uint64 // dense when that was found out
-	previous events.Digest
+	dense    uint64        // from here on nothing is missing; 0: not known
+	first    uint64        // dense, or the oldest revision that the cluster keeps if that is later; 0: not known
+	previous events.Digest // of the stream before first
 }
 
 func newSource[D projections.Domain[D]](m *Member, r *running, s *stream[D]) *source {
@@ -66,38 +66,48 @@ func (s *source) ready(ctx context.Context) error {
 // Read implements history.Source. Of a revision that this member lacks the failure names a
 // member that has it.
 func (s *source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	recent, err := s.recent(ctx, from, maxBytes)
+	if err != nil || len(recent) > 0 || from > s.feed.Head() {
+		return recent, err
+	}
+	changes, err := s.stored.Read(from, maxBytes)
+	return changes, s.orLacking(ctx, from, len(changes), err)
+}
+
+// Originals implements history.Live.
+func (s *source) Originals(ctx context.Context, from uint64, maxBytes int) (originals [][]byte, err error) {
+	recent, err := s.recent(ctx, from, maxBytes)
+	for _, c := range recent {
+		originals = append(originals, c.Raw())
+	}
+	if err != nil || len(recent) > 0 || from > s.feed.Head() {
+		return originals, err
+	}
+	originals, err = s.stored.Originals(from, maxBytes)
+	return originals, s.orLacking(ctx, from, len(originals), err)
+}
+
+// recent reads from memory; nothing if the revision is not there. It refuses revisions that are
+// not within the bounds.
+func (s *source) recent(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
 	if oldest := s.floor().OldestRevision(); from < oldest {
 		return nil, history.Trimmed(s.origin.Stream, from, oldest)
 	}
-	if from > s.feed.Head() {
-		return nil, nil
-	}
 	if from < s.begins.Load() { // there may be more since then
 		if bounds, err := s.Bounds(ctx); err != nil || from < bounds.First {
-			return nil, s.lacking(ctx, from, err)
+			return nil, s.orLacking(ctx, from, 0, err)
 		}
 	}
-	if recent := s.feed.Recent(from, maxBytes); len(recent) > 0 {
-		return recent, nil
-	}
-	return s.readStored(ctx, s.stored, from, maxBytes)
+	return s.feed.Recent(from, maxBytes), nil
 }
 
-func (s *source) readStored(ctx context.Context, stored *storedHistory, from uint64, maxBytes int) ([]*events.Change, error) {
-	changes, err := stored.Read(from, maxBytes)
-	if err != nil || len(changes) == 0 {
-		return nil, s.lacking(ctx, from, err)
-	}
-	return changes, nil
-}
-
-// lacking is the failure of a read for which there is no other reason than that the member lacks
-// the revision. It names a member that has it.
-func (s *source) lacking(ctx context.Context, revision uint64, err error) error {
-	if err == nil {
+// orLacking returns why a read has found nothing: if there is no error, the member lacks the
+// revision. The failure names a member that has it.
+func (s *source) orLacking(ctx context.Context, revision uint64, found int, err error) error {
+	if err == nil && found == 0 {
 		err = s.stored.missing(revision)
 	}
 	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
@@ -137,12 +147,13 @@ func (s *source) Bounds(ctx context.Context) (history.Bounds, error) {
 		return history.Bounds{}, err
 	}
 	floor := s.floor()
-	if b.first == 0 || b.from != b.dense || b.floor != floor.OldestRevision() {
-		first, previous, err := s.findFirst(max(b.dense, floor.OldestRevision()), floor)
+	if b.first != max(b.dense, floor.OldestRevision()) {
+		first := max(b.dense, floor.OldestRevision())
+		previous, err := s.digestBefore(first, floor)
 		if err != nil {
 			return history.Bounds{}, err
 		}
-		b.first, b.previous, b.from, b.floor = first, previous, b.dense, floor.OldestRevision()
+		b.first, b.previous = first, previous
 		s.begins.Store(first)
 	}
 	return history.Bounds{First: b.first, Last: max(last, b.first-1), Previous: b.previous}, nil
@@ -175,42 +186,30 @@ func (s *source) findGap() error {
 	return nil
 }
 
-// findFirst returns the first revision from the given one on, with the digest of the stream
-// before it. Where that is kept nowhere, the record that holds the revision is left out: the
-// digest behind a record is in it.
-func (s *source) findFirst(from uint64, floor service.Floor) (first uint64, previous events.Digest, err error) {
+// digestBefore returns the digest of the stream before the first revision: where nothing was
+// trimmed, that is where a record of history begins, or behind a checkpoint.
+func (s *source) digestBefore(first uint64, floor service.Floor) (events.Digest, error) {
 	switch {
-	case from == 1:
-		return 1, events.FirstDigest(s.origin.Cluster, s.origin.Stream), nil
-	case from == floor.OldestRevision():
-		return from, floor.PreviousDigest(), nil
+	case first == 1:
+		return events.FirstDigest(s.origin.Cluster, s.origin.Stream), nil
+	case first == floor.OldestRevision():
+		return floor.PreviousDigest(), nil
 	}
-	descriptors, err := checkpointsOf(s.member.store, s.group)
+	at, digest, err := s.keptBefore(first - 1)
+	if err != nil || at == first-1 {
+		return digest, err
+	}
+	descriptors, err := s.member.store.Checkpoints(s.group)
 	if err != nil {
-		return 0, previous, err
+		return digest, err
 	}
 	for _, d := range descriptors {
-		if d.Seq == from-1 {
+		if d.Seq == first-1 {
 			head, err := projections.ReadHead(d.Meta)
-			return from, head.Digest, err
+			return head.Digest, err
 		}
 	}
-	last, digest, err := s.keptAt(from)
-	return last + 1, digest, err
-}
-
-// keptAt returns the end of the record that holds a revision, and the digest there.
-func (s *source) keptAt(revision uint64) (last uint64, digest events.Digest, err error) {
-	reader := *s.stored
-	reader.kept = func(r uint64, d events.Digest) {
-		if last == 0 {
-			last, digest = r, d
-		}
-	}
-	if _, err = reader.Read(revision, 1); err == nil && last == 0 {
-		err = s.stored.missing(revision)
-	}
-	return last, digest, err
+	return digest, s.stored.missing(first)
 }
 
 // Digest implements history.Live. It begins with the nearest digest before the revision that is
@@ -225,7 +224,13 @@ func (s *source) Digest(ctx context.Context, revision uint64) (events.Digest, er
 	case revision+1 < bounds.First:
 		return events.Digest{}, history.Earlier(ctx, s, bounds)
 	}
-	at, digest := s.keptBefore(revision, bounds)
+	at, digest, err := s.keptBefore(revision)
+	if err != nil {
+		return digest, err
+	}
+	if at < bounds.First-1 {
+		at, digest = bounds.First-1, bounds.Previous
+	}
 	for at < revision {
 		changes, err := s.Read(ctx, at+1, digestBytes)
 		switch {
@@ -244,28 +249,28 @@ func (s *source) Digest(ctx context.Context, revision uint64) (events.Digest, er
 // digestBytes is how many bytes of changes are read at a time on the way to a digest.
 const digestBytes = 1 << 20
 
-// keptBefore returns the last revision at or before the given one of which a digest is kept in
-// the records around it, or else the beginning. What cannot be read costs only time here.
-func (s *source) keptBefore(revision uint64, bounds history.Bounds) (at uint64, digest events.Digest) {
-	at, digest = bounds.First-1, bounds.Previous
-	if revision <= at {
-		return at, digest
-	}
-	stored := min(revision, s.feed.Durable())
-	past, err := s.member.store.ReadHistory(s.group, stored, 1)
-	if err != nil || len(past) == 0 {
-		return at, digest
-	}
-	if past[0].Last > revision {
-		past, err = s.member.store.ReadHistoryBefore(s.group, past[0].First, 1)
-		if err != nil || len(past) == 0 {
-			return at, digest
+// keptBefore returns a revision at or before the given one of which a record of history around
+// it has the digest; 0 if none has. A record has the digest behind it, and its entry that before
+// it.
+func (s *source) keptBefore(revision uint64) (at uint64, digest events.Digest, err error) {
+	for _, holding := range []uint64{min(revision, s.feed.Durable()), revision + 1} {
+		past, err := s.member.store.ReadHistory(s.group, max(holding, 1), 1)
+		if _, gap := errors.AsType[*raftlog.GapError](err); gap || err == nil && len(past) == 0 {
+			continue
 		}
+		if err != nil {
+			return 0, digest, err
+		}
+		record, err := replica.DecodePast(&past[0])
+		switch {
+		case err != nil:
+			return 0, digest, s.stored.damaged(past[0].First, past[0].Last, err)
+		case past[0].Last <= revision:
+			return past[0].Last, record.Digest, nil
+		}
+		return past[0].First - 1, record.Previous, nil
 	}
-	if last := past[len(past)-1]; last.Last > at && len(last.Data) == len(digest) {
-		return last.Last, events.Digest(last.Data)
-	}
-	return at, digest
+	return 0, digest, nil
 }
 
 // checkpointsOf returns the checkpoints of a group, archived and current ones, oldest first.

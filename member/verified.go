@@ -43,7 +43,8 @@ func (v *verified) Read(ctx context.Context, from uint64, maxBytes int) ([]*even
 	if from > v.feed.Durable() {
 		return v.source.Read(ctx, from, maxBytes)
 	}
-	return v.readStored(ctx, &v.stored, from, maxBytes)
+	changes, err := v.stored.Read(from, maxBytes)
+	return changes, v.orLacking(ctx, from, len(changes), err)
 }
 
 // KeptDigest implements history.DigestKeeper.
@@ -57,9 +58,9 @@ func (v *verified) KeptDigest(_ context.Context, from uint64) (uint64, events.Di
 		return v.kept[0].revision, v.kept[0].digest, nil
 	}
 	v.mu.Unlock()
-	last, digest, err := v.keptAt(from)
-	if err != nil || last > v.feed.Head() { // none is kept there, or reading it finds out why not
-		return 0, events.Digest{}, nil // the read that follows says it
+	past, err := v.member.store.ReadHistory(v.group, from, 1)
+	if err != nil || len(past) == 0 || len(past[0].Data) != len(events.Digest{}) {
+		return 0, events.Digest{}, nil //nolint:nilerr // the read that follows says what is wrong
 	}
-	return last, digest, nil
+	return past[0].Last, events.Digest(past[0].Data), nil
 }

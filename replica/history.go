@@ -42,3 +42,18 @@ func DecodePast(p *raftlog.Past) (past Past, err error) {
 	copy(past.Digest[:], p.Data)
 	return past, nil
 }
+
+// SplitPast returns the bytes of the changes of a record of history, as DecodePast does, without
+// decoding them. It keeps references into the record.
+func SplitPast(p *raftlog.Past) ([][]byte, error) {
+	b, changes, err := events.SplitBatch(p.Content)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("log entry %d: %w", p.Entry, err)
+	case uint64(len(changes)) != p.Last-p.First+1:
+		return nil, fmt.Errorf("log entry %d holds %d changes, history says revisions %d to %d", p.Entry, len(changes), p.First, p.Last)
+	case b.Term != p.Term:
+		return nil, fmt.Errorf("log entry %d of term %d was decided in term %d, so it never took effect", p.Entry, p.Term, b.Term)
+	}
+	return changes, nil
+}

@@ -64,6 +64,14 @@ func (p *fakePast) Read(ctx context.Context, from uint64, maxBytes int) ([]*even
 	return p.log.Recent(from, maxBytes), ctx.Err()
 }
 
+func (p *fakePast) Originals(ctx context.Context, from uint64, maxBytes int) (originals [][]byte, err error) {
+	changes, err := p.Read(ctx, from, maxBytes)
+	for _, c := range changes {
+		originals = append(originals, c.Raw())
+	}
+	return originals, err
+}
+
 func (p *fakePast) Await(ctx context.Context, revision uint64) error {
 	for {
 		changed := p.log.Changed()

@@ -94,17 +94,26 @@ func (c *changeStream) begin(ctx context.Context) error {
 
 // upTo sends the changes up to a revision. It tells now and then how far it is where none match.
 func (c *changeStream) upTo(ctx context.Context, last uint64) error {
+	if c.request.GetOriginals() {
+		for originals, err := range history.ScanOriginals(ctx, c.source, c.next, last) {
+			if err == nil {
+				err = c.sendOriginals(ctx, originals)
+			}
+			if err != nil {
+				return scanFailed(err)
+			}
+		}
+		return nil
+	}
 	for changes, err := range history.Scan(ctx, c.source, c.next, last) {
+		if err == nil {
+			err = c.add(ctx, changes)
+		}
+		if err == nil && c.told < c.next-1 && c.next <= last {
+			err = c.tell(ctx)
+		}
 		if err != nil {
 			return scanFailed(err)
-		}
-		if err := c.add(ctx, changes); err != nil {
-			return err
-		}
-		if c.told < c.next-1 && c.next <= last {
-			if err := c.tell(ctx); err != nil {
-				return err
-			}
 		}
 	}
 	return c.tell(ctx)
@@ -144,11 +153,24 @@ func (c *changeStream) follow(ctx context.Context) error {
 
 // addNext sends what comes next.
 func (c *changeStream) addNext(ctx context.Context) error {
+	if c.request.GetOriginals() {
+		originals, err := c.source.Originals(ctx, c.next, readBytes)
+		if err != nil || len(originals) == 0 {
+			return err
+		}
+		return c.sendOriginals(ctx, originals)
+	}
 	changes, err := c.source.Read(ctx, c.next, readBytes)
 	if err != nil {
 		return err
 	}
 	return c.add(ctx, changes)
+}
+
+// sendOriginals sends what was read at a time, which fits into a message.
+func (c *changeStream) sendOriginals(ctx context.Context, originals [][]byte) error {
+	c.next += uint64(len(originals))
+	return c.sendUpTo(ctx, &metadatav1.StreamChangesResponse{Originals: originals})
 }
 
 // add sends those of some changes that are selected, in one message or in several if they are
@@ -179,11 +201,7 @@ func (c *changeStream) fill(answer *metadatav1.StreamChangesResponse, changes []
 	}
 	for _, change := range changes {
 		full := false
-		if c.request.GetOriginals() {
-			if full = !p.takes(len(change.Raw())); !full {
-				answer.Originals = append(answer.Originals, change.Raw())
-			}
-		} else if selected, ok := match(change, c.filter, c.request.GetSelection().GetActor()); ok {
+		if selected, ok := match(change, c.filter, c.request.GetSelection().GetActor()); ok {
 			full, err = p.putChange(&answer.Changes, 1, selected)
 		}
 		if err != nil || full {
