@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/server"
@@ -35,6 +36,8 @@ func samples() map[string]proto.Message {
 	ref := &metadatav1.TableRef{Name: "orders"}
 	shard := &metadatav1.ShardInfo{KeyRange: &metadatav1.KeyRange{Start: []byte("a"), End: []byte("m")}, PrimaryNode: "s1"}
 	position := &metadatav1.Position{ClusterId: "00", RecoveryEpoch: 1, SchemaRevision: 1}
+	selection := &metadatav1.ChangeSelection{Stream: metadatav1.Stream_STREAM_SCHEMA}
+	at := &metadatav1.HistoryPoint{Point: &metadatav1.HistoryPoint_Revision{Revision: 1}}
 	all := make(map[string]proto.Message)
 	for _, m := range []proto.Message{
 		&metadatav1.CreateNamespaceRequest{Namespace: &metadatav1.Namespace{Name: "shop"}, Write: &metadatav1.WriteOptions{RequestId: "r"}},
@@ -64,6 +67,21 @@ func samples() map[string]proto.Message {
 		&metadatav1.HeartbeatRequest{NodeId: "s1", Epoch: 1},
 		&metadatav1.StreamHeartbeatsRequest{},
 		&metadatav1.SubscribeRequest{Start: &metadatav1.SubscribeRequest_Snapshot{Snapshot: true}},
+		&metadatav1.ReadChangesRequest{Selection: selection, PageSize: 1, NewestFirst: true},
+		&metadatav1.StreamChangesRequest{Selection: selection, Originals: true, Follow: true},
+		&metadatav1.GetTableAsOfRequest{Table: ref, At: at},
+		&metadatav1.ListTablesAsOfRequest{At: at, PageSize: 1},
+		&metadatav1.GetTopologyAsOfRequest{At: &metadatav1.HistoryPoint{Point: &metadatav1.HistoryPoint_Time{Time: timestamppb.Now()}}},
+		&metadatav1.DiffRevisionsRequest{Stream: metadatav1.Stream_STREAM_TOPOLOGY, From: &metadatav1.HistoryPoint{Point: &metadatav1.HistoryPoint_Revision{}}},
+		&metadatav1.ObjectLogRequest{Object: &metadatav1.ObjectRef{Object: &metadatav1.ObjectRef_NodeId{NodeId: "s1"}}},
+		&metadatav1.VerifyHistoryRequest{Stream: metadatav1.Stream_STREAM_SCHEMA},
+		&metadatav1.GetHeadRequest{Stream: metadatav1.Stream_STREAM_SERVICE, ModelHash: true},
+		&metadatav1.ListSignedHeadsRequest{Stream: metadatav1.Stream_STREAM_SCHEMA},
+		&metadatav1.CreateConsumerRequest{Consumer: &metadatav1.Consumer{Name: "cdc"}},
+		&metadatav1.OpenConsumerRequest{Name: "cdc", Owner: "host"},
+		&metadatav1.AcknowledgeConsumerRequest{Name: "cdc", Epoch: 1, Position: &metadatav1.Position{SchemaRevision: 1}},
+		&metadatav1.DeleteConsumerRequest{Name: "cdc"},
+		&metadatav1.GetConsumerRequest{Name: "cdc"},
 	} {
 		all[string(m.ProtoReflect().Descriptor().FullName())] = m
 	}
