@@ -45,9 +45,10 @@ func (p *fakePast) Origin() history.Origin {
 }
 
 func (p *fakePast) Bounds(ctx context.Context) (history.Bounds, error) {
-	b := history.Bounds{First: p.first, Last: p.log.Head(), Previous: events.FirstDigest(testCluster, p.log.Stream())}
+	first := max(p.first, p.fake.service.Load().Model.Floor(p.log.Stream()).OldestRevision())
+	b := history.Bounds{First: first, Last: p.log.Head(), Previous: events.FirstDigest(testCluster, p.log.Stream())}
 	for _, c := range p.log.Recent(1, 1<<30) {
-		if c.Revision() < p.first {
+		if c.Revision() < first {
 			b.Previous = b.Previous.Next(c.Raw())
 		}
 	}
