@@ -167,7 +167,7 @@ for each stream, on a line each.`,
 			})
 		},
 	}
-	addStreamFlag(c, &streams, "the streams: schema, topology")
+	addStreamFlag(c, &streams, "the streams: schema, topology, service")
 	return c
 }
 

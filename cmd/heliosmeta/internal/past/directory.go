@@ -101,14 +101,8 @@ func (d *directory) open() (*stream, error) {
 	}, nil
 }
 
-// stored is a checkpoint that can be read.
-type stored struct {
-	raftlog.Descriptor
-	archived bool
-}
-
-// checkpoints returns those that there are, by revision.
-func (d *directory) checkpoints() ([]stored, error) {
+// checkpoints returns those that there are, archived ones too, by revision.
+func (d *directory) checkpoints() ([]raftlog.Descriptor, error) {
 	archived, err := d.store.Archived(d.group)
 	if err != nil {
 		return nil, err
@@ -117,47 +111,28 @@ func (d *directory) checkpoints() ([]stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []stored
-	for _, c := range archived {
-		all = append(all, stored{c, true})
-	}
-	for _, c := range current {
-		if c.Index != raftlog.GenesisIndex {
-			all = append(all, stored{c, false})
-		}
-	}
-	slices.SortFunc(all, func(a, b stored) int { return cmp.Compare(a.Seq, b.Seq) })
+	all := slices.DeleteFunc(slices.Concat(archived, current), func(c raftlog.Descriptor) bool { return c.Index == raftlog.GenesisIndex })
+	slices.SortFunc(all, func(a, b raftlog.Descriptor) int { return cmp.Compare(a.Seq, b.Seq) })
 	return all, nil
 }
 
 // read returns the state that a checkpoint holds.
-func (d *directory) read(c stored) (State, error) {
-	from := d.store
-	if c.archived {
-		from = archive{d.store}
-	}
+func (d *directory) read(c raftlog.Descriptor) (State, error) {
 	switch first := d.first.(type) {
 	case state[schemaModel]:
-		return readAs(from, c, first)
+		return readAs(d.store, c, first)
 	case state[topologyModel]:
-		return readAs(from, c, first)
+		return readAs(d.store, c, first)
 	}
-	return readAs(from, c, d.first.(state[serviceModel]))
+	return readAs(d.store, c, d.first.(state[serviceModel]))
 }
 
-func readAs[D projections.Domain[D]](from raftlog.Storage, c stored, first state[D]) (State, error) {
-	s, err := replica.ReadCheckpoint(from, c.Descriptor, first.of)
+func readAs[D projections.Domain[D]](from raftlog.Storage, c raftlog.Descriptor, first state[D]) (State, error) {
+	s, err := replica.ReadPast(from, c, first.of)
 	if err != nil {
 		return nil, err
 	}
 	return state[D]{s}, nil
-}
-
-// archive is a storage whose checkpoints are the archived ones.
-type archive struct{ raftlog.Storage }
-
-func (a archive) OpenCheckpoint(g raftlog.GroupID, index uint64) (raftlog.CheckpointReader, error) {
-	return a.OpenArchived(g, index)
 }
 
 // nearest returns the state of the newest checkpoint between two revisions.
@@ -206,10 +181,10 @@ func (d *directory) said(ctx context.Context) ([]Said, error) {
 		return nil, err
 	}
 	for _, c := range checkpoints {
-		by := fmt.Sprintf("checkpoint %d", c.Index)
-		if c.Seq > bounds.Last {
-			continue // it was given to a member that has nothing behind it yet
+		if c.Seq+1 < bounds.First || c.Seq > bounds.Last {
+			continue // the history does not lead there
 		}
+		by := fmt.Sprintf("checkpoint %d", c.Index)
 		read, err := d.read(c)
 		if err != nil {
 			all = append(all, Said{By: by, Err: err})

@@ -247,8 +247,7 @@ func difference(before, after State) iter.Seq2[*metadatav1.ObjectDiff, error] {
 	case state[topologyModel]:
 		return diff.Topology(b.of.Model, after.(state[topologyModel]).of.Model, nil, diff.Place{})
 	}
-	return failed[*metadatav1.ObjectDiff](failure.InvalidField("stream",
-		"only the schema and the topology can be compared; what happened in the service stream is in heliosmeta history log --stream service"))
+	return diff.Service(before.(state[serviceModel]).of.Model, after.(state[serviceModel]).of.Model, nil, diff.Place{})
 }
 
 // failed yields an error and nothing else.
