@@ -31,10 +31,12 @@ type part struct {
 
 // NewIndex returns an index of a source's changes.
 func NewIndex(source history.Source, marks Marks) *Index {
-	return newIndex(source, marks, SegmentRevisions)
+	return NewSegmentedIndex(source, marks, SegmentRevisions)
 }
 
-func newIndex(source history.Source, marks Marks, size uint64) *Index {
+// NewSegmentedIndex is NewIndex with segments of another number of revisions, for marks
+// that are kept by it: short histories have whole segments then.
+func NewSegmentedIndex(source history.Source, marks Marks, size uint64) *Index {
 	x := &Index{source: source, marks: marks, size: size, parts: make(chan map[uint64]*part, 1)}
 	x.parts <- make(map[uint64]*part)
 	return x
@@ -162,7 +164,8 @@ func (x *Index) read(ctx context.Context, parts map[uint64]*part, segment uint64
 	whole := x.spanOf(segment)
 	here := whole.and(span{bounds.First, bounds.Last})
 	p := parts[segment]
-	if p == nil || here.first < p.first { // never read, or the source was filled in
+	// Never read, or the source was filled in, or a gap came to be behind what was read.
+	if p == nil || here.first < p.first || p.next < here.first {
 		p = &part{first: here.first, next: here.first}
 		parts[segment] = p
 	}

@@ -111,7 +111,7 @@ func TestIndexAgainstEveryChange(t *testing.T) {
 		}
 		source := pasts.NewSource(s.changes[:60])
 		marks := new(MemoryMarks)
-		x := newIndex(source, marks, smallSegments)
+		x := NewSegmentedIndex(source, marks, smallSegments)
 		all, revisions := s.objects()
 		for step := range 200 {
 			bounds, err := source.Bounds(t.Context())
@@ -131,7 +131,7 @@ func TestIndexAgainstEveryChange(t *testing.T) {
 					source.Trim(bounds.First + uint64(random.IntN(4)))
 				}
 			case 3: // a restart
-				x = newIndex(source, marks, smallSegments)
+				x = NewSegmentedIndex(source, marks, smallSegments)
 			}
 			bounds, _ = source.Bounds(t.Context())
 			o := all[random.IntN(len(all))]
@@ -152,7 +152,7 @@ func TestExtend(t *testing.T) {
 	source := pasts.NewSource(s.changes)
 	source.Trim(20)
 	marks := new(MemoryMarks)
-	x := newIndex(source, marks, smallSegments)
+	x := NewSegmentedIndex(source, marks, smallSegments)
 	var completed int
 	for {
 		more, err := x.Extend(t.Context())
@@ -196,7 +196,7 @@ func TestSegmentsThatAreFilledIn(t *testing.T) {
 	s := schemaStages(1, 100)
 	source := pasts.NewSource(s.changes)
 	marks := new(MemoryMarks)
-	x := newIndex(source, marks, smallSegments)
+	x := NewSegmentedIndex(source, marks, smallSegments)
 	all, revisions := s.objects()
 	source.Trim(60)
 	for _, first := range []uint64{60, 50, 20, 1} {
@@ -215,6 +215,33 @@ func TestSegmentsThatAreFilledIn(t *testing.T) {
 	}
 }
 
+// A source that takes over a checkpoint has a gap behind what was read of its newest segment:
+// what lies in it is not asked for, and the segment is not taken for complete.
+func TestIndexBehindAGap(t *testing.T) {
+	s := schemaStages(2, 100)
+	source := pasts.NewSource(s.changes[:34])
+	marks := new(MemoryMarks)
+	x := NewSegmentedIndex(source, marks, smallSegments)
+	all, revisions := s.objects()
+	look := func(first uint64) {
+		t.Helper()
+		bounds, _ := source.Bounds(t.Context())
+		for _, o := range all {
+			got, err := collect(x.revisions(t.Context(), o.tag(), span{0, 100}, bounds, false))
+			if want := within(revisions[o], first, bounds.Last, false); err != nil || !slices.Equal(got, want) {
+				t.Fatalf("%+v of %+v: %v, %v; want %v", o, bounds, got, err, want)
+			}
+		}
+	}
+	look(1)
+	source.Append(s.changes[34:]...)
+	source.Trim(40) // 35 to 39 were never read
+	look(40)
+	if _, complete, err := marks.ReadMarks(2, 0); err != nil || complete { // 32 to 47
+		t.Errorf("the segment with the gap is complete: %v, %v", complete, err)
+	}
+}
+
 // brokenMarks fail.
 type brokenMarks struct{ read, put error }
 
@@ -227,7 +254,7 @@ func TestIndexPassesErrorsOn(t *testing.T) {
 	bounds, _ := source.Bounds(t.Context())
 	everything := span{1, 40}
 	for name, marks := range map[string]Marks{"reading": brokenMarks{read: broken}, "putting": brokenMarks{put: broken}} {
-		x := newIndex(source, marks, smallSegments)
+		x := NewSegmentedIndex(source, marks, smallSegments)
 		if _, err := collect(x.revisions(t.Context(), 1, everything, bounds, false)); !errors.Is(err, broken) {
 			t.Errorf("%s marks fails: %v", name, err)
 		}
@@ -235,7 +262,7 @@ func TestIndexPassesErrorsOn(t *testing.T) {
 			t.Errorf("%s marks fails, extending: %v", name, err)
 		}
 	}
-	x := newIndex(source, new(MemoryMarks), smallSegments)
+	x := NewSegmentedIndex(source, new(MemoryMarks), smallSegments)
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := collect(x.revisions(gone, 1, everything, bounds, false)); !errors.Is(err, context.Canceled) {
@@ -265,7 +292,7 @@ func (l lying) Bounds(context.Context) (history.Bounds, error) {
 
 func TestIndexEndsWhateverTheSourceSays(t *testing.T) {
 	source := lying{pasts.NewSource(pasts.Schema(1, 20))}
-	x := newIndex(source, new(MemoryMarks), smallSegments)
+	x := NewSegmentedIndex(source, new(MemoryMarks), smallSegments)
 	bounds, _ := source.Bounds(t.Context())
 	if _, err := collect(x.revisions(t.Context(), 1, span{0, 40}, bounds, true)); err == nil {
 		t.Error("revisions that are not there were looked at")
@@ -279,7 +306,7 @@ func TestIndexEndsWhateverTheSourceSays(t *testing.T) {
 func TestIndexIsSafeForConcurrentUse(t *testing.T) {
 	s := schemaStages(3, 300)
 	source := pasts.NewSource(s.changes[:50])
-	x := newIndex(source, new(MemoryMarks), smallSegments)
+	x := NewSegmentedIndex(source, new(MemoryMarks), smallSegments)
 	all, revisions := s.objects()
 	var group sync.WaitGroup
 	group.Go(func() {

@@ -15,7 +15,7 @@ import (
 
 func newLog(changes []*events.Change) (*Log, *pasts.Source) {
 	source := pasts.NewSource(changes)
-	return NewLog(source, newIndex(source, new(MemoryMarks), smallSegments)), source
+	return NewLog(source, NewSegmentedIndex(source, new(MemoryMarks), smallSegments)), source
 }
 
 // A log says of every object what folding all changes from the beginning says.
