@@ -53,6 +53,14 @@ func answerTo(request proto.Message, change *events.Change) proto.Message {
 		return &metadatav1.DrainNodeResponse{Node: e.GetNodeDrained().GetNode()}
 	case *metadatav1.UpdateShardMapRequest:
 		return shardMapAnswer(evs)
+	case *metadatav1.CreateConsumerRequest:
+		return &metadatav1.CreateConsumerResponse{Consumer: events.ConsumerOf(e)}
+	case *metadatav1.OpenConsumerRequest:
+		return &metadatav1.OpenConsumerResponse{Consumer: events.ConsumerOf(e)}
+	case *metadatav1.AcknowledgeConsumerRequest:
+		return &metadatav1.AcknowledgeConsumerResponse{Consumer: events.ConsumerOf(e)}
+	case *metadatav1.DeleteConsumerRequest:
+		return &metadatav1.DeleteConsumerResponse{Consumer: events.ConsumerOf(e)}
 	case *metadatav1.ApplyBatchRequest:
 		return batchAnswer(len(r.GetCommands()), evs)
 	}

@@ -12,7 +12,7 @@ import (
 func checkCaches(c *trial) (found []Violation) {
 	last := make(map[int]*CachedRead)
 	for _, r := range c.cached {
-		for _, s := range streams {
+		for _, s := range positioned {
 			before := last[r.Client]
 			if before != nil && revisionOf(r.Position, s) < revisionOf(before.Position, s) {
 				found = append(found, broken(WrongCache, nil, "the cache of client %d was at %v at %v and went back to %v at %v",
@@ -51,7 +51,7 @@ func (c *trial) positionsSeen(seen func(stream metadatav1.Stream, revision uint6
 		}
 	}
 	for _, r := range c.cached {
-		for _, s := range streams {
+		for _, s := range positioned {
 			seen(s, revisionOf(r.Position, s), r.At)
 		}
 	}

@@ -6,8 +6,9 @@
 // the [Truth]. [Check] compares the two and returns what contradicts a promise
 // of the service: linearizability, the order of revisions in real time, exactly
 // once, reads that equal the log at their position, rejections that were true,
-// the guarantees of subscriptions, caches that never go back, and leases that
-// end at the node before they end at the service.
+// the guarantees of subscriptions, consumers that lose nothing and whose position
+// is never ahead of them, caches that never go back, and leases that end at the node
+// before they end at the service.
 //
 // The rules by which commands are judged (files rules*.go) are written a second
 // time here, from the contract and not from package commands: a mistake there is

@@ -25,6 +25,7 @@ type History struct {
 	subscriptions []*Subscription
 	cached        []*CachedRead
 	sessions      []*Session
+	holdings      []*Holding
 }
 
 // New returns an empty history.

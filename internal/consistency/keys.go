@@ -14,6 +14,8 @@ import (
 const (
 	shardMapKey = "shards"    // all shards: their ranges exclude one another
 	tableIDKey  = "table-id/" // a table named by id
+	// signedHeadKey: the newest signed head of a stream. The rules do not know it.
+	signedHeadKey = "signed-head/"
 )
 
 // keysOfTable returns the keys of a table's name. A namespace other than the public
@@ -70,6 +72,16 @@ func keysOfRequest(request proto.Message) (keys []string) {
 		return []string{shardMapKey}
 	case *metadatav1.UpdateShardMapRequest:
 		return keysOfShardMap(r)
+	case *metadatav1.CreateConsumerRequest:
+		return append(floorKeys(), consumerKey(r.GetConsumer().GetName()))
+	case *metadatav1.OpenConsumerRequest:
+		return []string{consumerKey(r.GetName())}
+	case *metadatav1.AcknowledgeConsumerRequest:
+		return []string{consumerKey(r.GetName())}
+	case *metadatav1.DeleteConsumerRequest:
+		return []string{consumerKey(r.GetName())}
+	case *metadatav1.GetConsumerRequest:
+		return []string{consumerKey(r.GetName())}
 	case *metadatav1.ApplyBatchRequest:
 		for _, command := range commandsOf(r) {
 			keys = append(keys, keysOfRequest(command)...)
@@ -111,6 +123,12 @@ func keysOfChange(c *events.Change) (keys []string) {
 				for _, id := range subject.Nodes {
 					keys = append(keys, nodeKey(id))
 				}
+			case metadatav1.ObjectKind_OBJECT_KIND_CONSUMER:
+				keys = append(keys, consumerKey(subject.Name))
+			case metadatav1.ObjectKind_OBJECT_KIND_HISTORY_FLOOR:
+				keys = append(keys, floorKey(metadatav1.Stream(subject.ID)))
+			case metadatav1.ObjectKind_OBJECT_KIND_SIGNED_HEAD:
+				keys = append(keys, signedHeadKey+nameOf(metadatav1.Stream(subject.ID)))
 			}
 		}
 	}

@@ -266,6 +266,8 @@ func fits(s state, o *Op) bool {
 		return same(s.shard(r.GetShardId()), answer.GetShard())
 	case *metadatav1.HeartbeatRequest:
 		return beatHolds(o, s.node(r.GetNodeId()))
+	case *metadatav1.GetConsumerRequest:
+		return same(s.consumer(r.GetName()), consumerOf(o.Response))
 	}
 	return s.judge(o.Request).allows(o)
 }

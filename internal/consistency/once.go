@@ -31,7 +31,7 @@ func checkOnce(c *trial) (found []Violation) {
 	}
 	for _, s := range streams {
 		for _, change := range c.lines[s].changes {
-			if id := change.RequestID(); id != "" && !anonymous && !claimed[s][change.Revision()] && !isTransition(change) {
+			if id := change.RequestID(); id != "" && !anonymous && !claimed[s][change.Revision()] && !isOwn(change) {
 				found = append(found, broken(NotExactlyOnce, nil,
 					"change %d of %s has request id %q, which nobody sent: %v", change.Revision(), nameOf(s), id, change.Message()))
 			}
@@ -40,12 +40,12 @@ func checkOnce(c *trial) (found []Violation) {
 	return found
 }
 
-// isTransition reports whether a change is of the kinds that the service makes by
-// itself when leases end and come back, and no client can ask for.
-func isTransition(change *events.Change) bool {
+// isOwn reports whether a change is of the kinds that the service makes by itself, when
+// leases end and come back or a history is signed or trimmed, and no client can ask for.
+func isOwn(change *events.Change) bool {
 	for _, e := range change.Message().GetEvents() {
 		switch e.GetKind().(type) {
-		case *metadatav1.Event_NodeWentOffline, *metadatav1.Event_NodeCameOnline:
+		case *metadatav1.Event_NodeWentOffline, *metadatav1.Event_NodeCameOnline, *metadatav1.Event_HeadSigned, *metadatav1.Event_HistoryTrimmed:
 		default:
 			return false
 		}
@@ -66,10 +66,12 @@ func (c *trial) acknowledged(w *write, o *Op) []Violation {
 		return []Violation{broken(NotExactlyOnce, []*Op{o}, "an answer says that an earlier attempt took effect and changed nothing")}
 	case !changed:
 		return nil
+	case w.id == "" && revision == 0:
+		return nil // nobody can tell which change it was
 	case w.change == nil:
 		return []Violation{broken(NotExactlyOnce, []*Op{o}, "acknowledged at revision %d of %s, but request %q is not in the log, which ends at revision %d",
 			revision, nameOf(w.stream), w.id, c.lines[w.stream].head())}
-	case w.revision() != revision:
+	case revision != 0 && w.revision() != revision:
 		return []Violation{broken(NotExactlyOnce, []*Op{o}, "acknowledged at revision %d of %s, but request %q is in the log at revision %d",
 			revision, nameOf(w.stream), w.id, w.revision())}
 	}

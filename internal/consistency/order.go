@@ -43,7 +43,7 @@ func (c *trial) points(s metadatav1.Stream) (all []*point) {
 			continue
 		}
 		p := &point{op: o, call: o.Began, end: o.Ended}
-		if _, beat := o.Request.(*metadatav1.HeartbeatRequest); o.answered() && !beat {
+		if _, beat := o.Request.(*metadatav1.HeartbeatRequest); o.answered() && !beat && s != serviceStream {
 			p.exact, p.revision = true, revisionOf(positionOf(o.Response), s)
 		}
 		all = append(all, p)
@@ -73,6 +73,8 @@ func linearizable(o *Op) bool {
 	switch readOptionsOf(o.Request).GetConsistency() {
 	case metadatav1.Consistency_CONSISTENCY_UNSPECIFIED, metadatav1.Consistency_CONSISTENCY_LINEARIZABLE:
 		return true
+	case metadatav1.Consistency_CONSISTENCY_AT_LEAST:
+		return streamOf(o.Request) == serviceStream // positions do not cover it
 	}
 	return false
 }

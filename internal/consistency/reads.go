@@ -14,6 +14,10 @@ func checkReads(c *trial) (found []Violation) {
 		if !o.answered() {
 			continue
 		}
+		if streamOf(o.Request) == serviceStream {
+			found = append(found, c.wrongWithoutPosition(o)...)
+			continue
+		}
 		position := positionOf(o.Response)
 		if position == nil {
 			found = append(found, broken(WrongRead, []*Op{o}, "the answer has no position"))
@@ -30,12 +34,23 @@ func checkReads(c *trial) (found []Violation) {
 	return found
 }
 
+// wrongWithoutPosition checks an answer of the service stream, which names no revision: it
+// was true at one that was committed. Those that have to be fresh are judged in their
+// order, see checkOrder.
+func (c *trial) wrongWithoutPosition(o *Op) []Violation {
+	line := c.lines[serviceStream]
+	if newest := line.newest(o.Ended); !isWrite(o.Request) && !linearizable(o) && !c.holdsWithin(o, line, 0, newest) {
+		return []Violation{broken(WrongRead, []*Op{o}, "the consumer was like that at none of the revisions 0 to %d of %s", newest, nameOf(line.stream))}
+	}
+	return nil
+}
+
 // impossible returns what of a position cannot have been seen at a time, or "".
 func (c *trial) impossible(p *metadatav1.Position, at time.Duration) string {
 	if c.truth.Cluster != [len(c.truth.Cluster)]byte{} && p.GetClusterId() != c.truth.Cluster.String() {
 		return "a position of cluster " + p.GetClusterId()
 	}
-	for _, s := range streams {
+	for _, s := range positioned {
 		if why := c.lines[s].ahead(revisionOf(p, s), at); why != "" {
 			return why
 		}

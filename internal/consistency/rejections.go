@@ -74,6 +74,8 @@ func (c *trial) holds(o *Op, line *timeline, revision uint64) bool {
 		return s.shard(r.GetShardId()) == nil
 	case *metadatav1.HeartbeatRequest:
 		return beatHolds(o, s.node(r.GetNodeId()))
+	case *metadatav1.GetConsumerRequest:
+		return same(s.consumer(r.GetName()), consumerOf(o.Response))
 	}
 	return c.writeHolds(o, s, revision)
 }
@@ -103,7 +105,7 @@ func (c *trial) writeHolds(o *Op, s state, revision uint64) bool {
 		// The service remembers what this request id did.
 		return o.Reason == requestIDReused && !c.madeBy(o, w)
 	}
-	return s.judge(o.Request).allows(o)
+	return s.judge(o.Request).allows(o) && s.shows(o)
 }
 
 // madeBy reports whether a write's change can have been made by an operation's

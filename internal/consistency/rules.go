@@ -31,6 +31,8 @@ const (
 	staleEpoch      = metadatav1.ErrorReason_ERROR_REASON_STALE_EPOCH
 	rangeOverlap    = metadatav1.ErrorReason_ERROR_REASON_RANGE_OVERLAP
 	requestIDReused = metadatav1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED
+	consumerFenced  = metadatav1.ErrorReason_ERROR_REASON_CONSUMER_FENCED
+	historyTrimmed  = metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED
 
 	foreignPosition = metadatav1.ErrorReason_ERROR_REASON_FOREIGN_POSITION
 	offlineStatus   = metadatav1.NodeStatus_NODE_STATUS_OFFLINE
@@ -79,6 +81,14 @@ func (s state) carryOut(command proto.Message) (state, verdict) {
 		return s.drainNode(c)
 	case *metadatav1.UpdateShardMapRequest:
 		return s.updateShardMap(c)
+	case *metadatav1.CreateConsumerRequest:
+		return s.createConsumer(c)
+	case *metadatav1.OpenConsumerRequest:
+		return s.openConsumer(c)
+	case *metadatav1.AcknowledgeConsumerRequest:
+		return s.acknowledgeConsumer(c)
+	case *metadatav1.DeleteConsumerRequest:
+		return s.deleteConsumer(c)
 	}
 	return s, verdict{open: true}
 }

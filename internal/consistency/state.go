@@ -179,7 +179,8 @@ func (t *timeline) at(revision uint64) state {
 		clear(t.states)
 	}
 	s := state{make([]object, 0, t.size)}
-	if t.stream == schemaStream {
+	switch t.stream {
+	case schemaStream:
 		m := t.schemas[revision]
 		for n := range m.Namespaces("") {
 			s.objects = append(s.objects, t.decoded(n, func() object {
@@ -193,7 +194,7 @@ func (t *timeline) at(revision uint64) state {
 				return object{tableKey(r.Namespace(), r.Name()), message.GetUpdatedRevision(), message}
 			}))
 		}
-	} else {
+	case topologyStream:
 		m := t.topologies[revision]
 		for n := range m.Nodes("") {
 			s.objects = append(s.objects, t.decoded(n, func() object {
@@ -207,6 +208,8 @@ func (t *timeline) at(revision uint64) state {
 				return object{shardKey(i.ID()), message.GetUpdatedRevision(), message}
 			}))
 		}
+	case serviceStream:
+		s.objects = t.serviceObjects(s.objects, revision)
 	}
 	t.size = len(s.objects)
 	slices.SortFunc(s.objects, func(a, b object) int { return strings.Compare(a.key, b.key) })
@@ -240,6 +243,9 @@ func (s state) apply(e *metadatav1.Event, revision uint64) (state, string) {
 	if n := events.NodeOf(e); n != nil {
 		return s.applyNode(e, n, revision)
 	}
+	if c := events.ConsumerOf(e); c != nil {
+		return s.applyConsumer(e, c, revision)
+	}
 	switch k := e.GetKind().(type) {
 	case *metadatav1.Event_NamespaceCreated:
 		n := k.NamespaceCreated.GetNamespace()
@@ -255,6 +261,10 @@ func (s state) apply(e *metadatav1.Event, revision uint64) (state, string) {
 		return s.remove(namespaceKey(n.GetName())), ""
 	case *metadatav1.Event_TableCreated, *metadatav1.Event_TableAltered, *metadatav1.Event_TableDropped:
 		return s.applyTable(e, revision)
+	case *metadatav1.Event_HeadSigned:
+		return s, "" // whoever knows the key looks at it
+	case *metadatav1.Event_HistoryTrimmed:
+		return s.applyFloor(k.HistoryTrimmed.GetFloor(), revision)
 	}
 	return s.applyShards(e, revision)
 }

@@ -68,7 +68,7 @@ func newWatcher(c *trial, s *Subscription) *watcher {
 		c: c, s: s, filter: events.NewFilter(s.Request.GetFilter()),
 		cursors: make(map[metadatav1.Stream]*watched), base: &metadatav1.Position{},
 	}
-	for _, stream := range streams {
+	for _, stream := range positioned {
 		if !w.filter.MatchStream(stream) {
 			continue
 		}
@@ -183,7 +183,7 @@ func (w *watcher) bookmark(p *metadatav1.Position, at time.Duration) string {
 	if id := w.c.truth.Cluster; id != (events.ClusterID{}) && p.GetClusterId() != id.String() {
 		return fmt.Sprintf("the bookmark is of cluster %q, not %v", p.GetClusterId(), id)
 	}
-	for _, stream := range streams {
+	for _, stream := range positioned {
 		said := revisionOf(p, stream)
 		cursor := w.cursors[stream]
 		if cursor == nil {
@@ -276,7 +276,7 @@ func (w *watcher) snapshotAt(cursor *watched, revision uint64) *metadatav1.Snaps
 // incomplete returns what a subscription that is open while everything is at rest
 // has not been sent, or "".
 func (w *watcher) incomplete() string {
-	for _, stream := range streams {
+	for _, stream := range positioned {
 		cursor := w.cursors[stream]
 		switch {
 		case cursor == nil:

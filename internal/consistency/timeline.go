@@ -8,6 +8,7 @@ import (
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/schema"
+	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -19,6 +20,7 @@ type timeline struct {
 	byRequest  map[string]*events.Change
 	schemas    []*schema.Model              // of the schema stream, at each revision from 0
 	topologies []*projections.TopologyModel // of the topology stream
+	services   []*service.Model             // of the service stream
 	digests    []events.Digest
 	committed  func(metadatav1.Stream, uint64) (time.Duration, bool)
 
@@ -34,11 +36,8 @@ type timeline struct {
 // violation.
 func newTimeline(s metadatav1.Stream, truth Truth) (t *timeline, found []Violation) {
 	t = &timeline{
-		stream: s, changes: truth.Schema, byRequest: make(map[string]*events.Change),
+		stream: s, changes: truth.changes(s), byRequest: make(map[string]*events.Change),
 		committed: truth.Committed, states: make(map[uint64]state), objects: make(map[any]object),
-	}
-	if s == topologyStream {
-		t.changes = truth.Topology
 	}
 	at := uint64(0)
 	defer func() {
@@ -46,24 +45,37 @@ func newTimeline(s metadatav1.Stream, truth Truth) (t *timeline, found []Violati
 			found = append(found, broken(BrokenTruth, nil, "change %d of %s cannot be folded: %v", at+1, nameOf(s), r))
 		}
 	}()
-	schemas, topologies := projections.NewSchema(truth.Cluster, 0), projections.NewTopology(truth.Cluster, 0)
-	t.schemas, t.topologies = append(t.schemas, schemas.Model), append(t.topologies, topologies.Model)
+	fold := t.folding(truth)
 	t.digests = append(t.digests, events.FirstDigest(truth.Cluster, s))
 	epoch := uint64(0)
 	for _, c := range t.changes {
-		if s == schemaStream {
-			schemas = schemas.Fold(c)
-			t.schemas = append(t.schemas, schemas.Model)
-		} else {
-			topologies = topologies.Fold(c)
-			t.topologies = append(t.topologies, topologies.Model)
-		}
+		fold(c)
 		at++
 		t.digests = append(t.digests, t.digests[at-1].Next(c.Raw()))
 		found = append(found, t.note(c)...)
 		found = append(found, epochsGrow(c, &epoch)...)
 	}
 	return t, found
+}
+
+// folding keeps the model before the first change, and returns what folds a change and
+// keeps the model after it.
+func (t *timeline) folding(truth Truth) func(*events.Change) {
+	switch t.stream {
+	case schemaStream:
+		return folding(projections.NewSchema(truth.Cluster, 0), &t.schemas)
+	case topologyStream:
+		return folding(projections.NewTopology(truth.Cluster, 0), &t.topologies)
+	}
+	return folding(projections.NewService(truth.Cluster, 0), &t.services)
+}
+
+func folding[D projections.Domain[D]](state *projections.State[D], models *[]D) func(*events.Change) {
+	*models = append(*models, state.Model)
+	return func(c *events.Change) {
+		state = state.Fold(c)
+		*models = append(*models, state.Model)
+	}
 }
 
 // note remembers whose change it is.
@@ -113,14 +125,15 @@ func (t *timeline) change(revision uint64) *events.Change {
 func (t *timeline) bound(c *trial) {
 	t.earliest = make([]time.Duration, t.head()+1)
 	t.latest = slices.Repeat([]time.Duration{never}, int(t.head())+1)
-	for _, w := range c.writes {
-		if w.stream == t.stream && w.change != nil {
-			t.earliest[w.revision()] = w.began
-		}
-	}
 	seen := func(revision uint64, at time.Duration) {
 		if revision <= t.head() {
 			t.latest[revision] = min(t.latest[revision], at)
+		}
+	}
+	for _, w := range c.writes {
+		if w.stream == t.stream && w.change != nil {
+			t.earliest[w.revision()] = w.began
+			seen(w.revision(), w.acked())
 		}
 	}
 	for _, o := range c.ops {

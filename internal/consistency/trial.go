@@ -114,14 +114,20 @@ func (w *write) revision() uint64 {
 	return w.change.Revision()
 }
 
-// changed returns the revision that an answer says the write had; false if the
-// answer is another one.
+// changed returns the revision that an answer says the write had, 0 if it does not say;
+// false if the answer is another one.
 func (o *Op) changed() (revision uint64, ok bool) {
 	r := resultOf(o.Response)
 	if !o.answered() || r == nil || !r.GetChanged() || optionsOf(o.Request).GetDryRun() && !r.GetDeduplicated() {
 		return 0, false
 	}
-	return revisionOf(r.GetPosition(), streamOf(o.Request)), true
+	if s := streamOf(o.Request); s != serviceStream {
+		return revisionOf(r.GetPosition(), s), true
+	}
+	if _, gone := o.Response.(*metadatav1.DeleteConsumerResponse); gone {
+		return 0, true
+	}
+	return consumerOf(o.Response).GetUpdatedRevision(), true
 }
 
 // isWrite reports whether a request is a command.
@@ -180,6 +186,9 @@ func streamOf(request proto.Message) metadatav1.Stream {
 		*metadatav1.CreateTableRequest, *metadatav1.AlterTableRequest, *metadatav1.DropTableRequest,
 		*metadatav1.GetTableRequest, *metadatav1.ListTablesRequest:
 		return schemaStream
+	case *metadatav1.CreateConsumerRequest, *metadatav1.OpenConsumerRequest, *metadatav1.AcknowledgeConsumerRequest,
+		*metadatav1.DeleteConsumerRequest, *metadatav1.GetConsumerRequest:
+		return serviceStream
 	case *metadatav1.ApplyBatchRequest:
 		if len(r.GetCommands()) > 0 {
 			return streamOf(commandOf(r.GetCommands()[0]))
@@ -211,12 +220,16 @@ func commandsOf(request proto.Message) []proto.Message {
 	return all
 }
 
-// revisionOf returns a position's component for a stream.
+// revisionOf returns a position's component for a stream; 0 for the service stream, which
+// has none.
 func revisionOf(p *metadatav1.Position, s metadatav1.Stream) uint64 {
-	if s == schemaStream {
+	switch s {
+	case schemaStream:
 		return p.GetSchemaRevision()
+	case topologyStream:
+		return p.GetTopologyRevision()
 	}
-	return p.GetTopologyRevision()
+	return 0
 }
 
 // nameOf names a stream in reports.

@@ -10,7 +10,7 @@ import (
 // Truth is what happened: the complete histories, as read from a member's store
 // when all members agreed.
 type Truth struct {
-	Schema, Topology []*events.Change
+	Schema, Topology, Service []*events.Change
 	// Cluster is the cluster's id. The zero value is not compared with anything.
 	Cluster events.ClusterID
 	// Committed says when a revision was first applied by any member: no reader can
@@ -25,10 +25,25 @@ type Truth struct {
 	Patience time.Duration
 }
 
-// Both streams, in the order in which they are judged.
-var streams = [...]metadatav1.Stream{metadatav1.Stream_STREAM_SCHEMA, metadatav1.Stream_STREAM_TOPOLOGY}
+// The streams, in the order in which they are judged.
+var streams = [...]metadatav1.Stream{schemaStream, topologyStream, serviceStream}
+
+// positioned are the streams that positions cover and subscriptions follow.
+var positioned = streams[:2]
 
 const (
 	schemaStream   = metadatav1.Stream_STREAM_SCHEMA
 	topologyStream = metadatav1.Stream_STREAM_TOPOLOGY
+	serviceStream  = metadatav1.Stream_STREAM_SERVICE
 )
+
+// changes returns the history of a stream.
+func (t Truth) changes(s metadatav1.Stream) []*events.Change {
+	switch s {
+	case schemaStream:
+		return t.Schema
+	case topologyStream:
+		return t.Topology
+	}
+	return t.Service
+}

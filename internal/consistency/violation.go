@@ -20,6 +20,7 @@ const (
 	WrongRejection    Kind = "rejection"       // an answer without a position was true at no time
 	AheadOfCommit     Kind = "ahead of commit" // somebody saw what was not committed yet
 	WrongSubscription Kind = "subscription"    // one of the guarantees of subscriptions
+	WrongConsumer     Kind = "consumer"        // a consumer lost something, or its position is ahead of what it carried out
 	WrongCache        Kind = "cache"           // a cache went back, or differs from the log
 	WrongLease        Kind = "lease"           // a node thought itself alive when the service did not
 )
@@ -63,6 +64,7 @@ func Check(h *History, truth Truth) []Violation {
 		checkReads,
 		checkRejections,
 		checkSubscriptions,
+		checkConsumers,
 		checkCaches,
 		checkLeases,
 		checkLinearizable,

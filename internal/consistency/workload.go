@@ -143,7 +143,7 @@ func (w *Workload) Subscribe(client int) *metadatav1.SubscribeRequest {
 func (w *Workload) filter() *metadatav1.Filter {
 	switch w.rng.IntN(7) {
 	case 0:
-		return &metadatav1.Filter{Streams: []metadatav1.Stream{pick(w, streams[:])}}
+		return &metadatav1.Filter{Streams: []metadatav1.Stream{pick(w, positioned)}}
 	case 1:
 		return &metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind(1 + w.rng.IntN(4)), metadatav1.ObjectKind(1 + w.rng.IntN(4))}}
 	case 2:

@@ -43,12 +43,7 @@ func (r *run) tick() time.Duration {
 	return r.now
 }
 
-func (r *run) head(s metadatav1.Stream) uint64 {
-	if s == schemaStream {
-		return uint64(len(r.truth.Schema))
-	}
-	return uint64(len(r.truth.Topology))
-}
+func (r *run) head(s metadatav1.Stream) uint64 { return uint64(len(r.truth.changes(s))) }
 
 func (r *run) position() *metadatav1.Position {
 	return &metadatav1.Position{
@@ -64,10 +59,13 @@ func (r *run) commit(id string, kinds ...*metadatav1.Event) *events.Change {
 	}
 	s := events.StreamOf(kinds[0])
 	c := events.Seal(events.Header{Revision: r.head(s) + 1, Time: time.Unix(int64(r.now/time.Second), 0), RequestID: id}, all)
-	if s == schemaStream {
+	switch s {
+	case schemaStream:
 		r.truth.Schema = append(r.truth.Schema, c)
-	} else {
+	case topologyStream:
 		r.truth.Topology = append(r.truth.Topology, c)
+	case serviceStream:
+		r.truth.Service = append(r.truth.Service, c)
 	}
 	r.when[s] = append(r.when[s], r.now)
 	return c
