@@ -18,6 +18,7 @@ type judge struct {
 	disks   map[diskKey]*shadow
 	leases  leaseBook
 	trimmed map[metadatav1.Stream]bool // by a fault
+	pasts   pastBook
 }
 
 // chain is the one history of a stream.
@@ -37,7 +38,7 @@ type written struct {
 }
 
 func newJudge(w *world) *judge {
-	j := &judge{w: w, streams: map[metadatav1.Stream]*chain{}, disks: map[diskKey]*shadow{}, leases: newLeaseBook(w), trimmed: map[metadatav1.Stream]bool{}}
+	j := &judge{w: w, streams: map[metadatav1.Stream]*chain{}, disks: map[diskKey]*shadow{}, leases: newLeaseBook(w), trimmed: map[metadatav1.Stream]bool{}, pasts: newPastBook(w)}
 	for _, s := range streams {
 		j.streams[s] = &chain{leaders: map[uint64]uint64{}, hashes: map[written][32]byte{}}
 	}
@@ -97,6 +98,7 @@ func (j *judge) agree(m *member, c *chain, ch *events.Change) {
 		c.first = append(c.first, j.w.now)
 		j.w.counts.add("changes committed", 1)
 		j.leases.changed(ch)
+		j.pasts.changed(ch)
 		j.w.trace.detail(j.w.now, m.name(), "is the first to apply change %d of the %s: %s", revision, ch.Stream(), changeText(ch))
 		return
 	}

@@ -26,8 +26,10 @@ type plan struct {
 	stallTicks                           int
 	messageBytes, inflightMessages       int
 	uncommittedBytes, applyBytes         int
-	logBytes, logChanges                 int // of a feed
-	transferTicks                        int // a transfer idle for longer is given up
+	logBytes, logChanges                 int    // of a feed
+	readBytes                            int    // of the past, at a time
+	segment                              uint64 // revisions of a segment of marks
+	transferTicks                        int    // a transfer idle for longer is given up
 	leases                               leases.Options
 	compare                              time.Duration // a round of the watch
 	upgrade                              bool          // members start another build, one after the other
@@ -98,6 +100,7 @@ func drawPlan(rng *rand.Rand) plan {
 	if rng.IntN(3) == 0 {
 		p.calm = 15 * time.Second
 	}
+	p.readBytes, p.segment = pick(rng, 1, 1000, 1<<20), pick[uint64](rng, 3, 10, 40)
 	p.faults = drawFaults(rng)
 	if rng.IntN(4) == 0 {
 		p.leaveMembersBehind(rng)

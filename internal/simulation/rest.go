@@ -107,6 +107,9 @@ func (j *judge) atRest() {
 			}
 			hash = have
 			j.history(m, s)
+			for range pastReadsAtRest {
+				m.run.of(s).readPast()
+			}
 		}
 		j.begins(s)
 	}

@@ -30,6 +30,7 @@ type stream[D projections.Domain[D]] struct {
 	sender  *raftlog.Sender
 	pinned  map[uint64]raftlog.CheckpointReader
 	history *trimmable
+	past    *past[D]
 
 	// Called in the stream's turn.
 	onApplied func([]*events.Change)
@@ -64,6 +65,7 @@ type driver interface {
 	serveOffer(from, round uint64, answer func(any, error))
 	serveEntries(from uint64, q raftlog.EntriesRequest, answer func(any, error))
 	givenUp(to uint64)
+	readPast()
 }
 
 // Limits of package member.
@@ -110,6 +112,7 @@ func newStream[D projections.Domain[D]](m *member, id metadatav1.Stream, genesis
 		return nil, err
 	}
 	s.soft = s.replica.Status().SoftState
+	s.past = newPast(s)
 	return s, nil
 }
 

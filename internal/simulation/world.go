@@ -55,12 +55,13 @@ func newWorld(seed uint64, out io.Writer) *world {
 	}
 	rand.Reader = mathrand.NewChaCha8(key)
 	w := &world{seed: seed, rng: rng, plan: drawPlan(rng), trace: newTrace(out), counts: counts{}, harms: harms{}}
-	w.net, w.judge = newNetwork(w), newJudge(w)
+	w.net = newNetwork(w)
 	for i := range w.plan.members {
 		id := uint64(i + 1)
 		w.peers = append(w.peers, raftlog.Peer{ID: id, Addr: fmt.Sprintf("m%d:5000", id)})
 	}
 	w.cluster = events.ClusterID(raftlog.ClusterID(clusterName, w.peers))
+	w.judge = newJudge(w)
 	for _, p := range w.peers {
 		w.members = append(w.members, newMember(w, p.ID))
 	}
@@ -97,6 +98,7 @@ func (w *world) run() {
 	}
 	w.load.start()
 	w.startFaults()
+	w.readPasts()
 	w.until(func() bool { return w.now >= w.plan.faulty })
 	if w.failed != nil {
 		return

@@ -1,0 +1,70 @@
+package simulation
+
+import (
+	"time"
+
+	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/projections"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+// Reads of the past: at any moment somebody asks any member for what was, and the judge
+// says at once whether it was so. The models start a goroutine for a fold, and whoever asks
+// waits for it: nothing else happens meanwhile.
+
+const (
+	// pastReadEvery is the mean time between two reads.
+	pastReadEvery = 500 * time.Millisecond
+	// pastReadsAtRest is how many of each stream each member is asked at the end.
+	pastReadsAtRest = 6
+)
+
+// past is what a member reads of what was of a stream.
+type past[D projections.Domain[D]] struct {
+	source *pastSource
+	models *history.Models[D]
+	index  *objects.Index
+	log    *objects.Log
+}
+
+func newPast[D projections.Domain[D]](s *stream[D]) *past[D] {
+	source := &pastSource{m: s.m, stream: s.id, stored: s.history}
+	size := s.m.w.plan.segment
+	index := objects.NewSegmentedIndex(source, pastMarks{s.m.store, s.group, size}, size)
+	return &past[D]{
+		source: source, index: index, log: objects.NewLog(source, index),
+		models: history.NewModels(source, pastBases[D]{s}, nil),
+	}
+}
+
+// readPasts has somebody read now and then, until faults are over.
+func (w *world) readPasts() {
+	w.after(around(w.rng, pastReadEvery), func() {
+		if w.quiet {
+			return
+		}
+		if m := w.anyMember(); m != nil && !m.paused {
+			m.run.of(pick(w.rng, streams...)).readPast()
+		}
+		w.readPasts()
+	})
+}
+
+// readPast reads something of the stream's past, and has it judged.
+func (s *stream[D]) readPast() {
+	r := &pastRead[D]{w: s.m.w, s: s, states: statesOf[D](&s.m.w.judge.pasts, s.id)}
+	r.begin()
+}
+
+// statesOf returns the judge's states of a stream.
+func statesOf[D projections.Domain[D]](p *pastBook, s metadatav1.Stream) book[D] {
+	var all any = p.schema
+	switch s {
+	case metadatav1.Stream_STREAM_TOPOLOGY:
+		all = p.topology
+	case metadatav1.Stream_STREAM_SERVICE:
+		all = p.service
+	}
+	return all.(book[D])
+}
