@@ -99,6 +99,7 @@ func (j *judge) agree(m *member, c *chain, ch *events.Change) {
 		j.w.counts.add("changes committed", 1)
 		j.leases.changed(ch)
 		j.pasts.changed(ch)
+		j.signed(ch)
 		j.w.trace.detail(j.w.now, m.name(), "is the first to apply change %d of the %s: %s", revision, ch.Stream(), changeText(ch))
 		return
 	}

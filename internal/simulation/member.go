@@ -54,6 +54,7 @@ type running struct {
 	service  *stream[*service.Model]
 	feed     *feed.Feed
 	leases   *leases.Table
+	signer   *signer
 	served   []*subscriber
 	draining bool
 }
@@ -209,6 +210,7 @@ func (m *member) runStreams() {
 		Cluster: m.w.cluster, RecoveryEpoch: recoveryEpoch,
 		Logs: []*feed.Log{r.schema.feed, r.topology.feed}, Snapshots: snapshots{r},
 	})
+	r.signer = newSigner(m)
 	m.run = r
 	m.lived = true
 	m.w.harms.returned(m)
@@ -233,6 +235,7 @@ func (m *member) tick() {
 		s.tick(low)
 	}
 	m.expire()
+	m.run.signer.tick()
 	m.later(m.w.plan.tick, m.tick)
 }
 

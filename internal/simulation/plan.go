@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/heliosdb/metadata/history/audit"
 	"github.com/heliosdb/metadata/leases"
 )
 
@@ -29,7 +30,8 @@ type plan struct {
 	logBytes, logChanges                 int    // of a feed
 	readBytes                            int    // of the past, at a time
 	segment                              uint64 // revisions of a segment of marks
-	transferTicks                        int    // a transfer idle for longer is given up
+	signing                              audit.Policy
+	transferTicks                        int // a transfer idle for longer is given up
 	leases                               leases.Options
 	compare                              time.Duration // a round of the watch
 	upgrade                              bool          // members start another build, one after the other
@@ -101,6 +103,7 @@ func drawPlan(rng *rand.Rand) plan {
 		p.calm = 15 * time.Second
 	}
 	p.readBytes, p.segment = pick(rng, 1, 1000, 1<<20), pick[uint64](rng, 3, 10, 40)
+	p.signing = audit.Policy{Every: pick[uint64](rng, 0, 5, 30), Within: pick(rng, 0, 4*time.Second, 30*time.Second)}
 	p.faults = drawFaults(rng)
 	if rng.IntN(4) == 0 {
 		p.leaveMembersBehind(rng)
