@@ -14,11 +14,12 @@ import (
 func newWorkload(w *world) workload { return newClients(w) }
 
 // clients are everybody outside the cluster: callers, which read and write; followers,
-// which keep a subscription, some with a cache; and nodes, which register and beat. What
-// they see is recorded and judged at the end.
+// which keep a subscription, some with a cache; nodes, which register and beat; and
+// consumers, which carry changes out and acknowledge them. What they see is recorded and
+// judged at the end.
 //
-// Each uses the link of one of the plan's clients, so that a cut hits callers,
-// followers and nodes alike. In the history everybody has a number of its own.
+// Each uses the link of one of the plan's clients, so that a cut hits all of them alike.
+// In the history everybody has a number of its own.
 type clients struct {
 	w        *world
 	history  *consistency.History
@@ -29,12 +30,14 @@ type clients struct {
 	callers   []*caller
 	followers []*follower
 	nodes     []*node
+	consumers []*consumer
 }
 
-// Numbers of followers and nodes, beside one caller for each client of the plan.
+// Numbers of followers, nodes and consumers, beside one caller for each client of the plan.
 const (
 	maxFollowers = 4
 	maxNodes     = 3
+	maxConsumers = 2
 )
 
 func newClients(w *world) *clients {
@@ -55,6 +58,9 @@ func newClients(w *world) *clients {
 	}
 	for _, host := range hosts {
 		c.nodes = append(c.nodes, newNode(c, w.rng.IntN(w.plan.clients), host))
+	}
+	for i := range pick(w.rng, 1, 1, maxConsumers) {
+		c.consumers = append(c.consumers, newConsumer(c, fmt.Sprint("consumer", i+1)))
 	}
 	return c
 }
@@ -78,11 +84,19 @@ func (c *clients) start() {
 	for _, n := range c.nodes {
 		n.begin()
 	}
+	for _, n := range c.consumers {
+		n.begin()
+	}
 }
 
-// settle ends what is new: callers begin no operation, followers no other
-// subscription, and nodes run on without an accident.
-func (c *clients) settle() { c.settling = true }
+// settle ends what is new: callers begin no operation, followers no other subscription,
+// nodes run on without an accident, and each consumer is left to one process.
+func (c *clients) settle() {
+	c.settling = true
+	for _, n := range c.consumers {
+		n.settle()
+	}
+}
 
 func (c *clients) settled() (bool, string) {
 	var open []string
@@ -93,6 +107,11 @@ func (c *clients) settled() (bool, string) {
 	}
 	for _, f := range c.followers {
 		if why := f.behind(); why != "" {
+			open = append(open, why)
+		}
+	}
+	for _, n := range c.consumers {
+		if why := n.behind(); why != "" {
 			open = append(open, why)
 		}
 	}
@@ -127,6 +146,7 @@ func (c *clients) truth() consistency.Truth {
 	first := make(map[metadatav1.Stream][]time.Duration)
 	t.Schema, first[metadatav1.Stream_STREAM_SCHEMA] = c.w.judge.committed(metadatav1.Stream_STREAM_SCHEMA)
 	t.Topology, first[metadatav1.Stream_STREAM_TOPOLOGY] = c.w.judge.committed(metadatav1.Stream_STREAM_TOPOLOGY)
+	t.Service, first[metadatav1.Stream_STREAM_SERVICE] = c.w.judge.committed(metadatav1.Stream_STREAM_SERVICE)
 	t.Committed = func(s metadatav1.Stream, revision uint64) (time.Duration, bool) {
 		if revision == 0 || revision > uint64(len(first[s])) {
 			return 0, false

@@ -7,8 +7,6 @@ import (
 
 	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/internal/consistency"
-	"github.com/heliosdb/metadata/internal/failure"
-	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 // caller is a client that does one thing after the other. A write is tried with one
@@ -50,10 +48,7 @@ func (k *caller) think() {
 func (k *caller) begin(request proto.Message) {
 	to := k.to()
 	k.open = k.c.history.Begin(k.number, to, request, k.c.w.now)
-	if _, err := commands.StreamOf(request); err == nil && k.c.w.plan.network.duplication > 0 {
-		k.open.Retry(to) // the network may deliver it again, after the answer to the first
-	}
-	k.try(k.open, to)
+	k.c.pursue(pursuit{op: k.open, link: k.link, patience: k.patience, lives: func() bool { return true }, done: func() { k.done(k.open) }}, to)
 }
 
 func (k *caller) to() uint64 {
@@ -67,43 +62,7 @@ func (k *caller) patience() time.Duration {
 	if k.hasty && !k.c.settling {
 		return within(k.c.w.rng, 20*time.Millisecond, 600*time.Millisecond)
 	}
-	return within(k.c.w.rng, 500*time.Millisecond, 4*time.Second)
-}
-
-func (k *caller) try(o *consistency.Op, to uint64) {
-	k.c.w.call(k.link, to, o.Request, k.patience(), func(reply proto.Message, err error) {
-		k.answered(o, reply, err)
-	})
-}
-
-// answered takes the answer to an attempt.
-func (k *caller) answered(o *consistency.Op, reply proto.Message, err error) {
-	_, notAWrite := commands.StreamOf(o.Request)
-	f := failure.As(err)
-	again := f != nil && (f.Kind() == failure.Unavailable || f.Kind() == failure.Deadline || f.Kind() == failure.Exhausted)
-	switch {
-	case notAWrite != nil || !again:
-		o.End(reply, err, k.c.w.now)
-		k.done(o)
-	case !k.c.settling && k.c.w.chance(0.2):
-		if inDoubt(f) {
-			o.Unknown(k.c.w.now)
-		} else {
-			o.End(nil, err, k.c.w.now) // it was not carried out, and that is a promise
-		}
-		k.done(o)
-	default:
-		to := k.c.anyMember()
-		if inDoubt(f) {
-			o.Retry(to)
-		}
-		k.c.w.after(around(k.c.w.rng, 50*time.Millisecond), func() { k.try(o, to) })
-	}
-}
-
-// inDoubt reports whether a write that failed so may still take effect.
-func inDoubt(f *failure.Error) bool {
-	return f.Reason == metadatav1.ErrorReason_ERROR_REASON_DEADLINE || f.Reason == metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN
+	return k.c.patience()
 }
 
 // done ends an operation.
@@ -121,11 +80,6 @@ func (k *caller) done(o *consistency.Op) {
 	default:
 		k.think()
 	}
-}
-
-func isCommand(request proto.Message) bool {
-	_, err := commands.StreamOf(request)
-	return err == nil
 }
 
 // withRequestID returns another command with a request id that was used.

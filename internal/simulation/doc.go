@@ -10,14 +10,18 @@
 // seed and the same build give the same trace, byte for byte.
 //
 // After every event the world is looked at (see judge): one leader a term, one chain of
-// digests, nothing applied that a majority does not hold, leases kept, queues bounded.
+// digests, nothing applied that a majority does not hold, leases kept, queues bounded,
+// signed heads genuine. At any moment somebody reads the past on any member, and hears
+// what the judge's own fold says, or that the member lacks it where it does.
 // At the end faults stop and everything has to come to rest, with equal models on all
-// members and clients that all got their answers; then the clients' histories are
-// checked. What is wrong is a Violation, with the trace that led to it.
+// members, clients that all got their answers and consumers that have nothing left to
+// acknowledge; then the clients' histories are checked. What is wrong is a Violation, with
+// the trace that led to it.
 //
 // Who adds to it: a fault is a row in faultKinds (faults.go); clients are a workload
 // (workload.go), which acts by world.call, world.subscribe and world.after.
 //
 // The package refuses to read the machine's clock, to start goroutines and to iterate
-// over maps where the order shows.
+// over maps where the order shows. (A fold of the past has a goroutine of its own, for
+// which everything else waits.)
 package simulation

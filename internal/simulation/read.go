@@ -34,6 +34,14 @@ func (m *member) read(request proto.Message, done func(proto.Message, error)) {
 			}
 			done(answerSchema(s, request))
 		})
+	case *metadatav1.GetConsumerRequest:
+		view(m, m.run.service, options, 0, func(s *projections.Service, err error) {
+			if err != nil {
+				done(nil, err)
+				return
+			}
+			done(answerService(s, request))
+		})
 	default:
 		view(m, m.run.topology, options, options.GetAtLeast().GetTopologyRevision(), func(s *projections.Topology, err error) {
 			if err != nil {
@@ -159,6 +167,18 @@ func answerTopology(s *projections.Topology, request proto.Message) (proto.Messa
 		return &metadatav1.GetTopologyResponse{Topology: all, Position: position}, nil
 	}
 	return nil, errNoRead
+}
+
+func answerService(s *projections.Service, request proto.Message) (proto.Message, error) {
+	q, ok := request.(*metadatav1.GetConsumerRequest)
+	if !ok {
+		return nil, errNoRead
+	}
+	consumer, ok := s.Model.Consumer(q.GetName())
+	if !ok {
+		return nil, notFound("there is no consumer %q", q.GetName())
+	}
+	return &metadatav1.GetConsumerResponse{Consumer: consumer.Message()}, nil
 }
 
 // maxHoles is how many holes an answer names, as in package server.

@@ -82,7 +82,9 @@ func TestSeeds(t *testing.T) {
 	}
 	wanted = append(wanted, FaultPrefix+faultInFloor, FaultPrefix+faultLoss, FaultPrefix+faultDuplication, FaultPrefix+faultSlowLink,
 		"changes acknowledged", "forwarded", "reads", "elections", "checkpoints", "transfers begun", "installs",
-		"leases granted", "nodes expired", "nodes revived", "rebuilds", "rebuilds with a checkpoint", "found out of date", "subscriptions", "frames", "resets")
+		"leases granted", "nodes expired", "nodes revived", "rebuilds", "rebuilds with a checkpoint", "found out of date", "subscriptions", "frames", "resets",
+		"changes carried out", "consuming processes crashed", "consuming processes fenced off", "consumers deleted", "consumers that lost history",
+		"heads signed", "reads of the past", "reads of the past: FUTURE_REVISION", "reads of the past: HISTORY_GAP", "reads of the past: HISTORY_TRIMMED")
 	for _, name := range wanted {
 		if total[name] == 0 {
 			t.Errorf("%d seeds never came to: %s", len(seeds), name)

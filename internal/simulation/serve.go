@@ -89,13 +89,13 @@ func (m *member) completed(command proto.Message, done func(proto.Message, error
 func (m *member) writeHere(stream metadatav1.Stream, command proto.Message, env commands.Env, done func(proto.Message, error)) {
 	run := m.run
 	run.of(stream).submit(replica.Request{Command: command, Env: env, Done: func(a replica.Answer) {
-		if answer, ok := a.Reply.(withResult); ok && a.Err == nil {
+		if answer, ok := a.Reply.(withResult); ok && a.Err == nil && stream != metadatav1.Stream_STREAM_SERVICE {
 			position := run.position()
 			setRevision(position, stream, revisionOf(answer.GetResult().GetPosition(), stream))
 			answer.GetResult().Position = position
-			if answer.GetResult().GetChanged() && !answer.GetResult().GetDeduplicated() {
-				m.w.counts.add("changes acknowledged", 1)
-			}
+		}
+		if answer, ok := a.Reply.(withResult); ok && a.Err == nil && answer.GetResult().GetChanged() && !answer.GetResult().GetDeduplicated() {
+			m.w.counts.add("changes acknowledged", 1)
 		}
 		done(a.Reply, a.Err)
 	}})
@@ -108,7 +108,11 @@ func (m *member) envOf(command proto.Message, actor string) commands.Env {
 	if id == "" {
 		id = m.w.newID()
 	}
-	return commands.Env{Now: m.wall(), Actor: actor, RequestID: id, KnownRevision: options.GetKnownRevision()}
+	env := commands.Env{Now: m.wall(), Actor: actor, RequestID: id, KnownRevision: options.GetKnownRevision()}
+	if _, creates := command.(*metadatav1.CreateConsumerRequest); creates {
+		env.Newest = m.run.position()
+	}
+	return env
 }
 
 // callPeer calls another member. done runs in this process, if it still lives.
