@@ -109,7 +109,7 @@ simulate: ## Run simulated clusters with faults: SEEDS=n, SEED=s [V=1] or FOR=60
 
 # A mutant that survives is a law that no test watches.
 .PHONY: mutants
-mutants: ## Put known bugs into the service and see the simulator find each: [MUTANT=name] [SEEDS=n]
+mutants: ## Put known bugs into the service and see the simulator find each: [MUTANT=name,...] [SEEDS=n]
 	@go run ./internal/simulation/mutants $(if $(MUTANT),-only $(MUTANT)) $(if $(SEEDS),-seeds $(SEEDS))
 
 # Without root the faults of disks are left out, and it says so.

@@ -1,5 +1,7 @@
 package main
 
+import "slices"
+
 // mutant is a bug that somebody could have written: one or two lines of the service,
 // changed. The source in the repository never contains it; the compiler gets the
 // changed file in the place of the real one.
@@ -15,9 +17,12 @@ type edit struct {
 	old, new string
 }
 
-// mutants are in the order of the path of a write: agreement, deciding, applying,
+// mutants are all of them.
+var mutants = slices.Concat(presentMutants, pastMutants)
+
+// presentMutants are in the order of the path of a write: agreement, deciding, applying,
 // reading, subscribing, liveness, checkpoints, clients.
-var mutants = []mutant{
+var presentMutants = []mutant{
 	{
 		name: "ack-before-sync", about: "a follower acknowledges entries before they are synced",
 		edits: []edit{{
@@ -135,7 +140,7 @@ var mutants = []mutant{
 	},
 	{
 		name: "short-request-window", about: "request ids are forgotten although the window should reach back further",
-		edits: []edit{{"projections/requests.go", "	for r.order.len() > MaxRequests || r.bytes > MaxRequestBytes {", "	for r.order.len() > 8 || r.bytes > MaxRequestBytes {"}},
+		edits: []edit{{"projections/requests.go", "	r.put(c)\n	for r.order.len() > MaxRequests || r.bytes > MaxRequestBytes {", "	r.put(c)\n	for r.order.len() > 8 || r.bytes > MaxRequestBytes {"}},
 	},
 	{
 		name: "rebuild-to-the-checkpoint", about: "a member in quarantine takes the checkpoint and not the log behind it",

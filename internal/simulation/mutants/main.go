@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,7 +33,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("mutants", flag.ContinueOnError)
-	only := flags.String("only", "", "run this mutant alone")
+	only := flags.String("only", "", "run these mutants alone: names, separated by commas")
 	seeds := flags.Int("seeds", 1000, "give up on a mutant after so many seeds")
 	dir := flags.String("dir", ".tmp/mutants", "where changed files and binaries go")
 	if err := flags.Parse(args); err != nil {
@@ -45,9 +46,10 @@ func run(ctx context.Context, args []string) error {
 	bench := bench{root: root, dir: filepath.Join(root, *dir), seeds: *seeds}
 	chosen := mutants
 	if *only != "" {
-		chosen = slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return m.name != *only })
-		if len(chosen) == 0 {
-			return fmt.Errorf("there is no mutant %q", *only)
+		names := strings.Split(*only, ",")
+		chosen = slices.DeleteFunc(slices.Clone(mutants), func(m mutant) bool { return !slices.Contains(names, m.name) })
+		if len(chosen) != len(names) {
+			return fmt.Errorf("of the mutants %q there are %d", names, len(chosen))
 		}
 	}
 	return bench.all(ctx, chosen)

@@ -1,0 +1,65 @@
+package main
+
+// pastMutants are bugs of consumers, of reads of the past and of signed heads.
+var pastMutants = []mutant{
+	{
+		name: "acknowledge-goes-back", about: "an acknowledgement that comes late moves a consumer's position back",
+		edits: []edit{{"commands/consumer.go", "	position.SchemaRevision = max(position.SchemaRevision, record.Revision(schemaStream))\n	position.TopologyRevision = max(position.TopologyRevision, record.Revision(topologyStream))\n", ""}},
+	},
+	{
+		name: "acknowledge-ignores-the-epoch", about: "a process that was fenced off still moves a consumer's position",
+		edits: []edit{{"commands/consumer.go", "	if epoch != c.Epoch() {", "	if epoch > c.Epoch() {"}},
+	},
+	{
+		name: "open-keeps-the-epoch", about: "who opens a consumer gets the epoch that another process has",
+		edits: []edit{{"commands/consumer.go", "opened.Epoch, opened.UpdatedRevision = d.revision, d.revision", "opened.Epoch, opened.UpdatedRevision = max(opened.Epoch, 1), d.revision"}},
+	},
+	{
+		name: "forget-consumers-in-checkpoint", about: "a checkpoint does not carry the consumers",
+		edits: []edit{{"projections/service/checkpoint.go", "		if err := write(fold.RecordConsumer, c.raw); err != nil {\n			return err\n		}\n", "		_ = c\n"}},
+	},
+	{
+		name: "as-of-folds-too-far", about: "a model of the past has the change behind its revision too",
+		edits: []edit{{"history/models.go", "min(uint64(len(changes)), revision+1-next)", "min(uint64(len(changes)), revision+2-next)"}},
+	},
+	{
+		name: "as-of-from-a-later-model", about: "a model of the past is folded from one that is behind it",
+		edits: []edit{{"history/models.go", "if s.Head.Revision <= revision && (near == nil || s.Head.Revision > near.Head.Revision) {", "if near == nil || s.Head.Revision > near.Head.Revision {"}},
+	},
+	{
+		name: "a-time-excludes-its-change", about: "a change that was decided at the very time that is asked for does not count",
+		edits: []edit{{"history/time.go", "		case c.Time().After(t):", "		case !c.Time().Before(t):"}},
+	},
+	{
+		name: "index-loses-a-tag", about: "the index does not know which shards a split or merge replaced",
+		edits: []edit{{"history/objects/tags.go", "			replaces: before != nil && before.Message() == object,", "			replaces: before != nil && before.Message() == nil,"}},
+	},
+	{
+		name: "index-completes-a-segment-early", about: "a segment of the index is taken for complete before all of it has come",
+		edits: []edit{{"history/objects/index.go", "	if p.first > whole.first || p.next <= whole.last {", "	if p.first > whole.first {"}},
+	},
+	{
+		name: "index-reads-inside-a-gap", about: "an index goes on where a checkpoint has left a gap",
+		edits: []edit{{"history/objects/index.go", "here.first < p.first || p.next < here.first {", "here.first < p.first {"}},
+	},
+	{
+		name: "name-of-the-past-is-the-present-one", about: "a table that was renamed is found by the name that it had before",
+		edits: []edit{{"history/objects/log.go", "if name != \"\" && !isNamed(events.TableSubject(table), namespace, name) {", "if name == \"\" && isNamed(events.TableSubject(table), namespace, name) {"}},
+	},
+	{
+		name: "refuse-what-a-checkpoint-has", about: "a model of the past is refused as trimmed although a checkpoint has it",
+		edits: []edit{{"history/models.go", "	case stored != nil:\n", "	case stored != nil && stored.Head.Revision == 0:\n"}},
+	},
+	{
+		name: "not-found-where-it-lacks", about: "an object is said not to have existed where the member lacks what it was",
+		edits: []edit{{"history/objects/log.go", "	if bounds.First > 1 {\n		return history.Earlier", "	if bounds.First > bounds.Last {\n		return history.Earlier"}},
+	},
+	{
+		name: "sign-without-the-revision", about: "a signature does not cover the revision",
+		edits: []edit{{"history/audit/sign.go", "	b = binary.BigEndian.AppendUint64(b, head.Revision)\n", ""}},
+	},
+	{
+		name: "keep-another-head", about: "the head that is kept is not the one that was signed",
+		edits: []edit{{"commands/history.go", "			Revision:  in.Revision,\n", "			Revision:  in.Revision + 1,\n"}},
+	},
+}
