@@ -13,6 +13,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -39,6 +41,7 @@ func TestErrors(t *testing.T) {
 	batch := []*metadatav1.Command{{}, {Command: &metadatav1.Command_CreateTable{CreateTable: &metadatav1.CreateTableRequest{
 		Table: &metadatav1.TableSchema{Namespace: "n", Name: "t"},
 	}}}}
+	missing := failure.New(metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND, "no table")
 	const perhaps = "perhaps no majority of the members runs: see heliosmeta status"
 	for _, c := range []struct {
 		name string
@@ -55,6 +58,9 @@ func TestErrors(t *testing.T) {
 		{"invalid", answer(t, connect.CodeInvalidArgument, "a: is 1", info, two), exitError, "error: a: is 1\n  a: is 1\n  b: is 2"},
 		{"denied", answer(t, connect.CodePermissionDenied, "not you", info), exitDenied, "error: not you"},
 		{"unknown caller", answer(t, connect.CodeUnauthenticated, "who?", info), exitDenied, "error: who?"},
+		{"not found in a file", missing, exitNotFound, "error: no table"},
+		{"trimmed in a file", history.Trimmed(metadatav1.Stream_STREAM_SCHEMA, 3, 9), exitError,
+			"error: revision 3 of the schema stream was trimmed; the oldest revision left is 9"},
 		{"no leader", answer(t, connect.CodeUnavailable, "no leader", info), exitUnavailable, "error: no leader"},
 		{"not reached", answer(t, connect.CodeUnavailable, "connection refused"), exitUnavailable,
 			"error: no answer from h:1, h:2: connection refused; is the service running there? (heliosmeta serve)"},

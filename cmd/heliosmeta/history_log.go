@@ -43,6 +43,7 @@ those that come, until Ctrl-C or until -n of them have come.`,
   heliosmeta history log --namespace shop --actor deploy --since 3d
   heliosmeta history log --stream topology -f
   heliosmeta history log node/storage-1 --file audit.export -o json`,
+		ValidArgsFunction: s.completeTables,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.withPast(where, func(p past.Past) error { return s.historyLog(cmd.Context(), p, f, args) })
 		},

@@ -82,8 +82,13 @@ func (p Printer) Value(v any, rows func(*Rows)) error {
 	return p.raw(text.Bytes())
 }
 
-// ValueLine prints what is no message: JSON on one line, YAML as it is.
+// ValueLine prints what is no message: JSON on one line, YAML as a document.
 func (p Printer) ValueLine(v any, rows func(*Rows)) error {
+	if p.Format == YAML {
+		if _, err := io.WriteString(p.To, "---\n"); err != nil {
+			return err
+		}
+	}
 	if p.Format != JSON {
 		return p.Value(v, rows)
 	}

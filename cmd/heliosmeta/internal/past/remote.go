@@ -16,8 +16,12 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// pageSize is the most that a page may have.
-const pageSize = 1000
+const (
+	// pageSize is the most that a page may have.
+	pageSize = 1000
+	// firstPage is how many changes are asked for first: often they are enough.
+	firstPage = 100
+)
 
 // Dial connects to members by their API addresses.
 type Dial func(endpoints []string) (*client.Client, error)
@@ -126,10 +130,10 @@ func (r *remote) Changes(
 	if !newestFirst {
 		return r.streamed(ctx, &metadatav1.StreamChangesRequest{Selection: selection})
 	}
-	req := &metadatav1.ReadChangesRequest{Selection: selection, NewestFirst: true, PageSize: pageSize}
+	req := &metadatav1.ReadChangesRequest{Selection: selection, NewestFirst: true, PageSize: firstPage}
 	return pages(func() ([]*metadatav1.Change, bool, error) {
 		page, err := r.client.ReadChanges(ctx, req)
-		req.PageToken = page.GetNextPageToken()
+		req.PageToken, req.PageSize = page.GetNextPageToken(), pageSize
 		return page.GetChanges(), req.PageToken != "", err
 	})
 }
@@ -155,10 +159,10 @@ func (r *remote) streamed(ctx context.Context, req *metadatav1.StreamChangesRequ
 }
 
 func (r *remote) ObjectLog(ctx context.Context, ref *metadatav1.ObjectRef, first, last uint64) iter.Seq2[*metadatav1.ObjectChange, error] {
-	req := &metadatav1.ObjectLogRequest{Object: ref, FirstRevision: first, LastRevision: last, PageSize: pageSize}
+	req := &metadatav1.ObjectLogRequest{Object: ref, FirstRevision: first, LastRevision: last, PageSize: firstPage}
 	return pages(func() ([]*metadatav1.ObjectChange, bool, error) {
 		page, err := r.client.ObjectLog(ctx, req)
-		req.PageToken = page.GetNextPageToken()
+		req.PageToken, req.PageSize = page.GetNextPageToken(), pageSize
 		return page.GetChanges(), req.PageToken != "", err
 	})
 }
