@@ -59,10 +59,10 @@ func (s *session) settlePast(cmd *cobra.Command, f *pastFlags) error {
 	if err := config.Fill(cmd.Flags(), config.Source{LookupEnv: s.lookupEnv}); err != nil {
 		return err
 	}
-	if !data && (file || endpoints) && cmd.Name() != "import" {
+	if !data && (file || endpoints) {
 		f.data = ""
 	}
-	if !file && (data || endpoints) && cmd.Name() != "import" {
+	if !file && (data || endpoints) {
 		f.file = ""
 	}
 	if !actor && cmd.Name() == "log" {

@@ -63,6 +63,23 @@ func TestValues(t *testing.T) {
 	}
 }
 
+func TestValueLines(t *testing.T) {
+	object, err := Encode(&metadatav1.ShardInfo{ShardId: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := map[string]any{"shard": object}
+	for format, want := range map[Format]string{
+		JSON: `{"shard":{"shard_id":"7"}}` + "\n",
+		YAML: "---\nshard:\n  shard_id: \"7\"\n",
+	} {
+		var b bytes.Buffer
+		if err := (Printer{&b, format}).ValueLine(v, nil); err != nil || b.String() != want {
+			t.Errorf("%s: %q, %v; want %q", format, &b, err, want)
+		}
+	}
+}
+
 func TestNoTextForgesRows(t *testing.T) {
 	var b bytes.Buffer
 	err := Printer{&b, Table}.Rows(func(r *Rows) {

@@ -11,6 +11,7 @@
 package past
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -81,9 +82,7 @@ type Said struct {
 
 // bySaid puts what was said in order: what was not comes first.
 func bySaid(all []Said) []Said {
-	slices.SortStableFunc(all, func(a, b Said) int {
-		return int(min(a.Head.GetRevision(), 1<<62)) - int(min(b.Head.GetRevision(), 1<<62))
-	})
+	slices.SortStableFunc(all, func(a, b Said) int { return cmp.Compare(a.Head.GetRevision(), b.Head.GetRevision()) })
 	return all
 }
 
