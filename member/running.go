@@ -63,6 +63,12 @@ func (m *Member) awaitRunning(ctx context.Context) (*running, error) {
 // all returns the streams in order of their numbers.
 func (r *running) all() []streamer { return []streamer{r.schema, r.topology, r.service} }
 
+// floor returns where the history of a stream begins, as the service stream has it on
+// this member.
+func (r *running) floor(id metadatav1.Stream) service.Floor {
+	return r.service.replica.View().Model.Floor(id)
+}
+
 // of returns one stream.
 func (r *running) of(id metadatav1.Stream) streamer {
 	switch id {

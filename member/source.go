@@ -29,6 +29,7 @@ type source struct {
 	stored *storedHistory
 	begin  beginning
 	begins atomic.Uint64 // begin.first, for those who do not wait; 0: not known
+	jumped atomic.Bool   // another member's checkpoint was installed since begin was looked at
 }
 
 // beginning is where the part of a history begins that has no gap.
@@ -49,11 +50,6 @@ func newSource[D projections.Domain[D]](m *Member, r *running, s *stream[D]) *so
 
 // Origin implements history.Source.
 func (s *source) Origin() history.Origin { return s.origin }
-
-// floor returns where the history begins that the cluster keeps.
-func (s *source) floor() service.Floor {
-	return s.life.service.replica.View().Model.Floor(s.origin.Stream)
-}
 
 // ready reports why nothing can be read any more; nil if it can.
 func (s *source) ready(ctx context.Context) error {
@@ -93,7 +89,7 @@ func (s *source) recent(ctx context.Context, from uint64, maxBytes int) ([]*even
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
-	if oldest := s.floor().OldestRevision(); from < oldest {
+	if oldest := s.life.floor(s.origin.Stream).OldestRevision(); from < oldest {
 		return nil, history.Trimmed(s.origin.Stream, from, oldest)
 	}
 	if from < s.begins.Load() { // there may be more since then
@@ -146,7 +142,7 @@ func (s *source) Bounds(ctx context.Context) (history.Bounds, error) {
 	if err := s.findGap(); err != nil {
 		return history.Bounds{}, err
 	}
-	floor := s.floor()
+	floor := s.life.floor(s.origin.Stream)
 	if b.first != max(b.dense, floor.OldestRevision()) {
 		first := max(b.dense, floor.OldestRevision())
 		previous, err := s.digestBefore(first, floor)
@@ -160,21 +156,17 @@ func (s *source) Bounds(ctx context.Context) (history.Bounds, error) {
 }
 
 // installed says that the model was replaced by another member's checkpoint: there may be a
-// gap before it.
-func (s *source) installed() {
-	s.begin.mu.Lock()
-	defer s.begin.mu.Unlock()
-	s.begin.dense = 0
-}
+// gap before it. It does not block.
+func (s *source) installed() { s.jumped.Store(true) }
 
 // findGap brings up to date from where on nothing is missing. Where it was known, only what was
 // filled in since then is looked at.
 func (s *source) findGap() error {
 	b := &s.begin
-	if b.dense == 0 {
+	if s.jumped.Swap(false) || b.dense == 0 {
 		b.dense = s.feed.Durable() + 1
 	}
-	if b.dense <= max(s.floor().OldestRevision(), 1) {
+	if b.dense <= max(s.life.floor(s.origin.Stream).OldestRevision(), 1) {
 		return nil
 	}
 	_, last, err := s.member.store.HistoryGap(s.group, b.dense)
@@ -228,7 +220,7 @@ func (s *source) Digest(ctx context.Context, revision uint64) (events.Digest, er
 	if err != nil {
 		return digest, err
 	}
-	if at < bounds.First-1 {
+	if at < bounds.First { // of nothing within the bounds
 		at, digest = bounds.First-1, bounds.Previous
 	}
 	for at < revision {

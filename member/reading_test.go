@@ -2,9 +2,11 @@ package member
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -91,6 +93,81 @@ func TestThePastIsWhatHappened(t *testing.T) {
 	verified, err := c.up[1].VerifyHistory(t.Context(), schemaStream, nil)
 	if err != nil || verified.Changes() != tables || verified.Digest != folded[tables].Head.Digest {
 		t.Errorf("verified %+v (%v)", verified, err)
+	}
+}
+
+// What was carried out and is not stored yet is part of the past too.
+func TestThePastHasWhatIsAboutToBeStored(t *testing.T) {
+	late := &lateHistory{gate: make(chan struct{})}
+	c := newCluster(t, 1, func(c *Config) {
+		late.Storage = c.Store
+		c.Store = late
+	})
+	open := sync.OnceFunc(func() { close(late.gate) })
+	t.Cleanup(open)
+	c.start(1)
+	c.mustCreate(1, "t")
+	source := c.past(1)
+	changes, err := source.Read(t.Context(), 1, 1)
+	if err != nil || len(changes) != 1 {
+		t.Fatalf("before it is stored: %v (%v)", changes, err)
+	}
+	state, err := c.up[1].SchemaAt(t.Context(), history.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		digest, err := source.Digest(t.Context(), 1)
+		if err != nil || digest != state.Head.Digest {
+			t.Errorf("the digest is %v (%v), want %v", digest, err, state.Head.Digest)
+		}
+		if before, err := source.Digest(t.Context(), 0); err != nil || before != events.FirstDigest(source.origin.Cluster, schemaStream) {
+			t.Errorf("the digest before it is %v (%v)", before, err)
+		}
+		verified, err := c.up[1].VerifyHistory(t.Context(), schemaStream, nil)
+		if err != nil || verified.Last != 1 {
+			t.Errorf("verified %+v (%v)", verified, err)
+		}
+		open()
+		c.eventually("it is stored", func() bool { return source.feed.Durable() == 1 })
+	}
+}
+
+// tampered gives other records of history than were written, of the entry that holds revision 3.
+type tampered struct {
+	raftlog.Storage
+	change func(*raftlog.Past)
+}
+
+func (s *tampered) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Past, error) {
+	past, err := s.Storage.ReadHistory(g, from, maxBytes)
+	for i := range past {
+		if g == groupOf(schemaStream) && past[i].First <= 3 && past[i].Last >= 3 {
+			s.change(&past[i])
+		}
+	}
+	return past, err
+}
+
+// Verification reads what is stored, also what is still in memory, and holds it against the
+// digests that were kept beside it.
+func TestVerificationFindsDamage(t *testing.T) {
+	for name, change := range map[string]func(*raftlog.Past){
+		"digest":  func(p *raftlog.Past) { p.Data = append([]byte{p.Data[0] ^ 1}, p.Data[1:]...) },
+		"content": func(p *raftlog.Past) { p.Content = p.Content[:len(p.Content)-1] },
+		"term":    func(p *raftlog.Past) { p.Term++ },
+	} {
+		c := newCluster(t, 1, func(c *Config) { c.Store = &tampered{c.Store, change} })
+		c.start(1)
+		for i := range 5 {
+			c.mustCreate(1, fmt.Sprintf("t%d", i))
+		}
+		c.eventually("it is stored", func() bool { return c.schema(1).feed.Durable() == 5 })
+		verified, err := c.up[1].VerifyHistory(t.Context(), schemaStream, nil)
+		damaged, ok := errors.AsType[*history.DamagedError](err)
+		if !ok || damaged.Revision != 3 || verified.Last != 2 {
+			t.Errorf("%s: verified %+v (%v)", name, verified, err)
+		}
 	}
 }
 
