@@ -17,6 +17,11 @@
 // once it drains. It never waits for a slow client but in that client's own
 // call, and never answers with a message over SendMaxBytes.
 //
+// Reads of the past come from the member's disk and may take long: they have places of
+// their own (Limits.HistoryReads, HistoryStreams, Verifications), so that they keep no other
+// call waiting. All pages of an answer are of one revision; what a member lacks or the cluster
+// does not keep any more is a failure that says so, never left out.
+//
 // gRPC clients are served by grpc-go on connections of their own (package preface
 // finds them), all others by Connect; both go through the same gate, checks,
 // handlers, metrics and errors.

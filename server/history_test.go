@@ -245,6 +245,9 @@ func TestObjectLogInPages(t *testing.T) {
 		}
 		_, err := client.ObjectLog(t.Context(), &metadatav1.ObjectLogRequest{Object: table("z")})
 		wantFailure(t, err, connect.CodeNotFound, "NOT_FOUND", "z")
+		node := &metadatav1.ObjectRef{Object: &metadatav1.ObjectRef_NodeId{NodeId: "n9"}}
+		_, err = client.ObjectLog(t.Context(), &metadatav1.ObjectLogRequest{Object: node})
+		wantFailure(t, err, connect.CodeNotFound, "NOT_FOUND", `node "n9"`)
 	}
 }
 

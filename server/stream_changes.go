@@ -119,8 +119,7 @@ func (c *changeStream) upTo(ctx context.Context, last uint64) error {
 	return c.tell(ctx)
 }
 
-// scanFailed is the failure of a scan: a history that ends early has been trimmed, or the member
-// stops.
+// scanFailed is the failure of a scan. That a history ends before its bounds is damage.
 func scanFailed(err error) error {
 	if damaged, ok := errors.AsType[*history.DamagedError](err); ok {
 		return failure.New(metadatav1.ErrorReason_ERROR_REASON_DAMAGED, "%v; ask another member", damaged)
@@ -128,27 +127,34 @@ func scanFailed(err error) error {
 	return err
 }
 
-// follow sends changes as they come.
+// follow sends changes as they come. What it has looked at in vain is said when nothing comes
+// for a while.
 func (c *changeStream) follow(ctx context.Context) error {
 	for {
-		waiting, cancel := context.WithTimeout(ctx, progressEvery)
-		err := c.source.Await(waiting, c.next)
-		quiet := waiting.Err() != nil && ctx.Err() == nil
-		cancel()
+		came, err := c.await(ctx)
 		switch {
-		case err != nil && !quiet:
+		case err != nil:
 			return err
-		case quiet && c.told < c.next-1:
-			err = c.tell(ctx)
-		case !quiet:
+		case came:
 			err = c.addNext(ctx)
-		default:
-			err = nil
+		case c.told < c.next-1:
+			err = c.tell(ctx)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// await waits for the next change; false if none has come for a while.
+func (c *changeStream) await(ctx context.Context) (came bool, err error) {
+	waiting, cancel := context.WithTimeout(ctx, progressEvery)
+	defer cancel()
+	err = c.source.Await(waiting, c.next)
+	if err != nil && waiting.Err() != nil && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // addNext sends what comes next.

@@ -238,3 +238,11 @@ func TestConsumerBeginsBeforeTheFloor(t *testing.T) {
 	r.create(1, 1)
 	r.wrong(t, NotLinearizable, "the command is refused: HISTORY_TRIMMED")
 }
+
+// Two commands can have the same encoding: what was asked is the name, too.
+func TestReusedRequestIDOfACommandThatLooksAlike(t *testing.T) {
+	r, opened, _ := newConsumed()
+	w := r.h.ops[len(r.h.ops)-1] // the one that opened it, with its name alone
+	r.rejected(1, &metadatav1.DeleteConsumerRequest{Name: opened.GetName(), Write: optionsOf(w.Request)}, requestIDReused)
+	r.right(t)
+}

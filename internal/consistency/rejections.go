@@ -109,11 +109,11 @@ func (c *trial) writeHolds(o *Op, s state, revision uint64) bool {
 }
 
 // madeBy reports whether a write's change can have been made by an operation's
-// command: no other operation with its request id has another content and can have.
+// command: no other operation with its request id asks for something else and can have.
 func (c *trial) madeBy(o *Op, w *write) bool {
 	for _, other := range w.ops {
 		_, changed := other.changed()
-		if (changed || !other.Known || other.Attempts > 1) && !bytes.Equal(contentOf(other.Request), contentOf(o.Request)) {
+		if (changed || !other.Known || other.Attempts > 1) && !bytes.Equal(hashOf(other.Request), hashOf(o.Request)) {
 			return false
 		}
 	}

@@ -37,7 +37,11 @@ func (h *holder) work() {
 	}
 	h.working = true
 	epoch := h.opened.GetEpoch()
-	h.later(h.of.pace, func() {
+	pace := h.of.pace
+	if h.of.c.settling {
+		pace = time.Millisecond // however much is left
+	}
+	h.later(pace, func() {
 		if h.opened.GetEpoch() != epoch {
 			return
 		}
