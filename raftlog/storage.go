@@ -171,6 +171,12 @@ type Storage interface {
 	// for some millions.
 	HistoryGap(g GroupID, below uint64) (first, last uint64, err error)
 
+	// HistoryBytes returns about how many bytes of the disk the history from a sequence on
+	// takes: the records from the one that holds it on, with their entries. It is 0 behind the
+	// last one. It reads one record and no entry, and may leave out what was written in the last
+	// moments, some megabytes at most.
+	HistoryBytes(g GroupID, from uint64) (uint64, error)
+
 	// FillHistory stores records that history lacks, with their entries: dense, the entries
 	// ascending and none behind the start of the log. They end right before a record that is
 	// there, and begin behind the one before that. If there is none behind them, they

@@ -168,6 +168,22 @@ func (s *Store) HistoryGap(id raftlog.GroupID, below uint64) (first, last uint64
 	return first, next - 1, nil
 }
 
+// HistoryBytes implements raftlog.Storage. It counts the bytes of records and entries, and
+// leaves nothing out.
+func (s *Store) HistoryBytes(id raftlog.GroupID, from uint64) (bytes uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, err := s.group(id)
+	if err != nil {
+		return 0, err
+	}
+	g.ascend(from, func(r raftlog.Record) bool {
+		bytes += uint64(len(r.Data) + len(g.entry(r.Entry).GetData()))
+		return true
+	})
+	return bytes, nil
+}
+
 // FillHistory implements raftlog.Storage.
 func (s *Store) FillHistory(id raftlog.GroupID, past []raftlog.Past) error {
 	if err := s.room(); err != nil {

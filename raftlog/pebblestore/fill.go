@@ -117,16 +117,9 @@ func (s *Store) TrimHistory(g raftlog.GroupID, below uint64) error {
 // keptFrom returns with which record, and which entry for it, history begins when it is
 // trimmed below a sequence.
 func (s *Store) keptFrom(g raftlog.GroupID, below uint64) (keep, entry uint64, err error) {
-	records, err := s.iterate(g, kindHistory, 0)
-	if err != nil {
-		return 0, 0, err
+	first, err := s.holder(g, below)
+	if err != nil || first.First != 0 {
+		return first.First, first.Entry, err
 	}
-	defer records.Close()
-	for more := seekHolder(records, g, below); more; more = records.Next() {
-		r, err := s.recordAt(g, records)
-		if err != nil || r.Last >= below {
-			return r.First, r.Entry, err
-		}
-	}
-	return below, math.MaxUint64, s.wrap(records.Error())
+	return below, math.MaxUint64, nil
 }

@@ -211,6 +211,43 @@ func (s *Store) readPastBefore(r pebble.Reader, g raftlog.GroupID, below uint64,
 	return out, s.wrap(errors.Join(records.Error(), entries.Error()))
 }
 
+// HistoryBytes implements raftlog.Storage. What Pebble has not put into a table yet, at most
+// what two memtables take, is not counted.
+func (s *Store) HistoryBytes(g raftlog.GroupID, from uint64) (bytes uint64, err error) {
+	s.reading.RLock()
+	defer s.reading.RUnlock()
+	if _, err := s.group(g); err != nil {
+		return 0, err
+	}
+	first, err := s.holder(g, from)
+	if err != nil || first.First == 0 {
+		return 0, err
+	}
+	records, err := s.db.EstimateDiskUsage(indexKey(g, kindHistory, first.First), groupKey(g, kindHistory+1))
+	if err != nil {
+		return 0, s.wrap(err)
+	}
+	entries, err := s.db.EstimateDiskUsage(indexKey(g, kindEntry, first.Entry), groupKey(g, kindEntry+1))
+	return records + entries, s.wrap(err)
+}
+
+// holder returns the record that holds a sequence, or the first one behind it; a zero one if
+// there is none.
+func (s *Store) holder(g raftlog.GroupID, seq uint64) (holder raftlog.Record, err error) {
+	records, err := s.iterate(g, kindHistory, 0)
+	if err != nil {
+		return holder, err
+	}
+	defer func() { err = errors.Join(err, s.wrap(records.Close())) }()
+	for more := seekHolder(records, g, seq); more; more = records.Next() {
+		r, err := s.recordAt(g, records)
+		if err != nil || r.Last >= seq {
+			return r, err
+		}
+	}
+	return holder, nil
+}
+
 // HistoryGap implements raftlog.Storage.
 func (s *Store) HistoryGap(g raftlog.GroupID, below uint64) (first, last uint64, err error) {
 	s.reading.RLock()

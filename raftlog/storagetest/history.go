@@ -3,6 +3,7 @@ package storagetest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -80,6 +81,45 @@ func testHistory(t *testing.T, d Disk) {
 	Must(t, s.TrimHistory(A, 50))
 	expectBounds(t, s, A, 0, 0)
 	expectLog(t, s, A, Entries(2, 1, 1, 1, 1, 1, 1)...)
+	Must(t, s.Close())
+}
+
+// testHistoryBytes checks that the size of history is known as far as decisions need it.
+func testHistoryBytes(t *testing.T, d Disk) {
+	const n, size = 24, 1 << 20
+	s := Fresh(t, d)
+	rng := rand.NewChaCha8([32]byte{1}) // what does not compress
+	for i := range uint64(n) {
+		e := Entries(i+2, 1)[0]
+		e.Data = make([]byte, size)
+		_, _ = rng.Read(e.Data) // it never fails
+		r := Record(2*i+1, 2*i+2, i+2)
+		Must(t, s.Write([]*raftlog.Write{{Group: A, Entries: []*pb.Entry{e}, History: []raftlog.Record{r}, Sync: true}}))
+	}
+	d.Crash(t)
+	s = d.Open(t)
+	about := func(from, want uint64) {
+		t.Helper()
+		got, err := s.HistoryBytes(A, from)
+		Must(t, err)
+		if got < want*size-want*size/4-size || got > want*size+want*size/4+size {
+			t.Errorf("history from %d on has %d bytes, want about %d MiB", from, got, want)
+		}
+	}
+	about(1, n)
+	about(n+1, n/2)
+	about(n+2, n/2) // the same record
+	if got, err := s.HistoryBytes(A, 2*n+1); got != 0 || err != nil {
+		t.Errorf("behind its end history has %d bytes, %v", got, err)
+	}
+	Must(t, s.TrimHistory(A, n+1))
+	about(1, n/2)
+	if got, err := s.HistoryBytes(B, 1); got != 0 || err != nil {
+		t.Errorf("an empty history has %d bytes, %v", got, err)
+	}
+	if _, err := s.HistoryBytes(77, 1); err == nil {
+		t.Error("a group that is not there has a size")
+	}
 	Must(t, s.Close())
 }
 

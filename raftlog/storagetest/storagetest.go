@@ -56,6 +56,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"HistorySurvivesCut", testHistoryAndCut},
 		{"HistorySurvivesInstall", testHistoryAndInstall},
 		{"HistoryBefore", testHistoryBefore},
+		{"HistoryBytes", testHistoryBytes},
 		{"Fill", testFill},
 		{"FillIsKept", testFillKept},
 		{"FillMisfits", testFillMisfits},
