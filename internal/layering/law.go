@@ -32,6 +32,7 @@ var Law = []Row{
 	{"leases", []string{"projections", "events", "proto"}},
 	{"history", []string{"projections", "events", "proto"}},
 	{"history/audit", []string{"history", "events", "proto"}},
+	{"history/backfill", []string{"history", "replica", "projections", "events", "raftlog", "proto"}},
 	{"history/export", []string{"history", "events", "proto"}},
 	{"history/historytest", []string{"history", "events", "proto"}},
 	{"replica", []string{"commands", "projections", "events", "raftlog", "feed", "proto"}},

@@ -895,6 +895,209 @@ func (x *HistoryProbe) GetRevision() uint64 {
 	return 0
 }
 
+// HistoryPartRequest asks a member for the part of a stream's history that ends right
+// before a revision.
+type HistoryPartRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// The revision, which is the first one of its log entry, or the next one to come.
+	Below uint64 `protobuf:"varint,2,opt,name=below,proto3" json:"below,omitempty"`
+	// How many bytes the entries may have, unless it is one.
+	MaxBytes      uint32 `protobuf:"varint,3,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryPartRequest) Reset() {
+	*x = HistoryPartRequest{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryPartRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryPartRequest) ProtoMessage() {}
+
+func (x *HistoryPartRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryPartRequest.ProtoReflect.Descriptor instead.
+func (*HistoryPartRequest) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *HistoryPartRequest) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *HistoryPartRequest) GetBelow() uint64 {
+	if x != nil {
+		return x.Below
+	}
+	return 0
+}
+
+func (x *HistoryPartRequest) GetMaxBytes() uint32 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+// HistoryPart is a part of a stream's history, oldest first; empty if the member has
+// nothing there.
+type HistoryPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The log entries that hold it.
+	Records       []*HistoryRecord `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryPart) Reset() {
+	*x = HistoryPart{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryPart) ProtoMessage() {}
+
+func (x *HistoryPart) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryPart.ProtoReflect.Descriptor instead.
+func (*HistoryPart) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *HistoryPart) GetRecords() []*HistoryRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+// HistoryRecord is a log entry of the past with what history says of it.
+type HistoryRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first revision in the entry.
+	FirstRevision uint64 `protobuf:"varint,1,opt,name=first_revision,json=firstRevision,proto3" json:"first_revision,omitempty"`
+	// The last revision in the entry.
+	LastRevision uint64 `protobuf:"varint,2,opt,name=last_revision,json=lastRevision,proto3" json:"last_revision,omitempty"`
+	// Index of the entry.
+	Index uint64 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	// Term of the entry.
+	Term uint64 `protobuf:"varint,4,opt,name=term,proto3" json:"term,omitempty"`
+	// Content of the entry.
+	Content []byte `protobuf:"bytes,5,opt,name=content,proto3" json:"content,omitempty"`
+	// What history keeps beside it: digest of the stream behind it.
+	Data          []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRecord) Reset() {
+	*x = HistoryRecord{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRecord) ProtoMessage() {}
+
+func (x *HistoryRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRecord.ProtoReflect.Descriptor instead.
+func (*HistoryRecord) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *HistoryRecord) GetFirstRevision() uint64 {
+	if x != nil {
+		return x.FirstRevision
+	}
+	return 0
+}
+
+func (x *HistoryRecord) GetLastRevision() uint64 {
+	if x != nil {
+		return x.LastRevision
+	}
+	return 0
+}
+
+func (x *HistoryRecord) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *HistoryRecord) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *HistoryRecord) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *HistoryRecord) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // ForwardedError is a failure on its way back between members.
 type ForwardedError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -916,7 +1119,7 @@ type ForwardedError struct {
 
 func (x *ForwardedError) Reset() {
 	*x = ForwardedError{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[13]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -928,7 +1131,7 @@ func (x *ForwardedError) String() string {
 func (*ForwardedError) ProtoMessage() {}
 
 func (x *ForwardedError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[13]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -941,7 +1144,7 @@ func (x *ForwardedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedError.ProtoReflect.Descriptor instead.
 func (*ForwardedError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{13}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ForwardedError) GetReason() int32 {
@@ -999,7 +1202,7 @@ type ForwardedFieldError struct {
 
 func (x *ForwardedFieldError) Reset() {
 	*x = ForwardedFieldError{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[14]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1214,7 @@ func (x *ForwardedFieldError) String() string {
 func (*ForwardedFieldError) ProtoMessage() {}
 
 func (x *ForwardedFieldError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[14]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1227,7 @@ func (x *ForwardedFieldError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedFieldError.ProtoReflect.Descriptor instead.
 func (*ForwardedFieldError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{14}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ForwardedFieldError) GetField() string {
@@ -1108,7 +1311,20 @@ const file_heliosdb_metadata_v1_peer_proto_rawDesc = "" +
 	"\x04past\x18\a \x01(\bR\x04past\"`\n" +
 	"\fHistoryProbe\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x04R\brevision\"\xdf\x02\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"}\n" +
+	"\x12HistoryPartRequest\x124\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x14\n" +
+	"\x05below\x18\x02 \x01(\x04R\x05below\x12\x1b\n" +
+	"\tmax_bytes\x18\x03 \x01(\rR\bmaxBytes\"L\n" +
+	"\vHistoryPart\x12=\n" +
+	"\arecords\x18\x01 \x03(\v2#.heliosdb.metadata.v1.HistoryRecordR\arecords\"\xb3\x01\n" +
+	"\rHistoryRecord\x12%\n" +
+	"\x0efirst_revision\x18\x01 \x01(\x04R\rfirstRevision\x12#\n" +
+	"\rlast_revision\x18\x02 \x01(\x04R\flastRevision\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x04 \x01(\x04R\x04term\x12\x18\n" +
+	"\acontent\x18\x05 \x01(\fR\acontent\x12\x12\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\"\xdf\x02\n" +
 	"\x0eForwardedError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\x05R\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12N\n" +
@@ -1136,7 +1352,7 @@ func file_heliosdb_metadata_v1_peer_proto_rawDescGZIP() []byte {
 	return file_heliosdb_metadata_v1_peer_proto_rawDescData
 }
 
-var file_heliosdb_metadata_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_heliosdb_metadata_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_heliosdb_metadata_v1_peer_proto_goTypes = []any{
 	(*ForwardedCommand)(nil),         // 0: heliosdb.metadata.v1.ForwardedCommand
 	(*ForwardedBeats)(nil),           // 1: heliosdb.metadata.v1.ForwardedBeats
@@ -1151,32 +1367,37 @@ var file_heliosdb_metadata_v1_peer_proto_goTypes = []any{
 	(*CheckpointHashes)(nil),         // 10: heliosdb.metadata.v1.CheckpointHashes
 	(*CheckpointHash)(nil),           // 11: heliosdb.metadata.v1.CheckpointHash
 	(*HistoryProbe)(nil),             // 12: heliosdb.metadata.v1.HistoryProbe
-	(*ForwardedError)(nil),           // 13: heliosdb.metadata.v1.ForwardedError
-	(*ForwardedFieldError)(nil),      // 14: heliosdb.metadata.v1.ForwardedFieldError
-	nil,                              // 15: heliosdb.metadata.v1.ForwardedError.MetadataEntry
-	(Stream)(0),                      // 16: heliosdb.metadata.v1.Stream
-	(*HeartbeatRequest)(nil),         // 17: heliosdb.metadata.v1.HeartbeatRequest
-	(*StreamHeartbeatsResponse)(nil), // 18: heliosdb.metadata.v1.StreamHeartbeatsResponse
+	(*HistoryPartRequest)(nil),       // 13: heliosdb.metadata.v1.HistoryPartRequest
+	(*HistoryPart)(nil),              // 14: heliosdb.metadata.v1.HistoryPart
+	(*HistoryRecord)(nil),            // 15: heliosdb.metadata.v1.HistoryRecord
+	(*ForwardedError)(nil),           // 16: heliosdb.metadata.v1.ForwardedError
+	(*ForwardedFieldError)(nil),      // 17: heliosdb.metadata.v1.ForwardedFieldError
+	nil,                              // 18: heliosdb.metadata.v1.ForwardedError.MetadataEntry
+	(Stream)(0),                      // 19: heliosdb.metadata.v1.Stream
+	(*HeartbeatRequest)(nil),         // 20: heliosdb.metadata.v1.HeartbeatRequest
+	(*StreamHeartbeatsResponse)(nil), // 21: heliosdb.metadata.v1.StreamHeartbeatsResponse
 }
 var file_heliosdb_metadata_v1_peer_proto_depIdxs = []int32{
-	16, // 0: heliosdb.metadata.v1.ForwardedCommand.stream:type_name -> heliosdb.metadata.v1.Stream
-	17, // 1: heliosdb.metadata.v1.ForwardedBeats.beats:type_name -> heliosdb.metadata.v1.HeartbeatRequest
-	18, // 2: heliosdb.metadata.v1.ForwardedBeatAnswers.answers:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
-	16, // 3: heliosdb.metadata.v1.CheckpointChunkRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	16, // 4: heliosdb.metadata.v1.CheckpointGivenUp.stream:type_name -> heliosdb.metadata.v1.Stream
-	16, // 5: heliosdb.metadata.v1.RebuildOfferRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	19, // 0: heliosdb.metadata.v1.ForwardedCommand.stream:type_name -> heliosdb.metadata.v1.Stream
+	20, // 1: heliosdb.metadata.v1.ForwardedBeats.beats:type_name -> heliosdb.metadata.v1.HeartbeatRequest
+	21, // 2: heliosdb.metadata.v1.ForwardedBeatAnswers.answers:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
+	19, // 3: heliosdb.metadata.v1.CheckpointChunkRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	19, // 4: heliosdb.metadata.v1.CheckpointGivenUp.stream:type_name -> heliosdb.metadata.v1.Stream
+	19, // 5: heliosdb.metadata.v1.RebuildOfferRequest.stream:type_name -> heliosdb.metadata.v1.Stream
 	7,  // 6: heliosdb.metadata.v1.RebuildOfferAnswer.offer:type_name -> heliosdb.metadata.v1.RebuildOffer
-	16, // 7: heliosdb.metadata.v1.RebuildEntriesRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	19, // 7: heliosdb.metadata.v1.RebuildEntriesRequest.stream:type_name -> heliosdb.metadata.v1.Stream
 	11, // 8: heliosdb.metadata.v1.CheckpointHashes.checkpoints:type_name -> heliosdb.metadata.v1.CheckpointHash
-	16, // 9: heliosdb.metadata.v1.CheckpointHash.stream:type_name -> heliosdb.metadata.v1.Stream
-	16, // 10: heliosdb.metadata.v1.HistoryProbe.stream:type_name -> heliosdb.metadata.v1.Stream
-	15, // 11: heliosdb.metadata.v1.ForwardedError.metadata:type_name -> heliosdb.metadata.v1.ForwardedError.MetadataEntry
-	14, // 12: heliosdb.metadata.v1.ForwardedError.fields:type_name -> heliosdb.metadata.v1.ForwardedFieldError
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	19, // 9: heliosdb.metadata.v1.CheckpointHash.stream:type_name -> heliosdb.metadata.v1.Stream
+	19, // 10: heliosdb.metadata.v1.HistoryProbe.stream:type_name -> heliosdb.metadata.v1.Stream
+	19, // 11: heliosdb.metadata.v1.HistoryPartRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	15, // 12: heliosdb.metadata.v1.HistoryPart.records:type_name -> heliosdb.metadata.v1.HistoryRecord
+	18, // 13: heliosdb.metadata.v1.ForwardedError.metadata:type_name -> heliosdb.metadata.v1.ForwardedError.MetadataEntry
+	17, // 14: heliosdb.metadata.v1.ForwardedError.fields:type_name -> heliosdb.metadata.v1.ForwardedFieldError
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_peer_proto_init() }
@@ -1192,7 +1413,7 @@ func file_heliosdb_metadata_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_peer_proto_rawDesc), len(file_heliosdb_metadata_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
