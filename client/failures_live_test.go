@@ -13,6 +13,7 @@ import (
 	"github.com/heliosdb/metadata/internal/vitals"
 	"github.com/heliosdb/metadata/member"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
 )
 
 // load writes, reads, watches and caches through one client, and remembers what
@@ -270,11 +271,18 @@ func TestWritesGoToTheLeader(t *testing.T) {
 	t.Fatal("the client does not find the leader")
 }
 
+// gapStore keeps the gaps that checkpoints leave in its history.
+type gapStore struct{ raftlog.Storage }
+
+func (gapStore) FillHistory(raftlog.GroupID, []raftlog.Past) error { return raftlog.ErrFull }
+
 // A member that was cut off for so long that the others have cut their logs takes
 // over a checkpoint. Who follows it sees neither that nor the gap in its history.
 func TestACacheFollowsAMemberAcrossACheckpoint(t *testing.T) {
 	cluster := newCluster(3, func(format string, args ...any) { t.Helper(); t.Fatalf(format, args...) })
-	cluster.configure = func(c *member.Config) { c.CheckpointRevisions, c.TrailingEntries = 20, 5 }
+	cluster.configure = func(c *member.Config) {
+		c.CheckpointRevisions, c.TrailingEntries, c.Store = 20, 5, gapStore{c.Store}
+	}
 	t.Cleanup(cluster.close)
 	cluster.startAll()
 	behind := uint64(1)

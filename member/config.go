@@ -38,6 +38,9 @@ const (
 	spaceInterval = time.Second
 	// submitPatience is how long a call waits for a leader before it fails.
 	submitPatience = 3 * time.Second
+	// ServiceHistoryChanges is how many changes of the service stream are kept: positions that
+	// consumers have acknowledged, which nobody replays for long.
+	ServiceHistoryChanges = 100_000
 	// stopPatience is how long a stopping member tries to hand leadership over.
 	stopPatience = 5 * time.Second
 )
@@ -79,6 +82,19 @@ type Config struct {
 	// Audit says how often. A zero one: audit.DefaultEvery and audit.DefaultWithin.
 	Audit audit.Policy
 
+	// HistoryMaxAge is how long changes of the schema and the topology are kept, HistoryMaxBytes
+	// how much of each of the two a member's disk keeps, about. Up to a tenth more is kept, so
+	// that trimming is rare, and what a consumer needs, up to HistoryHardBytes. 0: keep all.
+	// The leader of the service stream decides, so they should be the same on all members.
+	HistoryMaxAge   time.Duration
+	HistoryMaxBytes uint64
+	// HistoryHardBytes is the size above which what consumers need is trimmed too. 0: twice
+	// HistoryMaxBytes; if that is 0 as well, never.
+	HistoryHardBytes uint64
+	// HistoryServiceChanges is how many changes of the service stream are kept. 0:
+	// ServiceHistoryChanges.
+	HistoryServiceChanges uint64
+
 	Version string // of the build, for people
 	// Build identifies the program: two that may behave differently have different ones.
 	// Members with another checkpoint than the rest's are stopped only among equal builds;
@@ -111,6 +127,12 @@ func (c *Config) setDefaults() {
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64()
 	}
+	if c.HistoryHardBytes == 0 {
+		c.HistoryHardBytes = 2 * c.HistoryMaxBytes
+	}
+	if c.HistoryServiceChanges == 0 {
+		c.HistoryServiceChanges = ServiceHistoryChanges
+	}
 }
 
 func (c *Config) check() error {
@@ -125,6 +147,10 @@ func (c *Config) check() error {
 		return fmt.Errorf("member: an audit key of %d bytes; an Ed25519 private key has %d", len(c.AuditKey), ed25519.PrivateKeySize)
 	case c.Tick < MinTick || c.Tick > MaxTick:
 		return fmt.Errorf("member: a tick of %v; use %v to %v", c.Tick, MinTick, MaxTick)
+	case c.HistoryMaxAge < 0:
+		return fmt.Errorf("member: a history of %v; use a time above 0, or 0 to keep all", c.HistoryMaxAge)
+	case c.HistoryHardBytes < c.HistoryMaxBytes:
+		return fmt.Errorf("member: HistoryHardBytes is %d, below HistoryMaxBytes (%d); use that or more, or 0 for twice as much", c.HistoryHardBytes, c.HistoryMaxBytes)
 	}
 	seen := make(map[uint64]bool)
 	addresses := make(map[string]uint64)

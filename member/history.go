@@ -11,6 +11,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -22,14 +23,24 @@ type storedHistory struct {
 	store  raftlog.Storage
 	group  raftlog.GroupID
 	stream metadatav1.Stream
+	floor  func() uint64 // the oldest revision that is kept; 0: nothing was trimmed
 	// kept, unless nil, is told which digest was kept behind a revision, of each record
 	// that is read, before Read returns.
 	kept func(revision uint64, digest events.Digest)
 }
 
-// NewHistory returns what a storage holds of a stream's past.
-func NewHistory(store raftlog.Storage, stream metadatav1.Stream) feed.History {
-	return &storedHistory{store: store, group: groupOf(stream), stream: stream}
+// NewHistory returns what a storage holds of a stream's past. floor returns the oldest
+// revision that is kept, 0 if nothing was trimmed; it is called from any goroutine. What lies
+// before it is HISTORY_TRIMMED, whether or not the storage still has it.
+func NewHistory(store raftlog.Storage, stream metadatav1.Stream, floor func() uint64) feed.History {
+	return &storedHistory{store: store, group: groupOf(stream), stream: stream, floor: floor}
+}
+
+// storedOf returns what the member holds of a stream's past while the streams run.
+func (m *Member) storedOf(r *running, id metadatav1.Stream) *storedHistory {
+	return &storedHistory{
+		store: m.store, group: groupOf(id), stream: id, floor: func() uint64 { return r.floor(id).OldestRevision() },
+	}
 }
 
 // Read implements feed.History.
@@ -58,6 +69,9 @@ func (h *storedHistory) Originals(from uint64, maxBytes int) ([][]byte, error) {
 func readStored[C any](
 	h *storedHistory, from uint64, maxBytes int, open func(*raftlog.Past) ([]C, error), raw func(C) []byte,
 ) (changes []C, err error) {
+	if oldest := h.Oldest(); from < oldest {
+		return nil, history.Trimmed(h.stream, from, oldest)
+	}
 	past, err := h.store.ReadHistory(h.group, from, maxBytes)
 	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
 		return nil, h.missing(gap.Seq)
@@ -87,7 +101,7 @@ func readStored[C any](
 // missing is the failure of a read of what this member lacks.
 func (h *storedHistory) missing(revision uint64) error {
 	return failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
-		"this member joined by a checkpoint and lacks revision %d of the %s stream; ask another member", revision, events.StreamName(h.stream)).
+		"this member was given a checkpoint and still lacks revision %d of the %s stream; ask another member", revision, events.StreamName(h.stream)).
 		With("stream", h.stream.String()).With("revision", strconv.FormatUint(revision, 10))
 }
 
@@ -100,12 +114,12 @@ func (h *storedHistory) damaged(first, last uint64, cause any) error {
 		With("stream", h.stream.String()).With("revision", strconv.FormatUint(first, 10))
 }
 
-// Oldest implements feed.History. Nothing is ever trimmed yet: what this member
-// lacks, it lacks because it joined by a checkpoint.
-func (h *storedHistory) Oldest() uint64 { return 1 }
+// Oldest implements feed.History. What this member lacks from there on, it lacks because it
+// was given a checkpoint.
+func (h *storedHistory) Oldest() uint64 { return max(h.floor(), 1) }
 
 // holdsHistory answers a HistoryProbe: nil if this member has the revision.
-func (m *Member) holdsHistory(payload []byte) error {
+func (m *Member) holdsHistory(r *running, payload []byte) error {
 	var probe metadatav1.HistoryProbe
 	if err := proto.Unmarshal(payload, &probe); err != nil {
 		return err
@@ -113,8 +127,7 @@ func (m *Member) holdsHistory(payload []byte) error {
 	if !known(probe.GetStream()) {
 		return fmt.Errorf("stream %s is not known; the asking member may run a newer version", probe.GetStream())
 	}
-	h := storedHistory{store: m.store, group: groupOf(probe.GetStream()), stream: probe.GetStream()}
-	changes, err := h.Read(probe.GetRevision(), 1)
+	changes, err := m.storedOf(r, probe.GetStream()).Read(probe.GetRevision(), 1)
 	if err == nil && len(changes) == 0 {
 		err = fmt.Errorf("revision %d of the %s stream is not in the history yet", probe.GetRevision(), events.StreamName(probe.GetStream()))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/memstore"
@@ -43,7 +44,7 @@ func TestHistoryReadsInsideEntries(t *testing.T) {
 		w.Entries, w.History = append(w.Entries, e), append(w.History, r)
 	}
 	storagetest.Must(t, store.Write([]*raftlog.Write{w}))
-	h := NewHistory(store, metadatav1.Stream_STREAM_SCHEMA)
+	h := NewHistory(store, metadatav1.Stream_STREAM_SCHEMA, func() uint64 { return 0 })
 	all, err := h.Read(1, feed.MaxFrameBytes)
 	storagetest.Must(t, err)
 	size := len(all[0].Raw())
@@ -75,7 +76,17 @@ func TestHistoryReadsInsideEntries(t *testing.T) {
 	if _, err := h.Read(10, 1); err == nil || !strings.Contains(err.Error(), "never took effect") {
 		t.Errorf("an entry that never took effect: %v", err)
 	}
-	other := NewHistory(store, metadatav1.Stream_STREAM_TOPOLOGY)
+	trimmed := NewHistory(store, metadatav1.Stream_STREAM_SCHEMA, func() uint64 { return 5 })
+	if oldest := trimmed.Oldest(); oldest != 5 {
+		t.Errorf("below floor 5 the oldest revision is %d", oldest)
+	}
+	if _, err := trimmed.Read(4, 1); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) || failure.As(err).Metadata["oldest_revision"] != "5" {
+		t.Errorf("what is still there below the floor: %v", err)
+	}
+	if changes, err := trimmed.Read(5, 1); err != nil || changes[0].Revision() != 5 {
+		t.Errorf("at the floor: %v", err)
+	}
+	other := NewHistory(store, metadatav1.Stream_STREAM_TOPOLOGY, func() uint64 { return 0 })
 	if _, err := other.Read(1, 1); err == nil {
 		t.Error("a stream without a group has a history")
 	}

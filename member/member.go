@@ -72,6 +72,8 @@ type streamer interface {
 	serveChunk(ctx context.Context, from uint64, q *metadatav1.CheckpointChunkRequest) ([]byte, error)
 	serveOffer(ctx context.Context, from uint64, q *metadatav1.RebuildOfferRequest) ([]byte, error)
 	serveEntries(ctx context.Context, from uint64, q *metadatav1.RebuildEntriesRequest) ([]byte, error)
+	servePart(q *metadatav1.HistoryPartRequest) ([]byte, error)
+	keepPast()
 	givenUp(to, index uint64)
 	tick(diskLow bool)
 	run(ctx context.Context)
@@ -272,8 +274,10 @@ func (m *Member) runStreams() error {
 	m.changed.fire()
 	r.jobs.Go(func() { m.watchConsistency(r) })
 	r.jobs.Go(func() { m.signHeads(r) })
+	r.jobs.Go(func() { m.watchRetention(r) })
 	for _, id := range streamIDs {
 		r.jobs.Go(func() { r.pastOf(id).maintain(r.ctx) })
+		r.jobs.Go(r.of(id).keepPast)
 	}
 	m.callForLogs(r)
 	m.tick(r)

@@ -184,7 +184,7 @@ func writeFile(t testing.TB, disk *vfs.MemFS, name string, data []byte) {
 }
 
 func TestAMemberThatIsTooFarBehindTakesACheckpoint(t *testing.T) {
-	c := newCluster(t, 3, func(c *Config) { c.CheckpointRevisions, c.TrailingEntries = 20, 5 })
+	c := newCluster(t, 3, unfilled)
 	c.start(1, 2, 3)
 	c.mustCreate(1, "before")
 	c.converged()
@@ -199,8 +199,8 @@ func TestAMemberThatIsTooFarBehindTakesACheckpoint(t *testing.T) {
 	c.eventually("a checkpoint of another member is installed", func() bool {
 		return c.up[3].running.Load().schema.status.Load().Installs > 0
 	})
-	// What came before the checkpoint is not in this member's history; it says so
-	// instead of leaving it out.
+	// Until it is filled in, what came before the checkpoint is not in this member's history;
+	// it says so instead of leaving it out.
 	err := c.up[3].Subscribe(t.Context(), &metadatav1.SubscribeRequest{
 		Start:     &metadatav1.SubscribeRequest_After{After: &metadatav1.Position{SchemaRevision: 1}},
 		Filter:    &metadatav1.Filter{Streams: []metadatav1.Stream{schemaStream}},

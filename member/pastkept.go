@@ -10,12 +10,12 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// Who still has a stream's history from its beginning. A member that was rebuilt begins
-// with a checkpoint; when all have been rebuilt one after the other, the changes before
-// it are gone.
+// Who still has a stream's whole history. A member that was rebuilt begins with a checkpoint
+// and fills in the rest; when all are rebuilt one after the other, faster than that, the
+// changes before it are gone.
 
-// oldestKept returns the first revision of a stream in this member's history; the next one
-// to come when it has none, 0 when it cannot tell.
+// oldestKept returns the revision from which on this member has the history of a stream; the
+// next one to come when it has none, 0 when it cannot tell.
 func (s *stream[D]) oldestKept() uint64 {
 	stored := s.feed.Durable() // before: what is stored meanwhile makes no gap, nor does what is about to be
 	first, _, err := s.member.store.HistoryBounds(s.group)
@@ -25,21 +25,23 @@ func (s *stream[D]) oldestKept() uint64 {
 	case first == 0:
 		return stored + 1
 	}
-	return first
+	return max(first, s.missing.Load()+1)
 }
 
 // historyAlarms says for each stream that fewer than a majority of the members hold
-// revision 1, if that is certain: members that say nothing may hold it.
-func historyAlarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm {
+// all of the history from its beginning or floor on, if that is certain: members that say
+// nothing may hold it.
+func historyAlarms(members []*metadatav1.MemberStatus, floor func(metadatav1.Stream) uint64) []*metadatav1.Alarm {
 	var alarms []*metadatav1.Alarm
 	for _, id := range positioned {
 		var holders []string
+		begins := max(floor(id), 1)
 		lacking, least := 0, uint64(0)
 		for _, m := range members {
 			for _, s := range m.GetStreams() {
 				switch oldest := s.GetOldestRevision(); {
 				case s.GetStream() != id || oldest == 0:
-				case oldest == 1:
+				case oldest <= begins:
 					holders = append(holders, fmt.Sprint(m.GetMemberId()))
 				default:
 					lacking++
@@ -54,16 +56,25 @@ func historyAlarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm {
 		}
 		alarm := &metadatav1.Alarm{Severity: metadatav1.Severity_SEVERITY_WARNING}
 		if len(holders) > 0 {
-			alarm.Message = fmt.Sprintf("of %d members only member %s still has the history of the %s stream from its beginning; %d were given a checkpoint since and begin at revision %d or later",
-				len(members), strings.Join(holders, ", "), events.StreamName(id), lacking, least)
-			alarm.Advice = "keep that member's directory: stop it and copy the directory before anything is done to it; audits and old revisions are nowhere else"
+			alarm.Message = fmt.Sprintf("of %d members only member %s has the history of the %s stream from revision %d on; %d were given a checkpoint, are filling it in and have it from revision %d on",
+				len(members), strings.Join(holders, ", "), events.StreamName(id), begins, lacking, least)
+			alarm.Advice = "leave that member running, and keep its directory, until the others have filled in what they lack: old revisions are nowhere else"
 		} else {
-			alarm.Message = fmt.Sprintf("no member that answers has the history of the %s stream from its beginning; the oldest revision is %d", events.StreamName(id), least)
-			alarm.Advice = "start the members that do not answer; if there is none, audits of what came before are only in copies of directories"
+			alarm.Message = fmt.Sprintf("no member that answers has the history of the %s stream from revision %d on; the oldest revision is %d", events.StreamName(id), begins, least)
+			alarm.Advice = "start the members that do not answer, and the rest is filled in from them; if there is none, what came before is only in copies of directories and exports"
 		}
 		alarms = append(alarms, alarm)
 	}
 	return alarms
+}
+
+// floor returns the oldest revision of a stream that is kept, as far as this member knows;
+// 0: nothing was trimmed.
+func (m *Member) floor(id metadatav1.Stream) uint64 {
+	if r := m.running.Load(); r != nil {
+		return r.floor(id).OldestRevision()
+	}
+	return 0
 }
 
 // warnOfHistory writes the alarms of the history into the log, once the others can be
@@ -74,7 +85,7 @@ func (m *Member) warnOfHistory(ctx context.Context) {
 		return
 	case <-time.After(statusTimeout):
 	}
-	for _, a := range historyAlarms(m.memberStatuses(ctx)) {
+	for _, a := range historyAlarms(m.memberStatuses(ctx), m.floor) {
 		m.log.Warn(a.GetMessage(), "advice", a.GetAdvice())
 	}
 }

@@ -27,6 +27,7 @@ const (
 	methodHashes  uint8 = 9 // nothing -> CheckpointHashes
 	// methodResigned is a stream (4 bytes, big-endian) and a term (8) -> nothing
 	methodResigned uint8 = 10
+	methodPart     uint8 = 11 // HistoryPartRequest -> HistoryPart
 )
 
 // codeFailure marks a RemoteError whose payload is a ForwardedError.
@@ -93,8 +94,12 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 		return nil, serveResigned(r, from, payload)
 	case methodStatus:
 		return proto.Marshal(p.m.ownStatus(r))
+	case methodPart:
+		return serveStream(r, payload, func(s streamer, q *metadatav1.HistoryPartRequest) ([]byte, error) {
+			return s.servePart(q)
+		})
 	case methodHistory:
-		return nil, p.m.holdsHistory(payload)
+		return nil, p.m.holdsHistory(r, payload)
 	}
 	return nil, fmt.Errorf("member %d calls unknown method %d; it may run a newer version", from, method)
 }

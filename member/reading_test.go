@@ -214,9 +214,10 @@ func TestTheIndexFindsObjects(t *testing.T) {
 	}
 }
 
-// A member that joined by a checkpoint says from where on it has the past, and who has the rest.
+// A member that was given a checkpoint says from where on it has the past, and who has the rest,
+// until that is filled in.
 func TestAMemberThatLacksThePastNamesOneThatHasIt(t *testing.T) {
-	c := newCluster(t, 3, smallMemory)
+	c := newCluster(t, 3, func(c *Config) { unfilled(c); smallMemory(c) })
 	c.start(1, 2, 3)
 	c.mustCreate(1, "before")
 	c.converged()

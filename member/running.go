@@ -33,6 +33,7 @@ type running struct {
 	feed   *feed.Feed
 	leases *leases.Table
 	beats  *beatForwarder
+	held   heldBack
 }
 
 // awaitRunning returns what runs; a call that comes too early waits a little.

@@ -44,7 +44,7 @@ func newSource[D projections.Domain[D]](m *Member, r *running, s *stream[D]) *so
 	return &source{
 		life: r, member: m, group: s.group, feed: s.feed,
 		origin: history.Origin{Stream: s.id, Cluster: m.cluster, RecoveryEpoch: m.identity.RecoveryEpoch},
-		stored: &storedHistory{store: m.store, group: s.group, stream: s.id},
+		stored: m.storedOf(r, s.id),
 	}
 }
 

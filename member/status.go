@@ -248,7 +248,10 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 			"the members grant different leases (%s): after a change of leader, a node may be taken offline while it still holds its lease", said)
 	}
 	alarms = append(alarms, divergenceAlarms(members)...)
-	alarms = append(alarms, historyAlarms(members)...)
+	alarms = append(alarms, historyAlarms(members, m.floor)...)
+	if r := m.running.Load(); r != nil {
+		alarms = append(alarms, r.consumerAlarms()...)
+	}
 	slices.SortStableFunc(alarms, func(a, b *metadatav1.Alarm) int { return -cmp.Compare(a.GetSeverity(), b.GetSeverity()) })
 	return alarms
 }

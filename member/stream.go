@@ -42,6 +42,9 @@ type stream[D projections.Domain[D]] struct {
 	nextCampaign uint64 // number of the next time, if there is one
 	seenTerm     uint64 // the term when it last looked
 
+	// missing is the newest revision that the history is known to lack; 0: none.
+	missing atomic.Uint64
+
 	soft    atomic.Pointer[raftlog.SoftState]
 	status  atomic.Pointer[replica.Status]
 	elected *signal // fires when role, leader or term change
@@ -74,7 +77,7 @@ func newStream[D projections.Domain[D]](
 		return nil, err
 	}
 	s.feed = feed.NewLog(feed.LogOptions{
-		Stream: id, Head: state.Head.Revision, History: &storedHistory{store: m.store, group: s.group, stream: id},
+		Stream: id, Head: state.Head.Revision, History: m.storedOf(life, id),
 		MaxBytes: m.config.LogBytes,
 	})
 	s.replica, err = replica.New(replica.Config[D]{

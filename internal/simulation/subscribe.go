@@ -226,7 +226,7 @@ type trimmable struct {
 }
 
 func newHistory(m *member, s metadatav1.Stream) *trimmable {
-	return &trimmable{History: realmember.NewHistory(m.store, s), store: m.store, group: groupOf(s), oldest: 1}
+	return &trimmable{History: realmember.NewHistory(m.store, s, func() uint64 { return 0 }), store: m.store, group: groupOf(s), oldest: 1}
 }
 
 // Oldest implements feed.History.

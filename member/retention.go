@@ -1,0 +1,139 @@
+package member
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/heliosdb/metadata/commands"
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/history/retention"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
+)
+
+const (
+	// retentionTicks is how often members look whether histories are too old or too large.
+	retentionTicks = 300
+	// retentionActor is the actor of trims in the history.
+	retentionActor = "heliosmeta/retention"
+	// maxNamedConsumers is how many consumers an alarm names.
+	maxNamedConsumers = 5
+)
+
+// heldBack says, by stream, about where its history would begin if consumers did not hold
+// trimming back; 0: they do not.
+type heldBack [len(streamIDs)]atomic.Uint64
+
+func (h *heldBack) of(id metadatav1.Stream) *atomic.Uint64 {
+	for i, s := range streamIDs {
+		if s == id {
+			return &h[i]
+		}
+	}
+	return new(atomic.Uint64)
+}
+
+// watchRetention looks at the histories now and then until the streams end. All members
+// look, for their alarms; the leader of the service stream has them trimmed.
+func (m *Member) watchRetention(r *running) {
+	ticker := time.NewTicker(retentionTicks * m.config.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		m.lookAtHistories(r)
+	}
+}
+
+// lookAtHistories decides where each stream's history should begin.
+func (m *Member) lookAtHistories(r *running) {
+	for _, id := range streamIDs {
+		kept := retention.KeptOf(r.service.replica.View().Model, id)
+		verdict, err := m.policyOf(id).Decide(m.store, id, m.config.Now(), kept)
+		if err != nil {
+			m.log.Warn("whether history is to be trimmed cannot be told", "stream", events.StreamName(id), "error", err)
+			continue
+		}
+		r.held.of(id).Store(verdict.Held)
+		if soft := r.service.soft.Load(); verdict.Floor != nil && soft.Role == raftlog.Leader {
+			m.trim(r, soft.Term, verdict)
+		}
+	}
+}
+
+// policyOf returns how much of a stream's history is kept.
+func (m *Member) policyOf(id metadatav1.Stream) retention.Policy {
+	c := &m.config
+	if id == metadatav1.Stream_STREAM_SERVICE {
+		return retention.Policy{MaxChanges: c.HistoryServiceChanges}
+	}
+	return retention.Policy{MaxAge: c.HistoryMaxAge, MaxBytes: c.HistoryMaxBytes, HardBytes: c.HistoryHardBytes}
+}
+
+// trim has a history trimmed, as the leader of the service stream in a term.
+func (m *Member) trim(r *running, term uint64, verdict retention.Verdict) {
+	ctx, cancel := context.WithTimeout(r.ctx, submitPatience)
+	defer cancel()
+	_, err := r.service.submit(ctx, replica.Request{
+		Command: verdict.Command(), Term: term,
+		Env: commands.Env{Now: m.config.Now(), Actor: retentionActor, RequestID: uuid.Must(uuid.NewV7()).String()},
+	})
+	log := m.log.With("stream", events.StreamName(verdict.Floor.GetStream()), "oldest", verdict.Floor.GetOldestRevision(), "passing_consumers", verdict.Pass)
+	if err != nil {
+		log.Info("history not trimmed; the next look does it", "error", err)
+		return
+	}
+	log.Info("history is trimmed")
+}
+
+// consumerAlarms names the consumers that lost changes to trimming, and those that hold it
+// back.
+func (r *running) consumerAlarms() []*metadatav1.Alarm {
+	var alarms []*metadatav1.Alarm
+	warn := func(advice, format string, args ...any) {
+		alarms = append(alarms, &metadatav1.Alarm{
+			Severity: metadatav1.Severity_SEVERITY_WARNING, Message: fmt.Sprintf(format, args...), Advice: advice,
+		})
+	}
+	for _, id := range positioned {
+		oldest, held := r.floor(id).OldestRevision(), r.held.of(id).Load()
+		if names := r.consumersBehind(id, oldest); names != "" {
+			warn("have what they feed made anew from a snapshot, then delete and create them; a higher --history-hard-bytes gives them more time",
+				"changes of the %s stream that consumers had not acknowledged were trimmed; its history begins at revision %d: %s", events.StreamName(id), oldest, names)
+		}
+		if names := r.consumersBehind(id, held); held > oldest && names != "" {
+			warn("let them acknowledge what they have carried out, and delete those that nobody runs any more; over --history-hard-bytes they lose changes",
+				"consumers hold back the trimming of the %s stream, whose history would begin at about revision %d without them and begins at %d: %s",
+				events.StreamName(id), held, max(oldest, 1), names)
+		}
+	}
+	return alarms
+}
+
+// consumersBehind names the consumers that need a revision of a stream before oldest; "" if
+// none does.
+func (r *running) consumersBehind(id metadatav1.Stream, oldest uint64) string {
+	var names []string
+	more := 0
+	for c := range r.service.replica.View().Model.Behind(id, oldest) {
+		if len(names) == maxNamedConsumers {
+			more++
+			continue
+		}
+		names = append(names, fmt.Sprintf("%s (at %d)", c.Name(), c.Revision(id)))
+	}
+	text := strings.Join(names, ", ")
+	if more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
