@@ -139,7 +139,9 @@ func (p *process) build() (err error) {
 		Advertise: f.advertised(p.api.Addr()), TLS: p.raftTLS, Tick: f.tick,
 		Leases:   f.leases(),
 		AuditKey: p.audit, Audit: audit.Policy{Every: f.auditEvery, Within: audit.DefaultWithin},
-		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries, Version: buildVersion(), Observer: metrics, Logger: p.log,
+		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries,
+		HistoryMaxAge: f.historyMaxAge, HistoryMaxBytes: f.historyMaxBytes, HistoryHardBytes: f.historyHardBytes,
+		Version: buildVersion(), Observer: metrics, Logger: p.log,
 	})
 	if err != nil {
 		return err
