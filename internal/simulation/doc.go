@@ -13,8 +13,8 @@
 // digests, nothing applied that a majority does not hold, leases kept, queues bounded,
 // signed heads genuine. At any moment somebody reads the past on any member, and hears
 // what the judge's own fold says, or that the member lacks it where it does.
-// At the end faults stop and everything has to come to rest, with equal models on all
-// members, clients that all got their answers and consumers that have nothing left to
+// At the end faults stop and everything has to come to rest, with equal models and all of
+// the history above its floor on all members, clients that all got their answers and consumers that have nothing left to
 // acknowledge; then the clients' histories are checked. What is wrong is a Violation, with
 // the trace that led to it.
 //

@@ -39,6 +39,8 @@ const (
 	faultTrim        = "history trimmed"
 	faultInFloor     = "crash before the floor"
 	faultLateRead    = "reads confirmed late"
+	faultPart        = "history altered on its way"
+	faultInFill      = "crash inside a fill"
 )
 
 // faultKind is a kind of fault that comes now and then.
@@ -76,6 +78,8 @@ var faultKinds = []faultKind{
 	{faultSync, 20 * time.Second, (*world).failSync},
 	{faultTrim, 15 * time.Second, (*world).trimHistory},
 	{faultLateRead, 3 * time.Second, func(w *world) bool { w.readTrap = true; return false }},
+	{faultPart, 2 * time.Second, (*world).alterPart},
+	{faultInFill, 2 * time.Second, (*world).crashInFill},
 }
 
 // faultRate is a kind of fault and how often a seed has it.
@@ -307,22 +311,5 @@ func (w *world) reportGone() bool {
 			m.receive(func() { m.peerGone(leader.id) })
 		}
 	}
-	return true
-}
-
-func (w *world) trimHistory() bool {
-	s := pick(w.rng, streams...)
-	newest := uint64(len(w.judge.chain(s).changes))
-	if newest < 2 {
-		return false
-	}
-	below := pick(w.rng, newest, 1+w.rng.Uint64N(newest)) // often all that subscribers might resume from
-	for _, m := range w.members {
-		if m.run != nil {
-			m.run.of(s).trim(min(below, m.run.of(s).head().Revision))
-		}
-	}
-	w.judge.trimmed[s] = true
-	w.trace.line(w.now, "", "history of the %s below revision %d is trimmed", s, below)
 	return true
 }

@@ -17,7 +17,6 @@ type judge struct {
 	streams map[metadatav1.Stream]*chain
 	disks   map[diskKey]*shadow
 	leases  leaseBook
-	trimmed map[metadatav1.Stream]bool // by a fault
 	pasts   pastBook
 }
 
@@ -38,7 +37,7 @@ type written struct {
 }
 
 func newJudge(w *world) *judge {
-	j := &judge{w: w, streams: map[metadatav1.Stream]*chain{}, disks: map[diskKey]*shadow{}, leases: newLeaseBook(w), trimmed: map[metadatav1.Stream]bool{}, pasts: newPastBook(w)}
+	j := &judge{w: w, streams: map[metadatav1.Stream]*chain{}, disks: map[diskKey]*shadow{}, leases: newLeaseBook(w), pasts: newPastBook(w)}
 	for _, s := range streams {
 		j.streams[s] = &chain{leaders: map[uint64]uint64{}, hashes: map[written][32]byte{}}
 	}
@@ -98,6 +97,7 @@ func (j *judge) agree(m *member, c *chain, ch *events.Change) {
 		c.first = append(c.first, j.w.now)
 		j.w.counts.add("changes committed", 1)
 		j.leases.changed(ch)
+		j.trimmed(ch)
 		j.pasts.changed(ch)
 		j.signed(ch)
 		j.w.trace.detail(j.w.now, m.name(), "is the first to apply change %d of the %s: %s", revision, ch.Stream(), changeText(ch))

@@ -39,8 +39,8 @@ func (h harms) returned(m *member) {
 }
 
 // historyGone reports whether a subscription failed for want of history that no member
-// has any more: a member that is rebuilt begins its own with a checkpoint, so it may be
-// gone once everybody has been. Whoever wants all of it would ask for ever.
+// has at the moment: those that do are in quarantine, or about to fill it in. Whoever wants
+// all of it would have to wait.
 func (w *world) historyGone(err error) bool {
 	f := failure.As(err)
 	if f == nil || f.Reason != metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP {

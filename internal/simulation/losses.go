@@ -56,14 +56,15 @@ type harm struct {
 func (h harms) oldCopy(m *member) bool { return h[m.id] != nil && h[m.id].copied }
 
 // harmable reports whether a member may lose something: a majority's disks survive,
-// and a member that is not yet back does not count as one of them.
+// and a member that is not yet back does not count as one of them. Nor is it the last one to
+// have some of the history.
 func (w *world) harmable(m *member) bool {
 	w.harms.forget(w)
 	if w.harms[m.id] != nil || !w.judge.begun() {
 		return false
 	}
 	n := len(w.members)
-	return len(w.harms) < n-(n/2+1)
+	return len(w.harms) < n-(n/2+1) && w.kept(m)
 }
 
 // forget lets go of members with an old copy that have got all of it again without

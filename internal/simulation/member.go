@@ -71,6 +71,11 @@ func (r *running) of(s metadatav1.Stream) driver {
 	return r.schema
 }
 
+// floor returns where the history of a stream begins, as this member knows it.
+func (r *running) floor(s metadatav1.Stream) uint64 {
+	return r.service.replica.View().Model.Floor(s).OldestRevision()
+}
+
 // maxBacklog bounds what the sockets of a paused process hold.
 const maxBacklog = 400
 
@@ -218,6 +223,7 @@ func (m *member) runStreams() {
 		r.schema.head().Revision, r.topology.head().Revision, r.service.head().Revision)
 	m.watchLeases()
 	m.watchOthers()
+	m.watchRetention()
 	for _, s := range r.all() {
 		s.begin()
 	}

@@ -72,7 +72,7 @@ func (r *pastRead[D]) refused(err error, future, lacking bool) bool {
 	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP:
 		return lacking
 	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED:
-		return lacking && r.w.judge.trimmed[r.s.id]
+		return lacking && r.w.judge.floor(r.s.id) > 0
 	}
 	return false
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/heliosdb/metadata/history/audit"
+	"github.com/heliosdb/metadata/history/retention"
 	"github.com/heliosdb/metadata/leases"
 )
 
@@ -36,6 +37,9 @@ type plan struct {
 	compare                              time.Duration // a round of the watch
 	upgrade                              bool          // members start another build, one after the other
 	calm                                 time.Duration // clients go on for so long without faults
+	partBytes                            int           // of a part of a history
+	retain                               time.Duration // between two looks whether histories are too old or too large
+	retention                            retention.Policy
 
 	network conditions
 	disk    diskSpeed
@@ -104,6 +108,10 @@ func drawPlan(rng *rand.Rand) plan {
 	}
 	p.readBytes, p.segment = pick(rng, 1, 1000, 1<<20), pick[uint64](rng, 3, 10, 40)
 	p.signing = audit.Policy{Every: pick[uint64](rng, 0, 5, 30), Within: pick(rng, 0, 4*time.Second, 30*time.Second)}
+	p.partBytes, p.retain = pick(rng, 1, 500, 3000), pick(rng, time.Second, 5*time.Second)
+	if rng.IntN(3) > 0 {
+		p.retention = drawRetention(rng)
+	}
 	p.faults = drawFaults(rng)
 	if rng.IntN(4) == 0 {
 		p.leaveMembersBehind(rng)

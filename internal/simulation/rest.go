@@ -88,6 +88,8 @@ func (r *rest) disagreement(s metadatav1.Stream) (wrong []string) {
 		term = soft.Term
 		if at := d.head().Revision; at != newest {
 			wrong = append(wrong, fmt.Sprintf("%s: member %d is at revision %d of %d", events.StreamName(s), m.id, at, newest))
+		} else if lacks := m.lacks(s); lacks != "" {
+			wrong = append(wrong, fmt.Sprintf("%s: member %d %s", events.StreamName(s), m.id, lacks))
 		}
 	}
 	if leader == 0 {
@@ -111,43 +113,6 @@ func (j *judge) atRest() {
 				m.run.of(s).readPast()
 			}
 		}
-		j.begins(s)
 	}
 	j.w.trace.line(j.w.now, "", "at rest: schema at revision %d, topology at %d", len(j.chain(streams[0]).changes), len(j.chain(streams[1]).changes))
-}
-
-// begins counts what is left of a stream's beginning: once all members have been rebuilt one
-// after the other, or have installed a checkpoint, nobody has it any more.
-func (j *judge) begins(s metadatav1.Stream) {
-	gone := uint64(0)
-	if len(j.chain(s).changes) > 0 && !j.trimmed[s] {
-		gone = 1
-	}
-	for _, m := range j.w.members {
-		if changes, err := newHistory(m, s).Read(1, 1); err == nil && len(changes) > 0 {
-			gone = 0
-		}
-	}
-	j.w.counts.add("history gone everywhere", gone)
-}
-
-// history checks what a member's disk holds of a stream's past against the chain.
-func (j *judge) history(m *member, s metadatav1.Stream) {
-	c := j.chain(s)
-	first, last, err := m.store.HistoryBounds(groupOf(s))
-	if err != nil {
-		j.w.violate("history", "member %d: %v", m.id, err)
-		return
-	}
-	history := newHistory(m, s)
-	for revision := max(first, 1); revision <= last; revision++ {
-		changes, err := history.Read(revision, 1)
-		if err != nil {
-			continue // a gap that a checkpoint left
-		}
-		if revision > uint64(len(c.changes)) || string(changes[0].Raw()) != string(c.changes[revision-1].Raw()) {
-			j.w.violate("history", "member %d holds another change %d of the %s than was committed", m.id, revision, s)
-			return
-		}
-	}
 }

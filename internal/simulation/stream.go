@@ -29,8 +29,9 @@ type stream[D projections.Domain[D]] struct {
 
 	sender  *raftlog.Sender
 	pinned  map[uint64]raftlog.CheckpointReader
-	history *trimmable
+	history feed.History
 	past    *past[D]
+	keeping *keeping
 
 	// Called in the stream's turn.
 	onApplied func([]*events.Change)
@@ -61,7 +62,6 @@ type driver interface {
 	drain()
 	drained() bool
 	serveChunk(from uint64, q chunkRequest) ([]byte, error)
-	trim(below uint64)
 	serveOffer(from, round uint64, answer func(any, error))
 	serveEntries(from uint64, q raftlog.EntriesRequest, answer func(any, error))
 	givenUp(to uint64)
@@ -93,7 +93,7 @@ func newStream[D projections.Domain[D]](m *member, id metadatav1.Stream, genesis
 	}
 	m.w.judge.loaded(m, s.group, loaded)
 	m.w.harms[m.id].began(m, loaded)
-	s.history = newHistory(m, id)
+	s.history, s.keeping = newHistory(m, id), newKeeping(m, state.Head)
 	s.feed = feed.NewLog(feed.LogOptions{
 		Stream: id, Head: state.Head.Revision, History: s.history, MaxBytes: p.logBytes, MaxChanges: p.logChanges,
 	})
@@ -120,6 +120,7 @@ func newStream[D projections.Domain[D]](m *member, id metadatav1.Stream, genesis
 func (s *stream[D]) begin() {
 	s.campaignAfter(s.m.w.plan.tick+time.Duration(s.m.rankWithout(0))*campaignStagger, campaignTries)
 	s.wake()
+	s.keeping.begin()
 }
 
 // wake has the stream's turn come soon.
@@ -158,6 +159,9 @@ func (s *stream[D]) carryOut(out *replica.Output[D]) {
 	}
 	if len(out.Messages) > 0 {
 		s.send(out.Messages)
+	}
+	if out.Installed {
+		s.keeping.fill.Again()
 	}
 	if len(out.Applied) > 0 || out.Installed {
 		s.m.w.judge.applied(s, out.Applied, out.Installed)
@@ -299,9 +303,6 @@ func (s *stream[D]) read(q replica.Read[D]) {
 		q.Done(replica.ReadAnswer[D]{Err: tooMany(s.id)})
 	}
 }
-
-// trim deletes history.
-func (s *stream[D]) trim(below uint64) { s.history.trim(below) }
 
 func (s *stream[D]) transferLeader(to uint64) {
 	s.push(func() { s.replica.TransferLeader(to) })

@@ -11,7 +11,6 @@ import (
 	"github.com/heliosdb/metadata/internal/failure"
 	realmember "github.com/heliosdb/metadata/member"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
-	"github.com/heliosdb/metadata/raftlog"
 )
 
 // subscriber is one subscription: a connection of a client to a member, on which
@@ -215,25 +214,4 @@ func (s snapshots) Snapshot(id metadatav1.Stream, filter *events.Filter) (feed.S
 		return realmember.TopologySnapshot(s.r.topology.replica.View(), filter), nil
 	}
 	return realmember.SchemaSnapshot(s.r.schema.replica.View(), filter), nil
-}
-
-// trimmable is the history of a stream, of which the oldest part may be deleted.
-type trimmable struct {
-	feed.History
-	store  raftlog.Storage
-	group  raftlog.GroupID
-	oldest uint64
-}
-
-func newHistory(m *member, s metadatav1.Stream) *trimmable {
-	return &trimmable{History: realmember.NewHistory(m.store, s, func() uint64 { return 0 }), store: m.store, group: groupOf(s), oldest: 1}
-}
-
-// Oldest implements feed.History.
-func (h *trimmable) Oldest() uint64 { return h.oldest }
-
-func (h *trimmable) trim(below uint64) {
-	if below > h.oldest && h.store.TrimHistory(h.group, below) == nil {
-		h.oldest = below
-	}
 }

@@ -42,6 +42,8 @@ type world struct {
 	electionTrap bool       // the next candidate loses something
 	wrongTrap    bool       // the next checkpoint differs from the others'
 	readTrap     bool       // the next answer to a read index is long under way
+	partTrap     int        // so many of the next parts of histories are altered
+	fillTrap     bool       // the next part that is filled in meets with an accident
 	harms        harms      // members that have lost something
 	failed       *Violation // the first one ends the run
 }
