@@ -1,6 +1,7 @@
 package main
 
-// pastMutants are bugs of consumers, of reads of the past and of signed heads.
+// pastMutants are bugs of consumers, of reads of the past, of signed heads, and of what members
+// fill in and trim.
 var pastMutants = []mutant{
 	{
 		name: "acknowledge-goes-back", about: "an acknowledgement that comes late moves a consumer's position back",
@@ -61,5 +62,28 @@ var pastMutants = []mutant{
 	{
 		name: "keep-another-head", about: "the head that is kept is not the one that was signed",
 		edits: []edit{{"commands/history.go", "			Revision:  in.Revision,\n", "			Revision:  in.Revision + 1,\n"}},
+	},
+	{
+		name: "fill-without-checking", about: "a part of the history that another member gives is filled in without following its digests",
+		edits: []edit{{"history/backfill/part.go", "	if digest != gap.Digest || past.Digest != gap.Digest {", "	if past.Digest != gap.Digest {"}},
+	},
+	{
+		name: "fill-in-a-false-digest", about: "what a part says of its own digests is not compared with the chain",
+		edits: []edit{{"history/backfill/part.go", "	if digest != gap.Digest || past.Digest != gap.Digest {", "	if digest != gap.Digest {"}},
+	},
+	{
+		name: "forget-the-hole-of-an-install", about: "a member that is given a checkpoint later than at its start does not look what it lacks",
+		edits: []edit{{"history/backfill/fill.go", "	if f.phase == idle || f.phase == resting {", "	if f.phase == idle && f.floor == 0 {"}},
+	},
+	{
+		name: "trim-what-a-consumer-needs", about: "consumers do not hold the trimming of a history back",
+		edits: []edit{
+			{"history/retention/retention.go", "		begin = max(kept.Needed, hard)\n", ""},
+			{"commands/history.go", "		if !c.PassConsumers {", "		if !c.PassConsumers && consumer.Name() == \"\" {"},
+		},
+	},
+	{
+		name: "floor-with-the-digest-behind", about: "a history's floor has the digest behind its first record instead of the one before",
+		edits: []edit{{"history/retention/retention.go", "PreviousDigest: past.Previous[:]", "PreviousDigest: past.Digest[:]"}},
 	},
 }
