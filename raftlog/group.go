@@ -8,6 +8,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 	pb "go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 )
 
 // Group is one Raft group on one member. One goroutine owns it; no method blocks.
@@ -116,8 +117,24 @@ func (g *Group) Step(from uint64, m *pb.Message) error {
 		return ErrNotStaged
 	case m.GetType() == pb.MsgReadIndex && g.rn.BasicStatus().RaftState != raft.StateLeader:
 		return nil // raft would pass it on in the sender's name; the sender asks again
+	case m.GetType() == pb.MsgAppResp && m.GetReject() && g.acknowledged(from, m):
+		return nil
 	}
 	return g.step(m)
+}
+
+// acknowledged reports whether a member refuses, in a leader's term, what follows an entry
+// which it has acknowledged: it has lost that entry, or the refusal is old. raft, when it
+// probes, would send the same again at once, at the speed of the network and for each copy
+// of the refusal, until something tells the member of its loss: a heartbeat does.
+func (g *Group) acknowledged(member uint64, refusal *pb.Message) (found bool) {
+	if st := g.rn.BasicStatus(); st.RaftState != raft.StateLeader || refusal.GetTerm() != st.GetTerm() {
+		return false
+	}
+	g.rn.WithProgress(func(id uint64, _ raft.ProgressType, pr tracker.Progress) {
+		found = found || id == member && refusal.GetIndex() <= pr.Match
+	})
+	return found
 }
 
 // InstallSnapshot takes a snapshot message that Step answered with ErrNotStaged,

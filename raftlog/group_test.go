@@ -457,3 +457,40 @@ func TestConfChange(t *testing.T) {
 		t.Fatal(c.bad)
 	}
 }
+
+// TestARefusalOfWhatWasAcknowledged: a member with an old copy of its log refuses what
+// follows entries that it has acknowledged. That must not have the leader send the same
+// again for each such answer.
+func TestARefusalOfWhatWasAcknowledged(t *testing.T) {
+	c := elected(t)
+	c.mustPropose(1, 5)
+	c.settle(3)
+	leader := c.members[1]
+	match := leader.g.Status().Progress[3].Match
+	leader.g.ReportUnreachable(3)
+	if p := leader.g.Status().Progress[3]; p.State != "probe" || match < 5 {
+		t.Fatalf("progress of member 3: %+v", p)
+	}
+	c.isolate(3)
+	if err := c.propose(leader, "next"); err != nil {
+		t.Fatal(err)
+	}
+	c.settle(1)
+	c.net = nil
+	refusal := &pb.Message{
+		Type: pb.MsgAppResp.Enum(), From: new(uint64(3)), To: new(uint64(1)), Term: new(leader.soft.Term),
+		Index: &match, Reject: new(true), RejectHint: new(uint64(2)), LogTerm: new(uint64(1)),
+	}
+	for range 3 {
+		if err := leader.g.Step(3, refusal); err != nil {
+			t.Fatal(err)
+		}
+		c.drain(leader)
+	}
+	if len(c.net) > 0 {
+		t.Fatalf("%d messages for refusals of what was acknowledged", len(c.net))
+	}
+	c.heal()
+	c.settle(5)
+	c.converged()
+}
