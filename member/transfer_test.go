@@ -81,6 +81,19 @@ func TestAnOfferedCheckpointIsServedWhenNewerOnesReplacedIt(t *testing.T) {
 // is kept for that member: what the member has in the end is not where the log
 // begins, and raft has to be told that the transfer is over to offer a newer one.
 func TestAMemberWhoseCheckpointIsTooOldWhenItIsInstalledGetsANewerOne(t *testing.T) {
+	// Where all is slow, the leader may change or give the transfer up before the gate opens;
+	// the first checkpoint that is installed is then a newer one.
+	for range 5 {
+		if installsTooLate(t) > 1 {
+			return
+		}
+	}
+	t.Fatal("the checkpoint that was offered first was not installed in any of 5 clusters")
+}
+
+// installsTooLate returns how many checkpoints a member installs until it has caught up.
+func installsTooLate(t *testing.T) uint64 {
+	t.Helper()
 	gated := &gatedStore{asked: make(chan struct{}, 1), gate: make(chan struct{})}
 	c := newCluster(t, 3, func(c *Config) {
 		shortLogs(c)
@@ -127,7 +140,9 @@ func TestAMemberWhoseCheckpointIsTooOldWhenItIsInstalledGetsANewerOne(t *testing
 	if n := c.converged(); n != tables {
 		t.Fatalf("%d tables, want %d", n, tables)
 	}
-	c.eventually("a second installation", func() bool {
-		return c.up[3].running.Load().schema.status.Load().Installs > 1
+	caught := c.up[3].running.Load().schema
+	c.eventually("the status of what has been reached", func() bool {
+		return caught.status.Load().Head == caught.replica.View().Head
 	})
+	return caught.status.Load().Installs
 }
