@@ -56,6 +56,22 @@ func (s service) ListConsumers(ctx context.Context, r *metadatav1.ListConsumersR
 	return answer, nil
 }
 
+// consumerStatus describes all consumers as this member knows them; none if it cannot tell now.
+func (s service) consumerStatus(ctx context.Context) (all []*metadatav1.ConsumerStatus) {
+	state, err := s.member.Service(ctx, local)
+	if err != nil {
+		return nil
+	}
+	position := s.member.Position()
+	for consumer := range state.Model.Consumers("") {
+		one := describeConsumer(state, consumer, position)
+		all = append(all, &metadatav1.ConsumerStatus{
+			Name: consumer.Name(), Lag: one.GetLag(), AcknowledgedTime: one.GetConsumer().GetAcknowledgedTime(),
+		})
+	}
+	return all
+}
+
 // describeConsumer says how far a consumer is behind a position.
 func describeConsumer(state *projections.Service, c *consumers.Consumer, at *metadatav1.Position) *metadatav1.GetConsumerResponse {
 	lag := new(metadatav1.ConsumerLag)

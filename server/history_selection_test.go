@@ -11,6 +11,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
 
 // at appends a change to the schema of a fake that was decided at a time, by an actor, and
@@ -192,6 +193,10 @@ func TestMetricsOfConsumers(t *testing.T) {
 	}
 	if strings.Contains(text, `consumer="cdc",stream="topology"`) {
 		t.Error("there is a lag of a stream that the consumer does not read")
+	}
+	status := must(metadatav1connect.NewClusterServiceClient(w.http2(), w.url).Status(t.Context(), &metadatav1.StatusRequest{}))(t)
+	if cs := status.GetConsumers(); len(cs) != 1 || cs[0].GetName() != "cdc" || cs[0].GetLag().GetSchemaChanges() != 3 || !cs[0].GetAcknowledgedTime().IsValid() {
+		t.Errorf("the consumers of the status are %v", cs)
 	}
 }
 

@@ -19,5 +19,10 @@ var (
 
 // Status is of the contract.
 func (s service) Status(ctx context.Context, _ *metadatav1.StatusRequest) (*metadatav1.StatusResponse, error) {
-	return s.member.Status(ctx)
+	status, err := s.member.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	status.Consumers = s.consumerStatus(ctx)
+	return status, nil
 }

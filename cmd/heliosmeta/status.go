@@ -15,10 +15,11 @@ import (
 
 func (s *session) statusCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "status", Short: "Show what is wrong, if anything, and what to do; and the members",
-		Long: `Show what is wrong, if anything, and what to do; and the members.
+		Use: "status", Short: "Show what is wrong, if anything, and what to do; the members and the consumers",
+		Long: `Show what is wrong, if anything, and what to do; the members and the consumers.
 
-It needs no leader. The exit code is 5 if something critical is wrong.`,
+A member's LAG is in log entries behind its leader, a consumer's in changes of the schema and
+the topology that it has not acknowledged. It needs no leader. The exit code is 5 if something critical is wrong.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.status(cmd.Context()) },
 	}
@@ -70,6 +71,14 @@ func statusRows(r *output.Rows, res *metadatav1.StatusResponse) {
 		r.Row(m.GetMemberId(), m.GetApiAddress(), m.GetRaftAddress(), part(m, metadatav1.Stream_STREAM_SCHEMA),
 			part(m, metadatav1.Stream_STREAM_TOPOLOGY), lag(m), showBytes(m.GetStoreBytes()), showBytes(m.GetFreeBytes()),
 			showBytes(m.GetMemoryBytes()), m.GetUptime().AsDuration().Round(time.Second), m.GetVersion())
+	}
+	if len(res.GetConsumers()) == 0 {
+		return
+	}
+	r.Text("")
+	r.Row("CONSUMER", "LAG", "ACKNOWLEDGED")
+	for _, c := range res.GetConsumers() {
+		r.Row(c.GetName(), showLag(c.GetLag()), showTime(c.GetAcknowledgedTime()))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -30,6 +31,10 @@ func TestStatusSaysWhatIsWrongFirst(t *testing.T) {
 		Alarms: []*metadatav1.Alarm{
 			{Severity: metadatav1.Severity_SEVERITY_WARNING, MemberId: 2, Message: "member 2 does not answer", Advice: "start it"},
 		},
+		Consumers: []*metadatav1.ConsumerStatus{
+			{Name: "audit", Lag: &metadatav1.ConsumerLag{SchemaChanges: 3, TopologyChanges: 1}, AcknowledgedTime: timestamppb.New(time.Unix(1e9, 0))},
+			{Name: "search", Lag: &metadatav1.ConsumerLag{SchemaChanges: 9, Trimmed: true}},
+		},
 	}
 	var b bytes.Buffer
 	if err := (output.Printer{To: &b, Format: output.Table}).Rows(func(r *output.Rows) { statusRows(r, status) }); err != nil {
@@ -46,6 +51,10 @@ MEMBER  API  RAFT  SCHEMA         TOPOLOGY         LAG  STORE    FREE     MEMORY
 2       -    r:2   no answer      no answer        -    -        -        -       -      -
 3       a:3  r:3   starting       starting         0    0 B      0 B      0 B     0s     v1
 4       a:4  r:4   quarantine     quarantine       0    0 B      0 B      0 B     0s     v1
+
+CONSUMER  LAG                     ACKNOWLEDGED
+audit     3:1                     2001-09-09T01:46:40Z
+search    9:0 (some are trimmed)  -
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &b, want)

@@ -186,7 +186,9 @@ type StatusResponse struct {
 	// What is wrong, worst first; empty if nothing is.
 	Alarms []*Alarm `protobuf:"bytes,6,rep,name=alarms,proto3" json:"alarms,omitempty"`
 	// The answering member's position.
-	Position      *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
+	Position *Position `protobuf:"bytes,7,opt,name=position,proto3" json:"position,omitempty"`
+	// The named consumers as the answering member knows them, by name.
+	Consumers     []*ConsumerStatus `protobuf:"bytes,8,rep,name=consumers,proto3" json:"consumers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -266,6 +268,13 @@ func (x *StatusResponse) GetAlarms() []*Alarm {
 func (x *StatusResponse) GetPosition() *Position {
 	if x != nil {
 		return x.Position
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetConsumers() []*ConsumerStatus {
+	if x != nil {
+		return x.Consumers
 	}
 	return nil
 }
@@ -888,8 +897,8 @@ var File_heliosdb_metadata_v1_cluster_service_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\n" +
-	"*heliosdb/metadata/v1/cluster_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#heliosdb/metadata/v1/position.proto\"\x0f\n" +
-	"\rStatusRequest\"\xc5\x02\n" +
+	"*heliosdb/metadata/v1/cluster_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#heliosdb/metadata/v1/consumer.proto\x1a#heliosdb/metadata/v1/position.proto\"\x0f\n" +
+	"\rStatusRequest\"\x89\x03\n" +
 	"\x0eStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12!\n" +
@@ -898,7 +907,8 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\tmember_id\x18\x04 \x01(\x04R\bmemberId\x12<\n" +
 	"\amembers\x18\x05 \x03(\v2\".heliosdb.metadata.v1.MemberStatusR\amembers\x123\n" +
 	"\x06alarms\x18\x06 \x03(\v2\x1b.heliosdb.metadata.v1.AlarmR\x06alarms\x12:\n" +
-	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\"\xea\x05\n" +
+	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\x12B\n" +
+	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\xea\x05\n" +
 	"\fMemberStatus\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12!\n" +
@@ -1000,31 +1010,33 @@ var file_heliosdb_metadata_v1_cluster_service_proto_goTypes = []any{
 	(*StreamStatus)(nil),          // 7: heliosdb.metadata.v1.StreamStatus
 	(*Alarm)(nil),                 // 8: heliosdb.metadata.v1.Alarm
 	(*Position)(nil),              // 9: heliosdb.metadata.v1.Position
-	(*durationpb.Duration)(nil),   // 10: google.protobuf.Duration
-	(Stream)(0),                   // 11: heliosdb.metadata.v1.Stream
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*ConsumerStatus)(nil),        // 10: heliosdb.metadata.v1.ConsumerStatus
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
+	(Stream)(0),                   // 12: heliosdb.metadata.v1.Stream
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_heliosdb_metadata_v1_cluster_service_proto_depIdxs = []int32{
 	4,  // 0: heliosdb.metadata.v1.StatusResponse.members:type_name -> heliosdb.metadata.v1.MemberStatus
 	8,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
 	9,  // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
-	10, // 3: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
-	7,  // 4: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
-	5,  // 5: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
-	6,  // 6: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
-	10, // 7: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
-	11, // 8: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
-	11, // 9: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
-	0,  // 10: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
-	12, // 11: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
-	1,  // 12: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
-	2,  // 13: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
-	3,  // 14: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
-	14, // [14:15] is the sub-list for method output_type
-	13, // [13:14] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	10, // 3: heliosdb.metadata.v1.StatusResponse.consumers:type_name -> heliosdb.metadata.v1.ConsumerStatus
+	11, // 4: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
+	7,  // 5: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
+	5,  // 6: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
+	6,  // 7: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
+	11, // 8: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
+	12, // 9: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
+	12, // 10: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
+	0,  // 11: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
+	13, // 12: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 13: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
+	2,  // 14: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
+	3,  // 15: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
+	15, // [15:16] is the sub-list for method output_type
+	14, // [14:15] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_cluster_service_proto_init() }
@@ -1032,6 +1044,7 @@ func file_heliosdb_metadata_v1_cluster_service_proto_init() {
 	if File_heliosdb_metadata_v1_cluster_service_proto != nil {
 		return
 	}
+	file_heliosdb_metadata_v1_consumer_proto_init()
 	file_heliosdb_metadata_v1_position_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -150,6 +150,134 @@ func (x *Consumer) GetAcknowledgedTime() *timestamppb.Timestamp {
 	return nil
 }
 
+// ConsumerLag is how far a consumer is behind the member that answers.
+type ConsumerLag struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Changes of the schema stream that it has not acknowledged.
+	SchemaChanges uint64 `protobuf:"varint,1,opt,name=schema_changes,json=schemaChanges,proto3" json:"schema_changes,omitempty"`
+	// Changes of the topology stream that it has not acknowledged.
+	TopologyChanges uint64 `protobuf:"varint,2,opt,name=topology_changes,json=topologyChanges,proto3" json:"topology_changes,omitempty"`
+	// Part of what it has not acknowledged was trimmed: those changes are lost to it.
+	Trimmed       bool `protobuf:"varint,3,opt,name=trimmed,proto3" json:"trimmed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConsumerLag) Reset() {
+	*x = ConsumerLag{}
+	mi := &file_heliosdb_metadata_v1_consumer_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerLag) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerLag) ProtoMessage() {}
+
+func (x *ConsumerLag) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_consumer_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerLag.ProtoReflect.Descriptor instead.
+func (*ConsumerLag) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_consumer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ConsumerLag) GetSchemaChanges() uint64 {
+	if x != nil {
+		return x.SchemaChanges
+	}
+	return 0
+}
+
+func (x *ConsumerLag) GetTopologyChanges() uint64 {
+	if x != nil {
+		return x.TopologyChanges
+	}
+	return 0
+}
+
+func (x *ConsumerLag) GetTrimmed() bool {
+	if x != nil {
+		return x.Trimmed
+	}
+	return false
+}
+
+// ConsumerStatus is how a consumer does, as a member sees it.
+type ConsumerStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How far it is behind.
+	Lag *ConsumerLag `protobuf:"bytes,2,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Time of its last acknowledgement; before the first one, of its creation.
+	AcknowledgedTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=acknowledged_time,json=acknowledgedTime,proto3" json:"acknowledged_time,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ConsumerStatus) Reset() {
+	*x = ConsumerStatus{}
+	mi := &file_heliosdb_metadata_v1_consumer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConsumerStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConsumerStatus) ProtoMessage() {}
+
+func (x *ConsumerStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_consumer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConsumerStatus.ProtoReflect.Descriptor instead.
+func (*ConsumerStatus) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_consumer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ConsumerStatus) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConsumerStatus) GetLag() *ConsumerLag {
+	if x != nil {
+		return x.Lag
+	}
+	return nil
+}
+
+func (x *ConsumerStatus) GetAcknowledgedTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AcknowledgedTime
+	}
+	return nil
+}
+
 var File_heliosdb_metadata_v1_consumer_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_consumer_proto_rawDesc = "" +
@@ -164,7 +292,15 @@ const file_heliosdb_metadata_v1_consumer_proto_rawDesc = "" +
 	"\x05owner\x18\x06 \x01(\tR\x05owner\x12)\n" +
 	"\x10created_revision\x18\a \x01(\x04R\x0fcreatedRevision\x12)\n" +
 	"\x10updated_revision\x18\b \x01(\x04R\x0fupdatedRevision\x12G\n" +
-	"\x11acknowledged_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10acknowledgedTimeBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\x11acknowledged_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x10acknowledgedTime\"y\n" +
+	"\vConsumerLag\x12%\n" +
+	"\x0eschema_changes\x18\x01 \x01(\x04R\rschemaChanges\x12)\n" +
+	"\x10topology_changes\x18\x02 \x01(\x04R\x0ftopologyChanges\x12\x18\n" +
+	"\atrimmed\x18\x03 \x01(\bR\atrimmed\"\xa2\x01\n" +
+	"\x0eConsumerStatus\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
+	"\x03lag\x18\x02 \x01(\v2!.heliosdb.metadata.v1.ConsumerLagR\x03lag\x12G\n" +
+	"\x11acknowledged_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x10acknowledgedTimeBDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_consumer_proto_rawDescOnce sync.Once
@@ -178,22 +314,26 @@ func file_heliosdb_metadata_v1_consumer_proto_rawDescGZIP() []byte {
 	return file_heliosdb_metadata_v1_consumer_proto_rawDescData
 }
 
-var file_heliosdb_metadata_v1_consumer_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_heliosdb_metadata_v1_consumer_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_heliosdb_metadata_v1_consumer_proto_goTypes = []any{
 	(*Consumer)(nil),              // 0: heliosdb.metadata.v1.Consumer
-	(*Filter)(nil),                // 1: heliosdb.metadata.v1.Filter
-	(*Position)(nil),              // 2: heliosdb.metadata.v1.Position
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*ConsumerLag)(nil),           // 1: heliosdb.metadata.v1.ConsumerLag
+	(*ConsumerStatus)(nil),        // 2: heliosdb.metadata.v1.ConsumerStatus
+	(*Filter)(nil),                // 3: heliosdb.metadata.v1.Filter
+	(*Position)(nil),              // 4: heliosdb.metadata.v1.Position
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_heliosdb_metadata_v1_consumer_proto_depIdxs = []int32{
-	1, // 0: heliosdb.metadata.v1.Consumer.filter:type_name -> heliosdb.metadata.v1.Filter
-	2, // 1: heliosdb.metadata.v1.Consumer.position:type_name -> heliosdb.metadata.v1.Position
-	3, // 2: heliosdb.metadata.v1.Consumer.acknowledged_time:type_name -> google.protobuf.Timestamp
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 0: heliosdb.metadata.v1.Consumer.filter:type_name -> heliosdb.metadata.v1.Filter
+	4, // 1: heliosdb.metadata.v1.Consumer.position:type_name -> heliosdb.metadata.v1.Position
+	5, // 2: heliosdb.metadata.v1.Consumer.acknowledged_time:type_name -> google.protobuf.Timestamp
+	1, // 3: heliosdb.metadata.v1.ConsumerStatus.lag:type_name -> heliosdb.metadata.v1.ConsumerLag
+	5, // 4: heliosdb.metadata.v1.ConsumerStatus.acknowledged_time:type_name -> google.protobuf.Timestamp
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_consumer_proto_init() }
@@ -209,7 +349,7 @@ func file_heliosdb_metadata_v1_consumer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_consumer_proto_rawDesc), len(file_heliosdb_metadata_v1_consumer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

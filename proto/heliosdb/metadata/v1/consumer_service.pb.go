@@ -22,70 +22,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ConsumerLag is how far a consumer is behind the member that answers.
-type ConsumerLag struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Changes of the schema stream that it has not acknowledged.
-	SchemaChanges uint64 `protobuf:"varint,1,opt,name=schema_changes,json=schemaChanges,proto3" json:"schema_changes,omitempty"`
-	// Changes of the topology stream that it has not acknowledged.
-	TopologyChanges uint64 `protobuf:"varint,2,opt,name=topology_changes,json=topologyChanges,proto3" json:"topology_changes,omitempty"`
-	// Part of what it has not acknowledged was trimmed: those changes are lost to it.
-	Trimmed       bool `protobuf:"varint,3,opt,name=trimmed,proto3" json:"trimmed,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ConsumerLag) Reset() {
-	*x = ConsumerLag{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ConsumerLag) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ConsumerLag) ProtoMessage() {}
-
-func (x *ConsumerLag) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ConsumerLag.ProtoReflect.Descriptor instead.
-func (*ConsumerLag) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *ConsumerLag) GetSchemaChanges() uint64 {
-	if x != nil {
-		return x.SchemaChanges
-	}
-	return 0
-}
-
-func (x *ConsumerLag) GetTopologyChanges() uint64 {
-	if x != nil {
-		return x.TopologyChanges
-	}
-	return 0
-}
-
-func (x *ConsumerLag) GetTrimmed() bool {
-	if x != nil {
-		return x.Trimmed
-	}
-	return false
-}
-
 // CreateConsumerRequest creates a consumer.
 type CreateConsumerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -99,7 +35,7 @@ type CreateConsumerRequest struct {
 
 func (x *CreateConsumerRequest) Reset() {
 	*x = CreateConsumerRequest{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[1]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -111,7 +47,7 @@ func (x *CreateConsumerRequest) String() string {
 func (*CreateConsumerRequest) ProtoMessage() {}
 
 func (x *CreateConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[1]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -124,7 +60,7 @@ func (x *CreateConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateConsumerRequest.ProtoReflect.Descriptor instead.
 func (*CreateConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{1}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *CreateConsumerRequest) GetConsumer() *Consumer {
@@ -154,7 +90,7 @@ type CreateConsumerResponse struct {
 
 func (x *CreateConsumerResponse) Reset() {
 	*x = CreateConsumerResponse{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[2]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -166,7 +102,7 @@ func (x *CreateConsumerResponse) String() string {
 func (*CreateConsumerResponse) ProtoMessage() {}
 
 func (x *CreateConsumerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[2]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -179,7 +115,7 @@ func (x *CreateConsumerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateConsumerResponse.ProtoReflect.Descriptor instead.
 func (*CreateConsumerResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{2}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CreateConsumerResponse) GetConsumer() *Consumer {
@@ -211,7 +147,7 @@ type OpenConsumerRequest struct {
 
 func (x *OpenConsumerRequest) Reset() {
 	*x = OpenConsumerRequest{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -223,7 +159,7 @@ func (x *OpenConsumerRequest) String() string {
 func (*OpenConsumerRequest) ProtoMessage() {}
 
 func (x *OpenConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -236,7 +172,7 @@ func (x *OpenConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsumerRequest.ProtoReflect.Descriptor instead.
 func (*OpenConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{3}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *OpenConsumerRequest) GetName() string {
@@ -273,7 +209,7 @@ type OpenConsumerResponse struct {
 
 func (x *OpenConsumerResponse) Reset() {
 	*x = OpenConsumerResponse{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -285,7 +221,7 @@ func (x *OpenConsumerResponse) String() string {
 func (*OpenConsumerResponse) ProtoMessage() {}
 
 func (x *OpenConsumerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -298,7 +234,7 @@ func (x *OpenConsumerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenConsumerResponse.ProtoReflect.Descriptor instead.
 func (*OpenConsumerResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *OpenConsumerResponse) GetConsumer() *Consumer {
@@ -332,7 +268,7 @@ type AcknowledgeConsumerRequest struct {
 
 func (x *AcknowledgeConsumerRequest) Reset() {
 	*x = AcknowledgeConsumerRequest{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +280,7 @@ func (x *AcknowledgeConsumerRequest) String() string {
 func (*AcknowledgeConsumerRequest) ProtoMessage() {}
 
 func (x *AcknowledgeConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +293,7 @@ func (x *AcknowledgeConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeConsumerRequest.ProtoReflect.Descriptor instead.
 func (*AcknowledgeConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{5}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AcknowledgeConsumerRequest) GetName() string {
@@ -401,7 +337,7 @@ type AcknowledgeConsumerResponse struct {
 
 func (x *AcknowledgeConsumerResponse) Reset() {
 	*x = AcknowledgeConsumerResponse{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -413,7 +349,7 @@ func (x *AcknowledgeConsumerResponse) String() string {
 func (*AcknowledgeConsumerResponse) ProtoMessage() {}
 
 func (x *AcknowledgeConsumerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -426,7 +362,7 @@ func (x *AcknowledgeConsumerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcknowledgeConsumerResponse.ProtoReflect.Descriptor instead.
 func (*AcknowledgeConsumerResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{6}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AcknowledgeConsumerResponse) GetConsumer() *Consumer {
@@ -456,7 +392,7 @@ type DeleteConsumerRequest struct {
 
 func (x *DeleteConsumerRequest) Reset() {
 	*x = DeleteConsumerRequest{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[7]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +404,7 @@ func (x *DeleteConsumerRequest) String() string {
 func (*DeleteConsumerRequest) ProtoMessage() {}
 
 func (x *DeleteConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[7]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,7 +417,7 @@ func (x *DeleteConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConsumerRequest.ProtoReflect.Descriptor instead.
 func (*DeleteConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{7}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteConsumerRequest) GetName() string {
@@ -511,7 +447,7 @@ type DeleteConsumerResponse struct {
 
 func (x *DeleteConsumerResponse) Reset() {
 	*x = DeleteConsumerResponse{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[8]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +459,7 @@ func (x *DeleteConsumerResponse) String() string {
 func (*DeleteConsumerResponse) ProtoMessage() {}
 
 func (x *DeleteConsumerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[8]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +472,7 @@ func (x *DeleteConsumerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteConsumerResponse.ProtoReflect.Descriptor instead.
 func (*DeleteConsumerResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{8}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteConsumerResponse) GetConsumer() *Consumer {
@@ -567,7 +503,7 @@ type GetConsumerRequest struct {
 
 func (x *GetConsumerRequest) Reset() {
 	*x = GetConsumerRequest{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[9]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +515,7 @@ func (x *GetConsumerRequest) String() string {
 func (*GetConsumerRequest) ProtoMessage() {}
 
 func (x *GetConsumerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[9]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +528,7 @@ func (x *GetConsumerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConsumerRequest.ProtoReflect.Descriptor instead.
 func (*GetConsumerRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{9}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetConsumerRequest) GetName() string {
@@ -622,7 +558,7 @@ type GetConsumerResponse struct {
 
 func (x *GetConsumerResponse) Reset() {
 	*x = GetConsumerResponse{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[10]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +570,7 @@ func (x *GetConsumerResponse) String() string {
 func (*GetConsumerResponse) ProtoMessage() {}
 
 func (x *GetConsumerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[10]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +583,7 @@ func (x *GetConsumerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetConsumerResponse.ProtoReflect.Descriptor instead.
 func (*GetConsumerResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{10}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetConsumerResponse) GetConsumer() *Consumer {
@@ -676,7 +612,7 @@ type ListConsumersRequest struct {
 
 func (x *ListConsumersRequest) Reset() {
 	*x = ListConsumersRequest{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[11]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +624,7 @@ func (x *ListConsumersRequest) String() string {
 func (*ListConsumersRequest) ProtoMessage() {}
 
 func (x *ListConsumersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[11]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +637,7 @@ func (x *ListConsumersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConsumersRequest.ProtoReflect.Descriptor instead.
 func (*ListConsumersRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{11}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListConsumersRequest) GetRead() *ReadOptions {
@@ -722,7 +658,7 @@ type ListConsumersResponse struct {
 
 func (x *ListConsumersResponse) Reset() {
 	*x = ListConsumersResponse{}
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[12]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -734,7 +670,7 @@ func (x *ListConsumersResponse) String() string {
 func (*ListConsumersResponse) ProtoMessage() {}
 
 func (x *ListConsumersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[12]
+	mi := &file_heliosdb_metadata_v1_consumer_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -747,7 +683,7 @@ func (x *ListConsumersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListConsumersResponse.ProtoReflect.Descriptor instead.
 func (*ListConsumersResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{12}
+	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListConsumersResponse) GetConsumers() []*GetConsumerResponse {
@@ -761,11 +697,7 @@ var File_heliosdb_metadata_v1_consumer_service_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_consumer_service_proto_rawDesc = "" +
 	"\n" +
-	"+heliosdb/metadata/v1/consumer_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a#heliosdb/metadata/v1/consumer.proto\x1a#heliosdb/metadata/v1/position.proto\x1a heliosdb/metadata/v1/write.proto\"y\n" +
-	"\vConsumerLag\x12%\n" +
-	"\x0eschema_changes\x18\x01 \x01(\x04R\rschemaChanges\x12)\n" +
-	"\x10topology_changes\x18\x02 \x01(\x04R\x0ftopologyChanges\x12\x18\n" +
-	"\atrimmed\x18\x03 \x01(\bR\atrimmed\"\x95\x01\n" +
+	"+heliosdb/metadata/v1/consumer_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a#heliosdb/metadata/v1/consumer.proto\x1a#heliosdb/metadata/v1/position.proto\x1a heliosdb/metadata/v1/write.proto\"\x95\x01\n" +
 	"\x15CreateConsumerRequest\x12B\n" +
 	"\bconsumer\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.ConsumerB\x06\xbaH\x03\xc8\x01\x01R\bconsumer\x128\n" +
 	"\x05write\x18\x02 \x01(\v2\".heliosdb.metadata.v1.WriteOptionsR\x05write\"\x8f\x01\n" +
@@ -827,59 +759,59 @@ func file_heliosdb_metadata_v1_consumer_service_proto_rawDescGZIP() []byte {
 	return file_heliosdb_metadata_v1_consumer_service_proto_rawDescData
 }
 
-var file_heliosdb_metadata_v1_consumer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_heliosdb_metadata_v1_consumer_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_heliosdb_metadata_v1_consumer_service_proto_goTypes = []any{
-	(*ConsumerLag)(nil),                 // 0: heliosdb.metadata.v1.ConsumerLag
-	(*CreateConsumerRequest)(nil),       // 1: heliosdb.metadata.v1.CreateConsumerRequest
-	(*CreateConsumerResponse)(nil),      // 2: heliosdb.metadata.v1.CreateConsumerResponse
-	(*OpenConsumerRequest)(nil),         // 3: heliosdb.metadata.v1.OpenConsumerRequest
-	(*OpenConsumerResponse)(nil),        // 4: heliosdb.metadata.v1.OpenConsumerResponse
-	(*AcknowledgeConsumerRequest)(nil),  // 5: heliosdb.metadata.v1.AcknowledgeConsumerRequest
-	(*AcknowledgeConsumerResponse)(nil), // 6: heliosdb.metadata.v1.AcknowledgeConsumerResponse
-	(*DeleteConsumerRequest)(nil),       // 7: heliosdb.metadata.v1.DeleteConsumerRequest
-	(*DeleteConsumerResponse)(nil),      // 8: heliosdb.metadata.v1.DeleteConsumerResponse
-	(*GetConsumerRequest)(nil),          // 9: heliosdb.metadata.v1.GetConsumerRequest
-	(*GetConsumerResponse)(nil),         // 10: heliosdb.metadata.v1.GetConsumerResponse
-	(*ListConsumersRequest)(nil),        // 11: heliosdb.metadata.v1.ListConsumersRequest
-	(*ListConsumersResponse)(nil),       // 12: heliosdb.metadata.v1.ListConsumersResponse
-	(*Consumer)(nil),                    // 13: heliosdb.metadata.v1.Consumer
-	(*WriteOptions)(nil),                // 14: heliosdb.metadata.v1.WriteOptions
-	(*WriteResult)(nil),                 // 15: heliosdb.metadata.v1.WriteResult
-	(*Position)(nil),                    // 16: heliosdb.metadata.v1.Position
-	(*ReadOptions)(nil),                 // 17: heliosdb.metadata.v1.ReadOptions
+	(*CreateConsumerRequest)(nil),       // 0: heliosdb.metadata.v1.CreateConsumerRequest
+	(*CreateConsumerResponse)(nil),      // 1: heliosdb.metadata.v1.CreateConsumerResponse
+	(*OpenConsumerRequest)(nil),         // 2: heliosdb.metadata.v1.OpenConsumerRequest
+	(*OpenConsumerResponse)(nil),        // 3: heliosdb.metadata.v1.OpenConsumerResponse
+	(*AcknowledgeConsumerRequest)(nil),  // 4: heliosdb.metadata.v1.AcknowledgeConsumerRequest
+	(*AcknowledgeConsumerResponse)(nil), // 5: heliosdb.metadata.v1.AcknowledgeConsumerResponse
+	(*DeleteConsumerRequest)(nil),       // 6: heliosdb.metadata.v1.DeleteConsumerRequest
+	(*DeleteConsumerResponse)(nil),      // 7: heliosdb.metadata.v1.DeleteConsumerResponse
+	(*GetConsumerRequest)(nil),          // 8: heliosdb.metadata.v1.GetConsumerRequest
+	(*GetConsumerResponse)(nil),         // 9: heliosdb.metadata.v1.GetConsumerResponse
+	(*ListConsumersRequest)(nil),        // 10: heliosdb.metadata.v1.ListConsumersRequest
+	(*ListConsumersResponse)(nil),       // 11: heliosdb.metadata.v1.ListConsumersResponse
+	(*Consumer)(nil),                    // 12: heliosdb.metadata.v1.Consumer
+	(*WriteOptions)(nil),                // 13: heliosdb.metadata.v1.WriteOptions
+	(*WriteResult)(nil),                 // 14: heliosdb.metadata.v1.WriteResult
+	(*Position)(nil),                    // 15: heliosdb.metadata.v1.Position
+	(*ReadOptions)(nil),                 // 16: heliosdb.metadata.v1.ReadOptions
+	(*ConsumerLag)(nil),                 // 17: heliosdb.metadata.v1.ConsumerLag
 }
 var file_heliosdb_metadata_v1_consumer_service_proto_depIdxs = []int32{
-	13, // 0: heliosdb.metadata.v1.CreateConsumerRequest.consumer:type_name -> heliosdb.metadata.v1.Consumer
-	14, // 1: heliosdb.metadata.v1.CreateConsumerRequest.write:type_name -> heliosdb.metadata.v1.WriteOptions
-	13, // 2: heliosdb.metadata.v1.CreateConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
-	15, // 3: heliosdb.metadata.v1.CreateConsumerResponse.result:type_name -> heliosdb.metadata.v1.WriteResult
-	14, // 4: heliosdb.metadata.v1.OpenConsumerRequest.write:type_name -> heliosdb.metadata.v1.WriteOptions
-	13, // 5: heliosdb.metadata.v1.OpenConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
-	15, // 6: heliosdb.metadata.v1.OpenConsumerResponse.result:type_name -> heliosdb.metadata.v1.WriteResult
-	16, // 7: heliosdb.metadata.v1.AcknowledgeConsumerRequest.position:type_name -> heliosdb.metadata.v1.Position
-	14, // 8: heliosdb.metadata.v1.AcknowledgeConsumerRequest.write:type_name -> heliosdb.metadata.v1.WriteOptions
-	13, // 9: heliosdb.metadata.v1.AcknowledgeConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
-	15, // 10: heliosdb.metadata.v1.AcknowledgeConsumerResponse.result:type_name -> heliosdb.metadata.v1.WriteResult
-	14, // 11: heliosdb.metadata.v1.DeleteConsumerRequest.write:type_name -> heliosdb.metadata.v1.WriteOptions
-	13, // 12: heliosdb.metadata.v1.DeleteConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
-	15, // 13: heliosdb.metadata.v1.DeleteConsumerResponse.result:type_name -> heliosdb.metadata.v1.WriteResult
-	17, // 14: heliosdb.metadata.v1.GetConsumerRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	13, // 15: heliosdb.metadata.v1.GetConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
-	0,  // 16: heliosdb.metadata.v1.GetConsumerResponse.lag:type_name -> heliosdb.metadata.v1.ConsumerLag
-	17, // 17: heliosdb.metadata.v1.ListConsumersRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	10, // 18: heliosdb.metadata.v1.ListConsumersResponse.consumers:type_name -> heliosdb.metadata.v1.GetConsumerResponse
-	1,  // 19: heliosdb.metadata.v1.ConsumerService.CreateConsumer:input_type -> heliosdb.metadata.v1.CreateConsumerRequest
-	3,  // 20: heliosdb.metadata.v1.ConsumerService.OpenConsumer:input_type -> heliosdb.metadata.v1.OpenConsumerRequest
-	5,  // 21: heliosdb.metadata.v1.ConsumerService.AcknowledgeConsumer:input_type -> heliosdb.metadata.v1.AcknowledgeConsumerRequest
-	7,  // 22: heliosdb.metadata.v1.ConsumerService.DeleteConsumer:input_type -> heliosdb.metadata.v1.DeleteConsumerRequest
-	9,  // 23: heliosdb.metadata.v1.ConsumerService.GetConsumer:input_type -> heliosdb.metadata.v1.GetConsumerRequest
-	11, // 24: heliosdb.metadata.v1.ConsumerService.ListConsumers:input_type -> heliosdb.metadata.v1.ListConsumersRequest
-	2,  // 25: heliosdb.metadata.v1.ConsumerService.CreateConsumer:output_type -> heliosdb.metadata.v1.CreateConsumerResponse
-	4,  // 26: heliosdb.metadata.v1.ConsumerService.OpenConsumer:output_type -> heliosdb.metadata.v1.OpenConsumerResponse
-	6,  // 27: heliosdb.metadata.v1.ConsumerService.AcknowledgeConsumer:output_type -> heliosdb.metadata.v1.AcknowledgeConsumerResponse
-	8,  // 28: heliosdb.metadata.v1.ConsumerService.DeleteConsumer:output_type -> heliosdb.metadata.v1.DeleteConsumerResponse
-	10, // 29: heliosdb.metadata.v1.ConsumerService.GetConsumer:output_type -> heliosdb.metadata.v1.GetConsumerResponse
-	12, // 30: heliosdb.metadata.v1.ConsumerService.ListConsumers:output_type -> heliosdb.metadata.v1.ListConsumersResponse
+	12, // 0: heliosdb.metadata.v1.CreateConsumerRequest.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	13, // 1: heliosdb.metadata.v1.CreateConsumerRequest.write:type_name -> heliosdb.metadata.v1.WriteOptions
+	12, // 2: heliosdb.metadata.v1.CreateConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	14, // 3: heliosdb.metadata.v1.CreateConsumerResponse.result:type_name -> heliosdb.metadata.v1.WriteResult
+	13, // 4: heliosdb.metadata.v1.OpenConsumerRequest.write:type_name -> heliosdb.metadata.v1.WriteOptions
+	12, // 5: heliosdb.metadata.v1.OpenConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	14, // 6: heliosdb.metadata.v1.OpenConsumerResponse.result:type_name -> heliosdb.metadata.v1.WriteResult
+	15, // 7: heliosdb.metadata.v1.AcknowledgeConsumerRequest.position:type_name -> heliosdb.metadata.v1.Position
+	13, // 8: heliosdb.metadata.v1.AcknowledgeConsumerRequest.write:type_name -> heliosdb.metadata.v1.WriteOptions
+	12, // 9: heliosdb.metadata.v1.AcknowledgeConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	14, // 10: heliosdb.metadata.v1.AcknowledgeConsumerResponse.result:type_name -> heliosdb.metadata.v1.WriteResult
+	13, // 11: heliosdb.metadata.v1.DeleteConsumerRequest.write:type_name -> heliosdb.metadata.v1.WriteOptions
+	12, // 12: heliosdb.metadata.v1.DeleteConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	14, // 13: heliosdb.metadata.v1.DeleteConsumerResponse.result:type_name -> heliosdb.metadata.v1.WriteResult
+	16, // 14: heliosdb.metadata.v1.GetConsumerRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	12, // 15: heliosdb.metadata.v1.GetConsumerResponse.consumer:type_name -> heliosdb.metadata.v1.Consumer
+	17, // 16: heliosdb.metadata.v1.GetConsumerResponse.lag:type_name -> heliosdb.metadata.v1.ConsumerLag
+	16, // 17: heliosdb.metadata.v1.ListConsumersRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	9,  // 18: heliosdb.metadata.v1.ListConsumersResponse.consumers:type_name -> heliosdb.metadata.v1.GetConsumerResponse
+	0,  // 19: heliosdb.metadata.v1.ConsumerService.CreateConsumer:input_type -> heliosdb.metadata.v1.CreateConsumerRequest
+	2,  // 20: heliosdb.metadata.v1.ConsumerService.OpenConsumer:input_type -> heliosdb.metadata.v1.OpenConsumerRequest
+	4,  // 21: heliosdb.metadata.v1.ConsumerService.AcknowledgeConsumer:input_type -> heliosdb.metadata.v1.AcknowledgeConsumerRequest
+	6,  // 22: heliosdb.metadata.v1.ConsumerService.DeleteConsumer:input_type -> heliosdb.metadata.v1.DeleteConsumerRequest
+	8,  // 23: heliosdb.metadata.v1.ConsumerService.GetConsumer:input_type -> heliosdb.metadata.v1.GetConsumerRequest
+	10, // 24: heliosdb.metadata.v1.ConsumerService.ListConsumers:input_type -> heliosdb.metadata.v1.ListConsumersRequest
+	1,  // 25: heliosdb.metadata.v1.ConsumerService.CreateConsumer:output_type -> heliosdb.metadata.v1.CreateConsumerResponse
+	3,  // 26: heliosdb.metadata.v1.ConsumerService.OpenConsumer:output_type -> heliosdb.metadata.v1.OpenConsumerResponse
+	5,  // 27: heliosdb.metadata.v1.ConsumerService.AcknowledgeConsumer:output_type -> heliosdb.metadata.v1.AcknowledgeConsumerResponse
+	7,  // 28: heliosdb.metadata.v1.ConsumerService.DeleteConsumer:output_type -> heliosdb.metadata.v1.DeleteConsumerResponse
+	9,  // 29: heliosdb.metadata.v1.ConsumerService.GetConsumer:output_type -> heliosdb.metadata.v1.GetConsumerResponse
+	11, // 30: heliosdb.metadata.v1.ConsumerService.ListConsumers:output_type -> heliosdb.metadata.v1.ListConsumersResponse
 	25, // [25:31] is the sub-list for method output_type
 	19, // [19:25] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
@@ -901,7 +833,7 @@ func file_heliosdb_metadata_v1_consumer_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_consumer_service_proto_rawDesc), len(file_heliosdb_metadata_v1_consumer_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
