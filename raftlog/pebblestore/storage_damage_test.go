@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/google/go-cmp/cmp"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/pebblestore"
 	"github.com/heliosdb/metadata/raftlog/storagetest"
@@ -238,7 +238,7 @@ func readGroup(t *testing.T, s raftlog.Storage, g raftlog.GroupID, what string, 
 	}
 	past, historyErr := s.ReadHistory(g, 1, 1<<30)
 	if historyErr == nil && loadErr == nil {
-		if !cmp.Equal(want.past, past) {
+		if !reflect.DeepEqual(want.past, past) {
 			t.Errorf("%s: group %d has another history", what, g)
 		}
 	}
