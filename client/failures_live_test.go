@@ -304,8 +304,9 @@ func TestACacheFollowsAMemberAcrossACheckpoint(t *testing.T) {
 
 	schema := func(id uint64) vitals.Stream { return cluster.up[id].member.Stats().Streams[0] }
 	cluster.up[behind].raft.mute(true)
-	had := schema(behind)
+	var had vitals.Stream
 	for deadline := time.Now().Add(20 * time.Second); ; l.progress(20) {
+		had = schema(behind) // it may still have stored what it had received
 		if schema(cluster.leader(metadatav1.Stream_STREAM_SCHEMA)).FirstIndex > had.LastIndex+1 {
 			break
 		}
