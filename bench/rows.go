@@ -33,7 +33,7 @@ const roundLimit = 2 * time.Minute
 
 // settings are the defaults of workloads here.
 func settings(clients int) workload.Settings {
-	return workload.Settings{Clients: clients, Tables: 10_000, Nodes: 1000, Pipeline: 64, Subscribers: 100, Batch: 100, Seed: 1}
+	return workload.Settings{Clients: clients, Tables: 10_000, Changes: 100_000, Nodes: 1000, Pipeline: 64, Subscribers: 100, Batch: 100, Seed: 1}
 }
 
 // load measures the same workload on both systems.

@@ -97,7 +97,8 @@ func (f *benchFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.client, "client", workload.GoClient, "what calls: go (this module's client) or grpc (stock grpc-go)")
 	flags.IntVar(&f.connections, "connections", 0, "clients or connections that the callers share; 0: one Go client, or four gRPC connections")
 	flags.BoolVar(&f.spread, "spread", false, "let each connection ask another member first, instead of the leader")
-	flags.IntVar(&w.Tables, "tables", 10_000, "tables that are there (get, get-local, cached-get, restart, mixed)")
+	flags.IntVar(&w.Tables, "tables", 10_000, "tables that are there (get, get-local, cached-get, restart, mixed, history)")
+	flags.IntVar(&w.Changes, "changes", 100_000, "changes of these tables that are asked about (history)")
 	flags.IntVar(&w.Batch, "batch", 100, "tables of one atomic batch (bulk)")
 	flags.IntVar(&w.Nodes, "nodes", 1000, "nodes that beat in turn (heartbeat)")
 	flags.IntVar(&w.Pipeline, "pipeline", 64, "beats under way on each stream (heartbeat)")
@@ -109,7 +110,7 @@ func (f *benchFlags) add(flags *pflag.FlagSet) {
 }
 
 // benchSettings are the flags that not all workloads use.
-var benchSettings = []string{"tables", "batch", "nodes", "pipeline", "subscribers", "fault", "settle"}
+var benchSettings = []string{"tables", "changes", "batch", "nodes", "pipeline", "subscribers", "fault", "settle"}
 
 // check refuses what cannot be run, and settles what depends on the workload.
 func (f *benchFlags) check(name workload.Name) error {

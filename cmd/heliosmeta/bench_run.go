@@ -43,6 +43,7 @@ type benchReport struct {
 	Duration    string   `json:"duration"`
 
 	Tables      int    `json:"tables,omitempty"`
+	Changes     int    `json:"changes,omitempty"`
 	Batch       int    `json:"batch,omitempty"`
 	Nodes       int    `json:"nodes,omitempty"`
 	Pipeline    int    `json:"pipeline,omitempty"`
@@ -126,6 +127,8 @@ func (b *benchRun) report(target *workload.Target, result workload.Report) bench
 		switch setting {
 		case "tables":
 			report.Tables = f.settings.Tables
+		case "changes":
+			report.Changes = f.settings.Changes
 		case "batch":
 			report.Batch = f.settings.Batch
 		case "nodes":

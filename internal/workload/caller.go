@@ -14,6 +14,8 @@ type Caller interface {
 	AlterTable(context.Context, *metadatav1.AlterTableRequest) (*metadatav1.AlterTableResponse, error)
 	ApplyBatch(context.Context, *metadatav1.ApplyBatchRequest) (*metadatav1.ApplyBatchResponse, error)
 	GetTable(context.Context, *metadatav1.GetTableRequest) (*metadatav1.GetTableResponse, error)
+	GetTableAsOf(context.Context, *metadatav1.GetTableAsOfRequest) (*metadatav1.GetTableAsOfResponse, error)
+	ObjectLog(context.Context, *metadatav1.ObjectLogRequest) (*metadatav1.ObjectLogResponse, error)
 	// Beats opens a stream of heartbeats. Close it before its context ends.
 	Beats(context.Context) (Beats, error)
 	// Frames opens a subscription, until the context ends.

@@ -78,9 +78,9 @@ func (w *mixed) Run(ctx context.Context, plan measure.Plan) (Report, error) {
 }
 
 // alter gives a table another comment.
-func (w *mixed) alter(ctx context.Context, caller Caller, random *rand.Rand) error {
+func (b *base) alter(ctx context.Context, caller Caller, random *rand.Rand) error {
 	_, err := caller.AlterTable(ctx, &metadatav1.AlterTableRequest{
-		Table: w.pick(random),
+		Table: b.pick(random),
 		Alterations: []*metadatav1.TableAlteration{{Action: &metadatav1.TableAlteration_SetComment{
 			SetComment: &metadatav1.SetComment{Comment: TableName(random.Int64N(1 << 30))},
 		}}},

@@ -85,6 +85,14 @@ func (c *grpcCaller) GetTable(ctx context.Context, req *metadatav1.GetTableReque
 	return invoke[metadatav1.GetTableResponse](ctx, c, metadatav1connect.MetadataServiceGetTableProcedure, req)
 }
 
+func (c *grpcCaller) GetTableAsOf(ctx context.Context, req *metadatav1.GetTableAsOfRequest) (*metadatav1.GetTableAsOfResponse, error) {
+	return invoke[metadatav1.GetTableAsOfResponse](ctx, c, metadatav1connect.HistoryServiceGetTableAsOfProcedure, req)
+}
+
+func (c *grpcCaller) ObjectLog(ctx context.Context, req *metadatav1.ObjectLogRequest) (*metadatav1.ObjectLogResponse, error) {
+	return invoke[metadatav1.ObjectLogResponse](ctx, c, metadatav1connect.HistoryServiceObjectLogProcedure, req)
+}
+
 func (c *grpcCaller) Beats(ctx context.Context) (Beats, error) {
 	both := &grpc.StreamDesc{StreamName: "StreamHeartbeats", ServerStreams: true, ClientStreams: true}
 	stream, err := c.conn.NewStream(c.named(ctx), both, metadatav1connect.MetadataServiceStreamHeartbeatsProcedure)

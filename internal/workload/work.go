@@ -15,6 +15,7 @@ import (
 // Limits of Settings.
 const (
 	MaxTables      = 1_000_000
+	MaxChanges     = 10_000_000
 	MaxNodes       = 10_000
 	MaxSubscribers = 10_000
 	MaxBatch       = 5_000
@@ -25,6 +26,7 @@ const (
 type Settings struct {
 	Clients     int
 	Tables      int // that reads and restarts find
+	Changes     int // whose history is asked about
 	Nodes       int // that beat
 	Pipeline    int // beats under way on one stream
 	Subscribers int
@@ -44,6 +46,7 @@ func (s *Settings) Check() error {
 		value, max int
 	}{
 		{"tables", s.Tables, MaxTables},
+		{"changes", s.Changes, MaxChanges},
 		{"nodes", s.Nodes, MaxNodes},
 		{"beats under way on a stream", s.Pipeline, MaxPipeline},
 		{"subscribers", s.Subscribers, MaxSubscribers},
@@ -131,6 +134,9 @@ var Names = []Name{
 	}, {
 		"mixed", "60 % LOCAL reads, 30 % linearizable ones, 8 % alterations, 2 % creations",
 		schema, 64, []string{"tables"}, false, func(b *base) Work { return &mixed{base: b} },
+	}, {
+		"history", "read the log of a table, and a table as it was, after many alterations",
+		schema, 1, []string{"tables", "changes"}, false, func(b *base) Work { return &past{base: b} },
 	},
 }
 
