@@ -2,9 +2,9 @@ package member
 
 import (
 	"context"
-	"sync"
 
 	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/history"
 )
 
 // verified is the source of a stream with the digests that were kept when its changes came in: a
@@ -13,25 +13,12 @@ import (
 type verified struct {
 	*source
 	stored storedHistory
-
-	mu   sync.Mutex
-	kept []keptDigest // ascending
-}
-
-type keptDigest struct {
-	revision uint64
-	digest   events.Digest
+	kept   history.Digests
 }
 
 func newVerified(s *source) *verified {
 	v := &verified{source: s, stored: *s.stored}
-	v.stored.kept = func(revision uint64, digest events.Digest) {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		if n := len(v.kept); n == 0 || v.kept[n-1].revision < revision {
-			v.kept = append(v.kept, keptDigest{revision, digest})
-		}
-	}
+	v.stored.kept = v.kept.Note
 	return v
 }
 
@@ -49,15 +36,9 @@ func (v *verified) Read(ctx context.Context, from uint64, maxBytes int) ([]*even
 
 // KeptDigest implements history.DigestKeeper.
 func (v *verified) KeptDigest(_ context.Context, from uint64) (uint64, events.Digest, error) {
-	v.mu.Lock()
-	for len(v.kept) > 0 && v.kept[0].revision < from {
-		v.kept = v.kept[1:]
+	if revision, digest, ok := v.kept.Next(from); ok {
+		return revision, digest, nil
 	}
-	if len(v.kept) > 0 {
-		defer v.mu.Unlock()
-		return v.kept[0].revision, v.kept[0].digest, nil
-	}
-	v.mu.Unlock()
 	past, err := v.member.store.ReadHistory(v.group, from, 1)
 	if err != nil || len(past) == 0 || len(past[0].Data) != len(events.Digest{}) {
 		return 0, events.Digest{}, nil // the read that follows says what is wrong

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
@@ -20,6 +21,8 @@ type recorded struct {
 	store  raftlog.Storage
 	group  raftlog.GroupID
 	origin history.Origin
+
+	digests atomic.Pointer[history.Digests] // of what was read; nil until they are asked for
 }
 
 var _ interface {
@@ -92,6 +95,9 @@ func (r *recorded) Read(_ context.Context, from uint64, maxBytes int) ([]*events
 			}
 			return nil, err
 		}
+		if digests := r.digests.Load(); digests != nil {
+			digests.Note(past[i].Last, record.Digest)
+		}
 		for _, c := range record.Changes {
 			if c.Revision() < from {
 				continue
@@ -107,6 +113,11 @@ func (r *recorded) Read(_ context.Context, from uint64, maxBytes int) ([]*events
 
 // KeptDigest returns the digest that was recorded with the entry that holds a revision.
 func (r *recorded) KeptDigest(_ context.Context, from uint64) (uint64, events.Digest, error) {
+	if r.digests.CompareAndSwap(nil, new(history.Digests)) {
+		// Reads note them from now on.
+	} else if revision, digest, ok := r.digests.Load().Next(from); ok {
+		return revision, digest, nil
+	}
 	past, err := r.store.ReadHistory(r.group, from, 1)
 	if err != nil || len(past) == 0 {
 		return 0, events.Digest{}, r.explain(from, err)
