@@ -1,6 +1,7 @@
 // Package check verifies the directory of a stopped member from end to end: the files, each
 // record's checksum, the log against the floor, the history's digest chain from its first
-// change to its last, each checkpoint's bytes and the model in them, and that folding the log
+// change to its last, each checkpoint's bytes and the model in them (the archived ones' too,
+// which only reads of the past need), and that folding the log
 // leads to the digest that the history has.
 //
 // It changes nothing in the directory, holds its lock while it reads, and needs the
@@ -15,6 +16,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/pebblestore"
@@ -125,6 +127,7 @@ func (c *checker) run(s *pebblestore.Store) error {
 	cluster, epoch := events.ClusterID(id.ClusterID), id.RecoveryEpoch
 	(&stream[schemaModel]{checker: c, store: s, genesis: projections.NewSchema(cluster, epoch)}).check()
 	(&stream[*projections.TopologyModel]{checker: c, store: s, genesis: projections.NewTopology(cluster, epoch)}).check()
+	(&stream[*service.Model]{checker: c, store: s, genesis: projections.NewService(cluster, epoch)}).check()
 	return nil
 }
 

@@ -58,7 +58,7 @@ func (m *member) live(dir string) {
 	var err error
 	m.store, err = pebblestore.Open(dir, pebblestore.Options{ReserveBytes: 1})
 	must(m.t, err)
-	must(m.t, m.store.Bootstrap(identity, []raftlog.GroupID{schema, schema + 1}, []uint64{1}))
+	must(m.t, m.store.Bootstrap(identity, []raftlog.GroupID{schema, schema + 1, schema + 2}, []uint64{1}))
 	m.state = projections.NewSchema(events.ClusterID(identity.ClusterID), 0)
 	for revision := uint64(1); revision <= all; revision++ {
 		m.change(revision)
@@ -156,24 +156,54 @@ func TestSound(t *testing.T) {
 	if r.Verdict != check.Sound || r.Member != 1 || r.ClusterName != "c" {
 		t.Fatalf("report: %+v", r)
 	}
-	found := map[string]string{}
+	found, streams := map[string]string{}, map[string]bool{}
 	for _, p := range r.Parts {
 		if p.Warning != "" {
 			t.Errorf("%s: %s", p.Name, p.Warning)
 		}
-		if p.Stream != "topology" {
+		if p.Stream == "schema" || p.Stream == "" {
 			found[p.Name] = p.Holds
 		}
+		streams[p.Stream] = true
+	}
+	if !streams["schema"] || !streams["topology"] || !streams["service"] {
+		t.Errorf("the streams %v were looked at", streams)
 	}
 	digest := fmt.Sprintf("digest %.16s", m.state.Head.Digest)
 	for part, want := range map[string]string{
-		"floor": "promises for 2 groups", "log": "entries 32 to 61, term 2, committed 61", "history": "revisions 1 to 60, " + digest,
+		"floor": "promises for 3 groups", "log": "entries 32 to 61, term 2, committed 61", "history": "revisions 1 to 60, " + digest,
 		"checkpoint 21": "revision 20, ", "checkpoint 41": "revision 40, ", "model": "revision 60, " + digest,
 		"files": "2 checkpoints, 0 archived, 0 left over", "tables": "", "records": "", "reserve": "nothing: ", "manifest": "MANIFEST-", "options": "OPTIONS-", "write-ahead log": "2 files, ",
 	} {
 		if have, ok := found[part]; !ok || !strings.HasPrefix(have, want) {
 			t.Errorf("%s holds %q, want %q", part, have, want)
 		}
+	}
+}
+
+// TestArchived: a checkpoint that only reads of the past begin from is looked at, and
+// damage to it keeps no member from starting.
+func TestArchived(t *testing.T) {
+	dir := t.TempDir()
+	m := &member{t: t}
+	m.live(dir)
+	var err error
+	m.store, err = pebblestore.Open(dir, pebblestore.Options{ReserveBytes: 1})
+	must(t, err)
+	m.checkpoint(all + 1)
+	must(t, m.store.Close())
+	r := run(t, dir)
+	if p := part(r, "archived checkpoint 21"); r.Verdict != check.Sound || !strings.HasPrefix(p.Holds, "revision 20, ") || p.Warning != "" {
+		t.Fatalf("report: %+v", r)
+	}
+	file := filepath.Join(dir, "checkpoints", "1-21.checkpoint")
+	b, err := os.ReadFile(file)
+	must(t, err)
+	b[len(b)/2] ^= 1
+	must(t, os.WriteFile(file, b, 0o644))
+	r = run(t, dir)
+	if p := part(r, "archived checkpoint 21"); r.Verdict != check.Sound || !strings.Contains(p.Warning, "do without it") {
+		t.Fatalf("report: %+v", r)
 	}
 }
 

@@ -43,17 +43,36 @@ func (s *stream[D]) check() {
 	if err != nil {
 		s.found("checkpoints", "", err)
 	}
-	for _, d := range checkpoints {
+	archived, err := s.store.Archived(s.group())
+	if err != nil {
+		s.found("archived checkpoints", "", err)
+	}
+	for _, d := range slices.Concat(archived, checkpoints) {
 		s.digests[d.Seq] = events.Digest{}
 	}
 	holds, err := s.checkLog()
 	s.found("log", holds, err)
 	holds, err = s.checkHistory()
 	s.found("history", holds, err)
+	for _, d := range archived {
+		s.checkArchived(d)
+	}
 	newest, from := s.checkCheckpoints(checkpoints)
 	if s.loaded != nil && newest != nil {
 		holds, err := s.checkModel(newest, from)
 		s.found("model", holds, err)
+	}
+}
+
+// checkArchived looks at a checkpoint that no start needs: damage is worth a warning.
+func (s *stream[D]) checkArchived(d raftlog.Descriptor) {
+	state, err := replica.ReadPast(s.store, d, s.genesis)
+	if err == nil {
+		err = s.fits(d, state)
+	}
+	s.found(fmt.Sprintf("archived checkpoint %d", d.Index), fmt.Sprintf("revision %d, %d bytes", d.Seq, d.Bytes), nil)
+	if err != nil {
+		s.warn(oneLine(err) + "; only reads of the past begin from it, and do without it from another one")
 	}
 }
 
@@ -208,10 +227,15 @@ func (s *stream[D]) checkCheckpoint(d raftlog.Descriptor) (*projections.State[D]
 	if err != nil {
 		return nil, err
 	}
+	return state, s.fits(d, state)
+}
+
+// fits compares the digest of a checkpoint's model with the chain's.
+func (s *stream[D]) fits(d raftlog.Descriptor, state *projections.State[D]) error {
 	if want := s.digests[d.Seq]; want != (events.Digest{}) && want != state.Head.Digest {
-		return nil, fmt.Errorf("its model has digest %s at revision %d, the history %s", state.Head.Digest, d.Seq, want)
+		return fmt.Errorf("its model has digest %s at revision %d, the history %s", state.Head.Digest, d.Seq, want)
 	}
-	return state, nil
+	return nil
 }
 
 // checkFile reads every chunk and computes the hash anew.
