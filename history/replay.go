@@ -26,7 +26,7 @@ func Replay[D projections.Domain[D]](
 	if err != nil {
 		return nil, err
 	}
-	draft := from.Draft()
+	draft := draftFor(from, last)
 	for changes, err := range Scan(ctx, source, from.Head.Revision+1, last) {
 		if err == nil {
 			err = foldInto(draft, changes, func(revision uint64) { progress.At(revision, last) })
@@ -36,6 +36,14 @@ func Replay[D projections.Domain[D]](
 		}
 	}
 	return draft.Freeze(), nil
+}
+
+// draftFor returns a draft of a state to fold into up to a revision.
+func draftFor[D projections.Domain[D]](from *projections.State[D], last uint64) *projections.Draft[D] {
+	if last-from.Head.Revision > projections.MaxRequests {
+		return from.Pass()
+	}
+	return from.Draft()
 }
 
 // replayUntil returns the last revision to fold, if the source can follow the head.
