@@ -9,6 +9,8 @@ GOLANGCI := go tool -modfile=tools/lint/go.mod golangci-lint
 
 # Scratch that no commit holds.
 TMP := .tmp
+# The TypeScript client.
+TS := client/typescript
 # Packages with goroutines in them: the ones worth the race detector's price. The step machines have none.
 RACE := ./client/... ./feed/... ./history/... ./internal/measure ./internal/workload ./leases/... ./member/... ./raftlog/pebblestore \
 	./raftlog/transport ./server/...
@@ -38,6 +40,20 @@ check-generate: ## Fail if the generated Go is not what the protos say
 	@$(BUF) generate -o $(TMP)/generated
 	@diff -r -x '*.proto' -x '*.binpb' -x doc.go -x '*_test.go' $(TMP)/generated/proto proto \
 		|| { echo 'generated code is stale: run `make generate` and commit the result' >&2; exit 1; }
+
+# The generator comes from the client's own node_modules: its version is that of the runtime beside it.
+.PHONY: ts-generate
+ts-generate: ts-install ## Generate TypeScript from the protos (messages and service descriptors)
+	@rm -rf $(TMP)/generated
+	@$(BUF) generate --template $(TS)/buf.gen.yaml -o $(TMP)/generated
+	@rm -rf $(TS)/src/gen && cp -R $(TMP)/generated/$(TS)/src/gen $(TS)/src/gen
+
+.PHONY: check-ts-generate
+check-ts-generate: ts-install ## Fail if the generated TypeScript is not what the protos say
+	@rm -rf $(TMP)/generated
+	@$(BUF) generate --template $(TS)/buf.gen.yaml -o $(TMP)/generated
+	@diff -r $(TMP)/generated/$(TS)/src/gen $(TS)/src/gen \
+		|| { echo 'generated TypeScript is stale: run `make ts-generate` and commit the result' >&2; exit 1; }
 
 .PHONY: proto-lint
 proto-lint: ## Check the protos' style, comments and format
@@ -144,6 +160,23 @@ bench-check: ## Vet and test the comparison with etcd, without building etcd
 .PHONY: cdc-check
 cdc-check: ## Vet and test the program that carries changes elsewhere, a module of its own
 	@cd cdc && go mod tidy -diff > /dev/null && go vet ./... && go test ./...
+
+# Installs what package-lock.json names, if that has changed since.
+.PHONY: ts-install
+ts-install: $(TS)/node_modules/.package-lock.json
+
+$(TS)/node_modules/.package-lock.json: $(TS)/package-lock.json
+	@cd $(TS) && npm ci --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
+
+.PHONY: ts-build
+ts-build: ts-install ## Build the TypeScript client into client/typescript/dist
+	@cd $(TS) && npm run --silent build
+
+# The tests begin a service of their own: the binary is built from this tree.
+.PHONY: ts-check
+ts-check: check-ts-generate ## Check types of the TypeScript client, build it and run its tests
+	@CGO_ENABLED=0 go build -trimpath -o $(TMP)/heliosmeta ./cmd/heliosmeta
+	@cd $(TS) && npm run --silent typecheck && npm run --silent build && npm test --silent
 
 # Both versions are built first and run in turn, so that a machine whose speed drifts treats both alike.
 .PHONY: benchstat

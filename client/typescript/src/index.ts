@@ -1,0 +1,2 @@
+export { Client, type ClientOptions } from "./client.js";
+export * from "./proto.js";
