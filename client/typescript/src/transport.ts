@@ -1,0 +1,164 @@
+import type {
+  DescMessage,
+  DescMethodStreaming,
+  DescMethodUnary,
+  MessageInitShape,
+} from "@bufbuild/protobuf";
+import { Code, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
+
+import { MetadataError } from "./errors.js";
+import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
+import { Stream, type Consistency } from "./gen/heliosdb/metadata/v1/position_pb.js";
+import type { Part } from "./life.js";
+import { prepare } from "./request.js";
+import { Tries, type Surroundings } from "./tries.js";
+
+/** The longest deadline of a call: a day. Timers of browsers count to 24 of them. */
+export const MAX_TIMEOUT_MS = 86_400_000;
+
+/** What all calls have unless they say otherwise. */
+export interface Defaults {
+  readonly timeoutMs: number;
+  readonly consistency: Consistency;
+}
+
+/**
+ * ServiceTransport makes calls at one of several members. Connect's generated clients do not see
+ * that: each call of theirs is one here, with its attempts.
+ */
+export class ServiceTransport implements Transport {
+  readonly #around: Surroundings;
+  readonly #defaults: Defaults;
+
+  constructor(around: Surroundings, defaults: Defaults) {
+    this.#around = around;
+    this.#defaults = defaults;
+  }
+
+  async unary<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+    header: HeadersInit | undefined,
+    input: MessageInitShape<I>,
+    contextValues?: ContextValues,
+  ): Promise<UnaryResponse<I, O>> {
+    const { known, life } = this.#around;
+    const request = prepare<I>(method, input, known, this.#defaults.consistency);
+    const limit = checkTimeout(timeoutMs ?? this.#defaults.timeoutMs, method.name);
+    const part = life.begin(signal);
+    const tries = new Tries(this.#around, {
+      rpc: method.name,
+      stream: request.stream,
+      timeoutMs: limit,
+      signal: part.signal,
+      requestId: request.dryRun ? undefined : request.requestId,
+    });
+    const attempt = (): Promise<UnaryResponse<I, O>> => {
+      const message = (tries.isFirst ? request.first : request.again) as MessageInitShape<I>;
+      return tries.endpoint.transport.unary(method, part.signal, tries.patienceMs, header, message, contextValues);
+    };
+    try {
+      const response = await tries.until(attempt);
+      known.learn(response.message, tries.endpoint.url);
+      return response;
+    } catch (error) {
+      this.#doubt(error, request.ownPosition);
+      throw error;
+    } finally {
+      part.done();
+    }
+  }
+
+  /**
+   * Opens a stream. A call with one request is made again until its first answer is there; from
+   * then on, and with several requests, a break is the caller's to see. It has no deadline but the
+   * caller's.
+   */
+  async stream<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodStreaming<I, O>,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+    header: HeadersInit | undefined,
+    input: AsyncIterable<MessageInitShape<I>>,
+    contextValues?: ContextValues,
+  ): Promise<StreamResponse<I, O>> {
+    const limit = timeoutMs === undefined ? undefined : checkTimeout(timeoutMs, method.name);
+    const part = this.#around.life.begin(signal);
+    const tries = new Tries(this.#around, {
+      rpc: method.name,
+      stream: Stream.UNSPECIFIED,
+      timeoutMs: limit ?? this.#defaults.timeoutMs,
+      signal: part.signal,
+      requestId: undefined,
+    });
+    const open = (requests: AsyncIterable<MessageInitShape<I>>) =>
+      tries.endpoint.transport.stream(method, part.signal, limit, header, requests, contextValues);
+    try {
+      if (method.methodKind !== "server_streaming") {
+        const response = await tries.once(() => open(input));
+        return { ...response, message: answersOf(undefined, response.message[Symbol.asyncIterator](), tries, part) };
+      }
+      const requests = await gather(input);
+      const { response, answers, first } = await tries.until(async () => {
+        const response = await open(replay(requests));
+        const answers = response.message[Symbol.asyncIterator]();
+        return { response, answers, first: await answers.next() };
+      });
+      return { ...response, message: answersOf(first, answers, tries, part) };
+    } catch (error) {
+      part.done();
+      throw error;
+    }
+  }
+
+  /** What the service has never seen, or lost in a restore, is not waited for a second time: the caller is told once. */
+  #doubt(error: unknown, ownPosition: boolean): void {
+    const reason = error instanceof MetadataError ? error.reason : ErrorReason.UNSPECIFIED;
+    if (ownPosition && (reason === ErrorReason.FUTURE_REVISION || reason === ErrorReason.FOREIGN_POSITION)) {
+      this.#around.known.forget();
+    }
+  }
+}
+
+async function gather<M>(input: AsyncIterable<M>): Promise<M[]> {
+  const all: M[] = [];
+  for await (const message of input) {
+    all.push(message);
+  }
+  return all;
+}
+
+async function* replay<M>(messages: readonly M[]): AsyncGenerator<M> {
+  yield* messages;
+}
+
+/** Yields answers, the first one of which may be there already, and makes errors those of this package. */
+async function* answersOf<M>(
+  first: IteratorResult<M> | undefined,
+  rest: AsyncIterator<M>,
+  tries: Tries,
+  part: Part,
+): AsyncGenerator<M> {
+  try {
+    for (let next = first ?? (await rest.next()); next.done !== true; next = await rest.next()) {
+      yield next.value;
+    }
+  } catch (thrown) {
+    throw tries.errorOf(thrown);
+  } finally {
+    await rest.return?.();
+    part.done();
+  }
+}
+
+/** Refuses a deadline that is none. */
+export function checkTimeout(millis: number, rpc: string): number {
+  if (millis > 0 && millis <= MAX_TIMEOUT_MS) {
+    return millis;
+  }
+  throw new MetadataError(
+    `${rpc}: a timeout of ${millis} ms; it has to be above 0 and at most MAX_TIMEOUT_MS, ${MAX_TIMEOUT_MS}`,
+    Code.InvalidArgument,
+  );
+}

@@ -1,0 +1,194 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
+
+import { Backoff } from "./backoff.js";
+import { sleep, type Clock } from "./clock.js";
+import type { Endpoint } from "./endpoint.js";
+import { asMetadataError, canceled, MetadataError } from "./errors.js";
+import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
+import { MetadataService } from "./gen/heliosdb/metadata/v1/metadata_service_pb.js";
+import { Stream } from "./gen/heliosdb/metadata/v1/position_pb.js";
+import type { SubscribeRequest, SubscribeRequestSchema } from "./gen/heliosdb/metadata/v1/subscription_pb.js";
+import { judge, type Judgement } from "./judgement.js";
+import { foreign } from "./known.js";
+import { encodable } from "./request.js";
+import { Resumption, type Frame } from "./resumption.js";
+import type { Surroundings } from "./tries.js";
+
+/** After how many missed bookmarks a subscription counts as broken and is opened again at another member. */
+const SILENCE_FACTOR = 5;
+/** The service's time between bookmarks, in milliseconds, where the request names none. */
+const DEFAULT_INTERVAL_MS = 1_000;
+/** A subscription is never given up for a shorter silence: short intervals must not break it over a pause of either side. */
+export const MIN_SILENCE_MS = 3_000;
+/** The first frame after a break may take so long at least: a member that is behind the position first waits 5 seconds to reach it. */
+export const RESUME_MS = 8_000;
+/** A session that lasted so long was sound: what breaks it is not what broke the one before. */
+const SOUND_SESSION_MS = 1_000;
+
+/** WatchOptions are options of a watch. */
+export interface WatchOptions {
+  /** Ends the watch, with an error that isCanceled. */
+  readonly signal?: AbortSignal;
+  /** Headers of each session. */
+  readonly headers?: HeadersInit;
+  /** Is told each time that a session breaks and the watch goes on, before it waits. */
+  readonly onBreak?: (error: MetadataError) => void;
+}
+
+/** See Client.watch. */
+export async function* watch(
+  around: Surroundings,
+  init: MessageInitShape<typeof SubscribeRequestSchema>,
+  options: WatchOptions,
+): AsyncGenerator<Frame, void, undefined> {
+  const { signal, done } = around.life.begin(options.signal);
+  try {
+    const w = new Watch(around, encodable(MetadataService.method.subscribe, init), options, signal);
+    for (;;) {
+      const broke = yield* w.session();
+      if (signal.aborted) {
+        throw canceled(signal, "Subscribe");
+      }
+      await w.pause(broke);
+      const reset = w.resumption.announce();
+      if (reset !== undefined) {
+        yield reset;
+      }
+    }
+  } finally {
+    done();
+  }
+}
+
+/** Watch drives one watch, from session to session. */
+class Watch {
+  readonly resumption: Resumption;
+  readonly #around: Surroundings;
+  readonly #options: WatchOptions;
+  readonly #end: AbortSignal;
+  readonly #backoff: Backoff;
+  #index: number;
+
+  constructor(around: Surroundings, request: SubscribeRequest, options: WatchOptions, end: AbortSignal) {
+    this.resumption = new Resumption(request, around.pool.endpoints.length);
+    this.#around = around;
+    this.#options = options;
+    this.#end = end;
+    this.#backoff = new Backoff(around.random);
+    this.#index = around.pool.first(Stream.UNSPECIFIED);
+  }
+
+  get #endpoint(): Endpoint {
+    return this.#around.pool.at(this.#index);
+  }
+
+  /** Follows one subscription until it breaks, and returns why it did. */
+  async *session(): AsyncGenerator<Frame, MetadataError, undefined> {
+    const { clock } = this.#around;
+    const began = clock.now();
+    const request = this.resumption.next();
+    const stop = new AbortController();
+    const alive = new Alive(clock, stop, silenceOf(request));
+    const onEnd = () => stop.abort(this.#end.reason);
+    this.#end.addEventListener("abort", onEnd);
+    try {
+      alive.expect(request.start.case === "after" ? RESUME_MS : 0);
+      for await (const { frame } of await this.#open(request, stop.signal)) {
+        alive.rest(); // the caller may take its time
+        if (clock.now() - began >= SOUND_SESSION_MS) {
+          this.#backoff.reset();
+        }
+        this.#endpoint.answered(clock.now());
+        const news = this.resumption.see(frame);
+        if (news !== undefined) {
+          yield news;
+        }
+        alive.expect(0);
+      }
+      return new MetadataError(`${this.#endpoint.url} ended the subscription`, Code.Unavailable);
+    } catch (thrown) {
+      const why: unknown = stop.signal.aborted ? stop.signal.reason : thrown;
+      return asMetadataError(why, { endpoint: this.#endpoint.url, rpc: "Subscribe" });
+    } finally {
+      alive.rest();
+      stop.abort();
+      this.#end.removeEventListener("abort", onEnd);
+    }
+  }
+
+  async #open(request: SubscribeRequest, signal: AbortSignal) {
+    async function* one() {
+      yield request;
+    }
+    const { subscribe } = MetadataService.method;
+    const response = await this.#endpoint.transport.stream(subscribe, signal, undefined, this.#options.headers, one());
+    return response.message;
+  }
+
+  /** Waits for the next session, at the next member; throws if another one cannot help. */
+  async pause(broke: MetadataError): Promise<void> {
+    await this.#checkCluster(broke);
+    const { again, waitMs }: Judgement = this.resumption.broke(broke.reason, judge(broke));
+    if (!again) {
+      throw broke;
+    }
+    this.#options.onBreak?.(broke);
+    this.#index = this.#around.pool.after(this.#index, Stream.UNSPECIFIED);
+    if (!(await sleep(this.#around.clock, Math.max(waitMs, this.#backoff.next()), this.#end))) {
+      throw canceled(this.#end, "Subscribe");
+    }
+  }
+
+  /**
+   * A position is foreign to a cluster that was restored from a backup, which a reset and a
+   * snapshot make up for, and to another cluster, whose changes are no continuation.
+   */
+  async #checkCluster(broke: MetadataError): Promise<void> {
+    const own = this.resumption.position?.clusterId ?? "";
+    if (broke.reason !== ErrorReason.FOREIGN_POSITION || own === "") {
+      return;
+    }
+    let its: string;
+    try {
+      its = (await this.#endpoint.cluster.status({}, { signal: this.#end, timeoutMs: MIN_SILENCE_MS })).clusterId;
+    } catch {
+      return; // it will say so again, if it is there again
+    }
+    if (its !== own) {
+      throw foreign(this.#endpoint.url, its, own);
+    }
+  }
+}
+
+/** Alive breaks a session off in which no frame comes in time. */
+class Alive {
+  readonly #clock: Clock;
+  readonly #stop: AbortController;
+  readonly #silenceMs: number;
+  #cancel: (() => void) | undefined;
+
+  constructor(clock: Clock, stop: AbortController, silenceMs: number) {
+    this.#clock = clock;
+    this.#stop = stop;
+    this.#silenceMs = silenceMs;
+  }
+
+  /** From now on a frame has to come in time, or in that longer time. */
+  expect(atLeastMs: number): void {
+    const millis = Math.max(this.#silenceMs, atLeastMs);
+    const late = () => this.#stop.abort(new MetadataError(`no frame for ${millis} ms`, Code.Unavailable));
+    this.#cancel = this.#clock.after(millis, late);
+  }
+
+  /** Nothing is expected. */
+  rest(): void {
+    this.#cancel?.();
+  }
+}
+
+/** How long a subscription may be without a frame, in milliseconds. */
+function silenceOf(request: SubscribeRequest): number {
+  const interval = request.bookmarkIntervalMillis || DEFAULT_INTERVAL_MS;
+  return Math.max(SILENCE_FACTOR * interval, MIN_SILENCE_MS);
+}
