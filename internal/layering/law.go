@@ -40,6 +40,7 @@ var Law = []Row{
 	{"member", []string{"replica", "history", "leases", "feed", "commands", "projections", "events", "raftlog", "proto"}},
 	{"server", []string{"member", "replica", "history", "leases", "feed", "commands", "projections", "events", "proto"}},
 	{"client", []string{"history", "projections", "events", "proto"}},
+	{"client/typescript", nil},
 	{"console", nil},
 	{"examples", nil},
 	{"cmd", []string{everything}},

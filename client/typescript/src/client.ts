@@ -1,5 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { Code, createClient, type Client as ServiceClient, type Interceptor, type Transport } from "@connectrpc/connect";
+import {
+  Code,
+  createClient,
+  type Client as ServiceClient,
+  type Interceptor,
+  type Transport,
+} from "@connectrpc/connect";
 import { createConnectTransport, createGrpcWebTransport } from "@connectrpc/connect-web";
 
 import { systemClock, type Clock, type Random } from "./clock.js";
@@ -29,13 +35,19 @@ export type Protocol = "connect" | "grpc-web";
 
 /** ClientOptions configure a Client. Endpoints are required. */
 export interface ClientOptions {
-  /** Base URLs of members, such as "http://127.0.0.1:9000". Name several; the client moves on when one does not answer. */
+  /**
+   * Base URLs of members, such as "http://127.0.0.1:9000". Name several; the client moves on when
+   * one does not answer.
+   */
   readonly endpoints: readonly string[];
   /** What is spoken over HTTP; "connect" unless it is said. */
   readonly protocol?: Protocol;
   /** How long a call may take that names no timeout, retries included, in milliseconds; DEFAULT_TIMEOUT_MS. */
   readonly timeoutMs?: number;
-  /** How fresh a read has to be that does not say; LINEARIZABLE. With AT_LEAST it shows at least what this client has seen. */
+  /**
+   * How fresh a read has to be that does not say; LINEARIZABLE. With AT_LEAST it shows at least
+   * what this client has seen.
+   */
   readonly consistency?: Consistency;
   /** Names the caller in the history where its certificate does not. */
   readonly actor?: string;
@@ -75,7 +87,9 @@ export class Client {
   constructor(options: ClientOptions) {
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
-      throw new RangeError(`timeoutMs is ${timeoutMs}; it has to be above 0 and at most MAX_TIMEOUT_MS, ${MAX_TIMEOUT_MS}`);
+      throw new RangeError(
+        `timeoutMs is ${timeoutMs}; it has to be above 0 and at most MAX_TIMEOUT_MS, ${MAX_TIMEOUT_MS}`,
+      );
     }
     const clock = options.clock ?? systemClock;
     const life = new Life();
@@ -95,7 +109,10 @@ export class Client {
     this.consumers = createClient(ConsumerService, transport);
   }
 
-  /** The highest position that answers have shown; undefined before the first one. Hand it to another client, and that one reads what this one wrote. */
+  /**
+   * The highest position that answers and watches have shown; undefined before the first one. Hand
+   * it to another client in readOptions.atLeast, and that one reads what this one wrote.
+   */
   get position(): Position | undefined {
     return this.#around.known.position();
   }
@@ -113,7 +130,10 @@ export class Client {
    *
    * Frames belong to the caller. While the caller works on one, no next one is handed out.
    */
-  watch(request: MessageInitShape<typeof SubscribeRequestSchema> = {}, options: WatchOptions = {}): AsyncGenerator<Frame, void, undefined> {
+  watch(
+    request: MessageInitShape<typeof SubscribeRequestSchema> = {},
+    options: WatchOptions = {},
+  ): AsyncGenerator<Frame, void, undefined> {
     return watch(this.#around, request, options);
   }
 

@@ -48,10 +48,14 @@ export function parseEndpoint(text: string): URL {
     throw new TypeError(`endpoint ${JSON.stringify(text)} is no URL; write http(s)://HOST:PORT`, { cause });
   }
   if (url.protocol !== "http:" && url.protocol !== "https:") {
-    throw new TypeError(`endpoint ${JSON.stringify(text)} has the scheme ${JSON.stringify(url.protocol)}; use http or https`);
+    throw new TypeError(
+      `endpoint ${JSON.stringify(text)} has the scheme ${JSON.stringify(url.protocol)}; use http or https`,
+    );
   }
   if (url.search !== "" || url.hash !== "" || url.username !== "" || url.password !== "") {
-    throw new TypeError(`endpoint ${JSON.stringify(text)} has a query, a fragment or a user; write http(s)://HOST:PORT`);
+    throw new TypeError(
+      `endpoint ${JSON.stringify(text)} has a query, a fragment or a user; write http(s)://HOST:PORT`,
+    );
   }
   return url;
 }

@@ -1,10 +1,6 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-import {
-  BadRequestSchema,
-  ErrorInfoSchema,
-  RetryInfoSchema,
-} from "./gen/google/rpc/error_details_pb.js";
+import { BadRequestSchema, ErrorInfoSchema, RetryInfoSchema } from "./gen/google/rpc/error_details_pb.js";
 import { ErrorReason, OutcomeUnknownSchema } from "./gen/heliosdb/metadata/v1/error_pb.js";
 import { explain } from "./explanation.js";
 
@@ -97,7 +93,9 @@ function reasonNamed(name: string | undefined): ErrorReason {
 /** The caller or the client itself has ended the call. */
 export function canceled(signal: AbortSignal, rpc: string): MetadataError {
   const cause: unknown = signal.reason;
-  return cause instanceof MetadataError ? cause : new MetadataError(`${rpc}: the caller gave up`, Code.Canceled, { cause });
+  return cause instanceof MetadataError
+    ? cause
+    : new MetadataError(`${rpc}: the caller gave up`, Code.Canceled, { cause });
 }
 
 /** A write with an attempt that nobody answered. The cause is what ended the last one. */

@@ -21,10 +21,17 @@ export class Known {
     this.#clock = clock;
   }
 
-  /** Notes the position of an answer, if it has one. An answer of another cluster is an error. */
+  /** Notes the position of an answer, if it has one. */
   learn(answer: Message, endpoint: string): void {
     const position = positionOf(answer);
-    if (position === undefined || position.clusterId === "") {
+    if (position !== undefined) {
+      this.see(position, endpoint);
+    }
+  }
+
+  /** Notes a position; throws if it is one of another cluster. */
+  see(position: Position, endpoint: string): void {
+    if (position.clusterId === "") {
       return;
     }
     const own = this.#position;

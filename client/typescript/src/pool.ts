@@ -1,4 +1,3 @@
-
 import { sleep, type Clock } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
 import { asMetadataError } from "./errors.js";
@@ -75,7 +74,10 @@ export class Pool {
     this.#preferred = index;
   }
 
-  /** Notes that an attempt has ended without an answer. A silent endpoint is asked until it answers, so that no call has to find out. */
+  /**
+   * Notes that an attempt has ended without an answer. A silent endpoint is asked until it answers,
+   * so that no call has to find out.
+   */
   waited(endpoint: Endpoint, since: number): void {
     if (this.endpoints.length === 1) {
       return;
@@ -137,7 +139,10 @@ export class Pool {
   }
 }
 
-/** Finds the endpoints that lead, by the addresses that members advertise: of each stream the leader of the highest term that somebody has heard of. */
+/**
+ * Finds the endpoints that lead, by the addresses that members advertise: of each stream the leader
+ * of the highest term that somebody has heard of.
+ */
 function leadersOf(status: StatusResponse, asked: number, endpoints: readonly Endpoint[]): Map<Stream, number> {
   const members = new Map([[status.memberId, asked]]);
   const claims = new Map<Stream, { term: bigint; leader: bigint }>();

@@ -54,11 +54,7 @@ export function prepare<I extends DescMessage>(
   return { ...plain, first: message, again: message };
 }
 
-function prepareWrite<I extends DescMessage>(
-  method: DescMethod,
-  message: MessageShape<I>,
-  known: Known,
-): Request<I> {
+function prepareWrite<I extends DescMessage>(method: DescMethod, message: MessageShape<I>, known: Known): Request<I> {
   const stream = streamOf(method, message);
   const own = (message as { write?: WriteOptions }).write;
   const options = own === undefined ? create(WriteOptionsSchema) : clone(WriteOptionsSchema, own);
@@ -79,7 +75,10 @@ function prepareWrite<I extends DescMessage>(
   };
 }
 
-/** AT_LEAST without a position waits for what this client has seen; if that is nothing, there is nothing to compare with. */
+/**
+ * AT_LEAST without a position waits for what this client has seen; if that is nothing, there is
+ * nothing to compare with.
+ */
 function readOptions(
   own: ReadOptions | undefined,
   known: Known,
@@ -138,7 +137,10 @@ function streamOfBatch(batch: ApplyBatchRequest): Stream {
 }
 
 /** Makes a message of what the caller gave, and sees that it can be sent. */
-export function encodable<I extends DescMessage>(method: DescMethod & { input: I }, input: MessageInitShape<I>): MessageShape<I> {
+export function encodable<I extends DescMessage>(
+  method: DescMethod & { input: I },
+  input: MessageInitShape<I>,
+): MessageShape<I> {
   try {
     const message = create(method.input, input);
     toBinary(method.input, message);

@@ -59,22 +59,26 @@ export class Resumption {
     }
   }
 
-  /** The position to resume from; undefined while there is none. */
+  /** The position up to which everything was handed on; undefined while there is none. */
   get position(): Position | undefined {
-    return this.#partial ? undefined : this.#position;
+    if (this.#partial || this.#position === undefined) {
+      return undefined;
+    }
+    const reached = clone(PositionSchema, this.#position);
+    for (const [stream, revision] of this.#seen) {
+      setRevision(reached, stream, larger(revision, revisionOf(reached, stream)));
+    }
+    return reached;
   }
 
   /** Returns the request of the next session. */
   next(): SubscribeRequest {
     const request = clone(SubscribeRequestSchema, this.#request);
+    const after = this.position;
     if (this.#partial) {
       // Resuming would leave out the rest of the snapshot.
       request.start = { case: "snapshot", value: true };
-    } else if (this.#position !== undefined) {
-      const after = clone(PositionSchema, this.#position);
-      for (const [stream, revision] of this.#seen) {
-        setRevision(after, stream, larger(revision, revisionOf(after, stream)));
-      }
+    } else if (after !== undefined) {
       request.start = { case: "after", value: after };
       // A member that cannot resume has to say so first: another one may be able to, and a
       // snapshot of a member that is behind would lead back in time.
@@ -104,7 +108,7 @@ export class Resumption {
     return { again: !this.#request.failOnGap, waitMs: 0 };
   }
 
-  /** Returns the frame that the caller has to see before the next session, if any: a snapshot begins again that broke off. */
+  /** Returns the frame that the caller has to see before the next session, if any: a snapshot begins again. */
   announce(): Frame | undefined {
     if (!this.#partial || this.#announced) {
       return undefined;

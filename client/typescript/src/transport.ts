@@ -1,9 +1,4 @@
-import type {
-  DescMessage,
-  DescMethodStreaming,
-  DescMethodUnary,
-  MessageInitShape,
-} from "@bufbuild/protobuf";
+import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
 
 import { MetadataError } from "./errors.js";
@@ -112,7 +107,7 @@ export class ServiceTransport implements Transport {
     }
   }
 
-  /** What the service has never seen, or lost in a restore, is not waited for a second time: the caller is told once. */
+  /** What the service has lost is not waited for a second time: the caller is told once. */
   #doubt(error: unknown, ownPosition: boolean): void {
     const reason = error instanceof MetadataError ? error.reason : ErrorReason.UNSPECIFIED;
     if (ownPosition && (reason === ErrorReason.FUTURE_REVISION || reason === ErrorReason.FOREIGN_POSITION)) {

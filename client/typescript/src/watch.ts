@@ -19,9 +19,15 @@ import type { Surroundings } from "./tries.js";
 const SILENCE_FACTOR = 5;
 /** The service's time between bookmarks, in milliseconds, where the request names none. */
 const DEFAULT_INTERVAL_MS = 1_000;
-/** A subscription is never given up for a shorter silence: short intervals must not break it over a pause of either side. */
+/**
+ * A subscription is never given up for a shorter silence: short intervals must not break it over a
+ * pause of either side.
+ */
 export const MIN_SILENCE_MS = 3_000;
-/** The first frame after a break may take so long at least: a member that is behind the position first waits 5 seconds to reach it. */
+/**
+ * The first frame after a break may take so long at least: a member that is behind the position
+ * first waits 5 seconds to reach it.
+ */
 export const RESUME_MS = 8_000;
 /** A session that lasted so long was sound: what breaks it is not what broke the one before. */
 const SOUND_SESSION_MS = 1_000;
@@ -69,6 +75,8 @@ class Watch {
   readonly #end: AbortSignal;
   readonly #backoff: Backoff;
   #index: number;
+  /** A member turned out to be of another cluster. */
+  #foreign: MetadataError | undefined;
 
   constructor(around: Surroundings, request: SubscribeRequest, options: WatchOptions, end: AbortSignal) {
     this.resumption = new Resumption(request, around.pool.endpoints.length);
@@ -101,6 +109,7 @@ class Watch {
         }
         this.#endpoint.answered(clock.now());
         const news = this.resumption.see(frame);
+        this.#learn();
         if (news !== undefined) {
           yield news;
         }
@@ -126,8 +135,25 @@ class Watch {
     return response.message;
   }
 
+  /** What the caller has seen here, later reads show, too. */
+  #learn(): void {
+    const position = this.resumption.position;
+    if (position === undefined) {
+      return;
+    }
+    try {
+      this.#around.known.see(position, this.#endpoint.url);
+    } catch (error) {
+      this.#foreign = error as MetadataError;
+      throw error;
+    }
+  }
+
   /** Waits for the next session, at the next member; throws if another one cannot help. */
   async pause(broke: MetadataError): Promise<void> {
+    if (this.#foreign !== undefined) {
+      throw this.#foreign;
+    }
     await this.#checkCluster(broke);
     const { again, waitMs }: Judgement = this.resumption.broke(broke.reason, judge(broke));
     if (!again) {

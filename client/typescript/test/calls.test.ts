@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 
 import {
   Client,
@@ -137,8 +137,16 @@ describe("a write", () => {
       status: () => ({
         memberId: 1n,
         members: [
-          { memberId: 1n, apiAddress: "m0:9000", streams: [{ stream: Stream.SCHEMA, role: Role.FOLLOWER, term: 3n, leader: 2n }] },
-          { memberId: 2n, apiAddress: "m1:9000", streams: [{ stream: Stream.SCHEMA, role: Role.LEADER, term: 3n, leader: 2n }] },
+          {
+            memberId: 1n,
+            apiAddress: "m0:9000",
+            streams: [{ stream: Stream.SCHEMA, role: Role.FOLLOWER, term: 3n, leader: 2n }],
+          },
+          {
+            memberId: 2n,
+            apiAddress: "m1:9000",
+            streams: [{ stream: Stream.SCHEMA, role: Role.LEADER, term: 3n, leader: 2n }],
+          },
         ],
       }),
     };
@@ -164,12 +172,18 @@ describe("a read", () => {
   it("that is AT_LEAST waits for the highest position seen", async () => {
     const seen: ReadOptions[] = [];
     const member = reader(seen, at(3, 9));
-    const client = clientOf([{ metadata: { ...member.metadata, ...creator([], undefined).metadata } }], { consistency: Consistency.AT_LEAST });
+    const client = clientOf([{ metadata: { ...member.metadata, ...creator([], undefined).metadata } }], {
+      consistency: Consistency.AT_LEAST,
+    });
     await client.metadata.getTable({ table }); // nothing to compare with
     await client.metadata.createTable({ table }); // at 7:0
     await client.metadata.getTable({ table });
     await client.metadata.getTable({ table, read: { consistency: Consistency.AT_LEAST, atLeast: at(1) } });
-    expect(seen.map(({ consistency }) => consistency)).toEqual([Consistency.LINEARIZABLE, Consistency.AT_LEAST, Consistency.AT_LEAST]);
+    expect(seen.map(({ consistency }) => consistency)).toEqual([
+      Consistency.LINEARIZABLE,
+      Consistency.AT_LEAST,
+      Consistency.AT_LEAST,
+    ]);
     expect(seen.map(({ atLeast }) => atLeast)).toEqual([undefined, at(7, 9), at(1)]);
     expect(client.position).toEqual(at(7, 9));
   });
@@ -255,27 +269,47 @@ describe("a read", () => {
     expect(asked).toBe(1);
   });
 
-  it("goes on elsewhere when a member is silent, and leaves that one alone", async () => {
+  it("leaves a silent member alone until it answers again", async () => {
     let asked = 0;
-    const silent: Member = {
+    let silent = true;
+    const silence = (signal: AbortSignal) =>
+      new Promise<never>((_, reject) => signal.addEventListener("abort", () => reject(new Error("gone"))));
+    const first: Member = {
+      metadata: { getTable: (_, { signal }) => (asked++, silent ? silence(signal) : {}) },
+      cluster: { status: (_, { signal }) => (silent ? silence(signal) : {}) },
+    };
+    let fails = false;
+    const second: Member = {
       metadata: {
-        getTable: (_, { signal }) => {
-          asked++;
-          return new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("gone"))));
+        getTable() {
+          fails = !fails;
+          if (!fails) {
+            throw noLeader();
+          }
+          return {};
         },
       },
-      cluster: { status: (_, { signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new Error("gone")))) },
     };
-    const client = clientOf([silent, reader([], at(3))], { clock: systemClock });
-    await client.metadata.getTable({ table }); // takes the time of an attempt, a second
-    await client.metadata.getTable({ table });
+    const client = clientOf([first, second], { clock: systemClock });
+    await client.metadata.getTable({ table }); // takes the time of an attempt at the first one, a second
+    await client.metadata.getTable({ table }); // the second one fails, and is asked again
     expect(asked).toBe(1);
+    silent = false;
+    await vi.waitFor(
+      async () => {
+        await client.metadata.getTable({ table });
+        expect(asked).toBeGreaterThan(1);
+      },
+      { timeout: 10_000 },
+    );
     client.close();
   });
 });
 
 describe("the end of a call", () => {
-  const never: Member = { metadata: { getTable: () => Promise.reject(noLeader()), createTable: () => Promise.reject(noLeader()) } };
+  const never: Member = {
+    metadata: { getTable: () => Promise.reject(noLeader()), createTable: () => Promise.reject(noLeader()) },
+  };
 
   it("comes with its timeout, whatever the time of day is", async () => {
     const clock = new FakeClock();

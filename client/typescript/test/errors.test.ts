@@ -26,7 +26,13 @@ const table: [name: string, thrown: unknown, again: boolean, told: boolean, mayH
   ["a bug", failure(Code.Internal, "INTERNAL"), false, true, false],
   ["a reason of a newer service", failure(Code.Aborted, "BRAND_NEW" as "INTERNAL"), false, true, false],
   ["a gateway without a service", new ConnectError("HTTP 502", Code.Unavailable), true, true, true],
-  ["a page instead of an answer", new ConnectError("unsupported content type text/html", Code.Unknown), false, true, true],
+  [
+    "a page instead of an answer",
+    new ConnectError("unsupported content type text/html", Code.Unknown),
+    false,
+    true,
+    true,
+  ],
   ["an unknown method", new ConnectError("HTTP 404", Code.Unimplemented), false, true, false],
   ["a refused token", new ConnectError("HTTP 401", Code.Unauthenticated), false, true, false],
   ["an attempt's end", new ConnectError("the operation timed out", Code.DeadlineExceeded), true, false, true],
@@ -35,7 +41,13 @@ const table: [name: string, thrown: unknown, again: boolean, told: boolean, mayH
   ["a connection refused", ConnectError.from(fetchFailed("ECONNREFUSED")), true, false, false],
   ["a fetch that failed in a browser", ConnectError.from(new TypeError("Failed to fetch")), true, false, true],
   ["a certificate that expired", ConnectError.from(fetchFailed("CERT_HAS_EXPIRED")), false, false, false],
-  ["a certificate of another host", ConnectError.from(fetchFailed("ERR_TLS_CERT_ALTNAME_INVALID")), false, false, false],
+  [
+    "a certificate of another host",
+    ConnectError.from(fetchFailed("ERR_TLS_CERT_ALTNAME_INVALID")),
+    false,
+    false,
+    false,
+  ],
 ];
 
 describe("an error", () => {
@@ -47,9 +59,18 @@ describe("an error", () => {
   it.each([
     [new ConnectError("HTTP 404", Code.Unimplemented), "http://m0:9000 does not know GetTable (HTTP 404): it is older"],
     [new ConnectError("HTTP 403", Code.PermissionDenied), "refused the caller of GetTable: HTTP 403; see that"],
-    [ConnectError.from(fetchFailed("ECONNREFUSED")), "cannot be reached: fetch failed: told by the network: ECONNREFUSED; see that it runs"],
-    [ConnectError.from(fetchFailed("SELF_SIGNED_CERT_IN_CHAIN")), "shows a certificate that is not trusted: fetch failed: told"],
-    [ConnectError.from(new TypeError("Failed to fetch")), "gave no answer to GetTable: Failed to fetch; see that it runs"],
+    [
+      ConnectError.from(fetchFailed("ECONNREFUSED")),
+      "cannot be reached: fetch failed: told by the network: ECONNREFUSED; see that it runs",
+    ],
+    [
+      ConnectError.from(fetchFailed("SELF_SIGNED_CERT_IN_CHAIN")),
+      "shows a certificate that is not trusted: fetch failed: told",
+    ],
+    [
+      ConnectError.from(new TypeError("Failed to fetch")),
+      "gave no answer to GetTable: Failed to fetch; see that it runs",
+    ],
     [new ConnectError("too late", Code.DeadlineExceeded), "did not answer GetTable in time: too late"],
     ["nonsense", "http://m0:9000 failed GetTable: nonsense"],
   ])("is a sentence: %s", (thrown, text) => {
@@ -59,9 +80,19 @@ describe("an error", () => {
   it("keeps what the service says, and what it was made of", () => {
     const thrown = failure(Code.NotFound, "NOT_FOUND", 'no table "t"', 250);
     const error = asMetadataError(thrown, origin);
-    expect(error).toMatchObject({ message: 'no table "t"', reason: ErrorReason.NOT_FOUND, retryDelayMs: 250, cause: thrown });
+    expect(error).toMatchObject({
+      message: 'no table "t"',
+      reason: ErrorReason.NOT_FOUND,
+      retryDelayMs: 250,
+      cause: thrown,
+    });
     expect(asMetadataError(error, origin)).toBe(error);
-    expect(unknownOutcome("id", error)).toMatchObject({ requestId: "id", reason: ErrorReason.NOT_FOUND, code: Code.NotFound, cause: error });
+    expect(unknownOutcome("id", error)).toMatchObject({
+      requestId: "id",
+      reason: ErrorReason.NOT_FOUND,
+      code: Code.NotFound,
+      cause: error,
+    });
   });
 
   it("names the request id that the service names", () => {

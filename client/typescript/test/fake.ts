@@ -45,7 +45,12 @@ function transportOf(member: Member): Transport {
 }
 
 /** An error as the service sends it. */
-export function failure(code: Code, reason: keyof typeof ErrorReason, text = "refused", retryMs?: number): ConnectError {
+export function failure(
+  code: Code,
+  reason: keyof typeof ErrorReason,
+  text = "refused",
+  retryMs?: number,
+): ConnectError {
   const error = new ConnectError(text, code, undefined, [
     { desc: ErrorInfoSchema, value: { reason, domain: "metadata.heliosdb", metadata: { limit: "some" } } },
   ]);
@@ -58,7 +63,7 @@ export function failure(code: Code, reason: keyof typeof ErrorReason, text = "re
 /** Timers that are longer wait for FakeClock.advance. */
 const pauseMillis = 2_000;
 
-/** FakeClock is a clock whose pauses are over at once, although time has passed. Longer timers wait until a test lets time pass. */
+/** FakeClock is a clock whose pauses are over at once, although time has passed; longer timers wait for a test. */
 export class FakeClock implements Clock {
   #now = 1_000;
   readonly #timers = new Set<{ at: number; callback: () => void }>();
@@ -116,7 +121,10 @@ export function reset(stream: Stream, reason: string): SubscribeResponse {
 
 /** Changes of these revisions. */
 export function changes(stream: Stream, ...revisions: number[]): SubscribeResponse {
-  return frameOf({ case: "changes", value: { stream, changes: revisions.map((revision) => ({ revision: BigInt(revision) })) } });
+  return frameOf({
+    case: "changes",
+    value: { stream, changes: revisions.map((revision) => ({ revision: BigInt(revision) })) },
+  });
 }
 
 /** The last chunk of a stream's snapshot. */

@@ -114,7 +114,11 @@ describe.each(["connect", "grpc-web"] as const)("over %s", (protocol) => {
     const { topology } = await client.metadata.getTopology({});
     expect(topology?.nodes.map(({ nodeId }) => nodeId)).toContain(`n-${protocol}`);
     expect((await client.cluster.status({})).members).toHaveLength(1);
-    const { changes } = await client.history.readChanges({ selection: { stream: Stream.TOPOLOGY }, newestFirst: true, pageSize: 1 });
+    const { changes } = await client.history.readChanges({
+      selection: { stream: Stream.TOPOLOGY },
+      newestFirst: true,
+      pageSize: 1,
+    });
     expect(changes[0]?.actor).toContain("vitest");
     let newest = 0n;
     for await (const part of client.history.streamChanges({ selection: { stream: Stream.TOPOLOGY } })) {
@@ -122,7 +126,9 @@ describe.each(["connect", "grpc-web"] as const)("over %s", (protocol) => {
     }
     expect(newest).toBeGreaterThan(0n);
     await client.consumers.createConsumer({ consumer: { name: `c-${protocol}` } });
-    expect((await client.consumers.listConsumers({})).consumers.map(({ consumer }) => consumer?.name)).toContain(`c-${protocol}`);
+    expect((await client.consumers.listConsumers({})).consumers.map(({ consumer }) => consumer?.name)).toContain(
+      `c-${protocol}`,
+    );
   });
 
   it("makes many calls at the same time", async () => {
@@ -166,7 +172,7 @@ describe.each(["connect", "grpc-web"] as const)("over %s", (protocol) => {
   });
 
   it("watches through a proxy that cuts every connection", async () => {
-    const proxy = new CuttingProxy(server.url, 200);
+    const proxy = new CuttingProxy(server.url, 400);
     const direct = clientOf(protocol);
     const watcher = clientOf(protocol, await proxy.start());
     try {
@@ -175,7 +181,7 @@ describe.each(["connect", "grpc-web"] as const)("over %s", (protocol) => {
       expect(after).toBeDefined();
       const made: string[] = [];
       const making = (async () => {
-        for (let i = 0; i < 40; i++) {
+        for (let i = 0; i < 60; i++) {
           const table = newTable();
           await direct.metadata.createTable({ table });
           made.push(table.name);
@@ -186,7 +192,7 @@ describe.each(["connect", "grpc-web"] as const)("over %s", (protocol) => {
       const request = { ...(after && { start: { case: "after" as const, value: after } }) };
       for await (const frame of watcher.watch(request)) {
         watched.push(...createdIn(frame));
-        if (watched.length >= 40) {
+        if (watched.length >= 60) {
           break;
         }
       }
@@ -227,7 +233,9 @@ describe.each(["connect", "grpc-web"] as const)("over %s", (protocol) => {
     const closed = new CuttingProxy(server.url, 1000);
     const url = await closed.start();
     closed.stop();
-    const error = await errorOf(clientOf(protocol, url).metadata.createTable({ table: newTable() }, { timeoutMs: 300 }));
+    const error = await errorOf(
+      clientOf(protocol, url).metadata.createTable({ table: newTable() }, { timeoutMs: 300 }),
+    );
     expect(error.message).toMatch(/^http:\/\/127\.0\.0\.1:\d+ cannot be reached: .*ECONNREFUSED.*; see that it runs/);
     expect(isOutcomeUnknown(error)).toBe(false);
   });

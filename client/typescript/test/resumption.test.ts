@@ -14,7 +14,10 @@ function latest(members = 3): Resumption {
 }
 
 function after(position: Position, failOnGap = false, members = 2): Resumption {
-  return new Resumption(create(SubscribeRequestSchema, { start: { case: "after", value: position }, failOnGap }), members);
+  return new Resumption(
+    create(SubscribeRequestSchema, { start: { case: "after", value: position }, failOnGap }),
+    members,
+  );
 }
 
 function fromSnapshot(): Resumption {
@@ -28,13 +31,16 @@ function see(machine: Resumption, ...frames: SubscribeResponse[]): Frame[] {
 /** Where the next session begins, for people. */
 function next(machine: Resumption): string {
   const { start, failOnGap } = machine.next();
-  const where = start.case === "after" ? `after ${start.value.schemaRevision}:${start.value.topologyRevision}` : String(start.case);
+  const where =
+    start.case === "after" ? `after ${start.value.schemaRevision}:${start.value.topologyRevision}` : String(start.case);
   return failOnGap ? `${where} or fail` : where;
 }
 
 /** The revisions of changes that came out. */
 function revisions(frames: Frame[]): number[] {
-  return frames.flatMap((frame) => (frame.case === "changes" ? frame.value.changes.map(({ revision }) => Number(revision)) : []));
+  return frames.flatMap((frame) =>
+    frame.case === "changes" ? frame.value.changes.map(({ revision }) => Number(revision)) : [],
+  );
 }
 
 describe("Resumption", () => {
@@ -50,7 +56,13 @@ describe("Resumption", () => {
   it("leaves out what comes twice, a part of a frame too", () => {
     const machine = latest();
     see(machine, bookmark(at(7, 2)));
-    const out = see(machine, changes(SCHEMA, 6, 7), changes(TOPOLOGY, 2), changes(SCHEMA, 7, 8, 9), changes(TOPOLOGY, 3));
+    const out = see(
+      machine,
+      changes(SCHEMA, 6, 7),
+      changes(TOPOLOGY, 2),
+      changes(SCHEMA, 7, 8, 9),
+      changes(TOPOLOGY, 3),
+    );
     expect(revisions(out)).toEqual([8, 9, 3]);
     expect(out).toHaveLength(2);
     expect(next(machine)).toBe("after 9:3 or fail");
@@ -76,7 +88,9 @@ describe("Resumption", () => {
     expect(next(machine)).toBe("snapshot");
     expect(machine.announce()).toBeUndefined();
     // The next member is behind the first one: its frames count.
-    expect(see(machine, snapshot(SCHEMA, 2), snapshot(TOPOLOGY, 1), bookmark(at(2, 1)), changes(SCHEMA, 3))).toHaveLength(4);
+    expect(
+      see(machine, snapshot(SCHEMA, 2), snapshot(TOPOLOGY, 1), bookmark(at(2, 1)), changes(SCHEMA, 3)),
+    ).toHaveLength(4);
     expect(next(machine)).toBe("after 3:1 or fail");
   });
 

@@ -42,7 +42,12 @@ export class Server {
       }
       const text = readIfThere(ports);
       if (text !== undefined) {
-        const told = new Map(text.trim().split("\n").map((line) => line.split("=") as [string, string]));
+        const told = new Map(
+          text
+            .trim()
+            .split("\n")
+            .map((line) => line.split("=") as [string, string]),
+        );
         this.#listen = told.get("api") ?? this.#listen;
         this.#raftListen = told.get("raft") ?? this.#raftListen;
         if (await isReady(this.url)) {

@@ -69,7 +69,10 @@ function chance(seed: number): (below: number) => number {
   };
 }
 
-/** A service that breaks its subscriptions after a few frames, goes slightly back when it resumes one, and has ever more history. */
+/**
+ * A service that breaks its subscriptions after a few frames, goes slightly back when it resumes
+ * one, and has ever more history.
+ */
 function erratic(below: (n: number) => number): Subscribe {
   let head = 0;
   return async function* (request) {
@@ -197,8 +200,18 @@ describe("a watch", () => {
     });
     const start = { start: { case: "after", value: at(3) } } as const;
     const { frames } = await collect(clientOf([member]), ({ case: kind }) => kind === "bookmark", {}, start);
-    expect(frames.map(({ case: kind }) => kind)).toEqual(["reset", "snapshot", "reset", "snapshot", "snapshot", "bookmark"]);
-    expect(frames.flatMap((frame) => (frame.case === "reset" ? frame.value.reason : []))).toEqual(["HISTORY_TRIMMED", SNAPSHOT_INTERRUPTED]);
+    expect(frames.map(({ case: kind }) => kind)).toEqual([
+      "reset",
+      "snapshot",
+      "reset",
+      "snapshot",
+      "snapshot",
+      "bookmark",
+    ]);
+    expect(frames.flatMap((frame) => (frame.case === "reset" ? frame.value.reason : []))).toEqual([
+      "HISTORY_TRIMMED",
+      SNAPSHOT_INTERRUPTED,
+    ]);
   });
 
   it("ends at an endpoint of another cluster", async () => {
@@ -215,6 +228,28 @@ describe("a watch", () => {
     expect(error).toMatchObject({ reason: ErrorReason.FOREIGN_POSITION });
     expect((error as Error).message).toContain("http://m1:9000 belongs to cluster other");
     expect(asked).toBe(1);
+  });
+
+  it("ends when the first endpoint is of another cluster than the calls were", async () => {
+    let cluster = "c";
+    const client = clientOf([
+      {
+        metadata: {
+          getTable: () => ({ position: at(3, 0, 1, cluster) }),
+          async *subscribe() {
+            yield bookmark(at(4, 0, 1, cluster));
+            yield changes(TOPOLOGY, 1);
+          },
+        },
+      },
+    ]);
+    await client.metadata.getTable({});
+    await collect(client, ({ case: kind }) => kind === "changes");
+    expect(client.position).toEqual(at(4, 1)); // what a watch has shown, later reads show, too
+    cluster = "other";
+    const { frames, error } = await collect(client, () => false);
+    expect(frames).toEqual([]);
+    expect((error as Error).message).toContain("belongs to cluster other");
   });
 
   it("goes on with a reset after the cluster was restored", async () => {
@@ -234,13 +269,17 @@ describe("a watch", () => {
 
   it("says what is wrong with a service that is too old, and with a caller that is refused", async () => {
     const old = await collect(clientOf([{}]), () => true);
-    expect((old.error as Error).message).toMatch(/^http:\/\/m0:9000 does not know Subscribe \(.*\): it is older than this client/);
+    expect((old.error as Error).message).toMatch(
+      /^http:\/\/m0:9000 does not know Subscribe \(.*\): it is older than this client/,
+    );
     const refusing = publisher(async function* () {
       throw new ConnectError("token expired", Code.Unauthenticated);
     });
     const refused = await collect(clientOf([refusing, refusing]), () => true);
     expect(refused.error).toMatchObject({ code: Code.Unauthenticated });
-    expect((refused.error as Error).message).toContain("refused the caller of Subscribe: token expired; see that the token");
+    expect((refused.error as Error).message).toContain(
+      "refused the caller of Subscribe: token expired; see that the token",
+    );
   });
 
   it("ends with an answer that another attempt cannot change", async () => {
