@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file heliosdb/metadata/v1/consumer.proto.
  */
 export const file_heliosdb_metadata_v1_consumer: GenFile = /*@__PURE__*/
-  fileDesc("CiNoZWxpb3NkYi9tZXRhZGF0YS92MS9jb25zdW1lci5wcm90bxIUaGVsaW9zZGIubWV0YWRhdGEudjEilgIKCENvbnN1bWVyEgwKBG5hbWUYASABKAkSLAoGZmlsdGVyGAIgASgLMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuRmlsdGVyEhMKC2Rlc2NyaXB0aW9uGAMgASgJEjAKCHBvc2l0aW9uGAQgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SDQoFZXBvY2gYBSABKAQSDQoFb3duZXIYBiABKAkSGAoQY3JlYXRlZF9yZXZpc2lvbhgHIAEoBBIYChB1cGRhdGVkX3JldmlzaW9uGAggASgEEjUKEWFja25vd2xlZGdlZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEJEWkJnaXRodWIuY29tL2hlbGlvc2RiL21ldGFkYXRhL3Byb3RvL2hlbGlvc2RiL21ldGFkYXRhL3YxO21ldGFkYXRhdjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_heliosdb_metadata_v1_filter, file_heliosdb_metadata_v1_position]);
+  fileDesc("CiNoZWxpb3NkYi9tZXRhZGF0YS92MS9jb25zdW1lci5wcm90bxIUaGVsaW9zZGIubWV0YWRhdGEudjEilgIKCENvbnN1bWVyEgwKBG5hbWUYASABKAkSLAoGZmlsdGVyGAIgASgLMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuRmlsdGVyEhMKC2Rlc2NyaXB0aW9uGAMgASgJEjAKCHBvc2l0aW9uGAQgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SDQoFZXBvY2gYBSABKAQSDQoFb3duZXIYBiABKAkSGAoQY3JlYXRlZF9yZXZpc2lvbhgHIAEoBBIYChB1cGRhdGVkX3JldmlzaW9uGAggASgEEjUKEWFja25vd2xlZGdlZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJQCgtDb25zdW1lckxhZxIWCg5zY2hlbWFfY2hhbmdlcxgBIAEoBBIYChB0b3BvbG9neV9jaGFuZ2VzGAIgASgEEg8KB3RyaW1tZWQYAyABKAgihQEKDkNvbnN1bWVyU3RhdHVzEgwKBG5hbWUYASABKAkSLgoDbGFnGAIgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXJMYWcSNQoRYWNrbm93bGVkZ2VkX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQkRaQmdpdGh1Yi5jb20vaGVsaW9zZGIvbWV0YWRhdGEvcHJvdG8vaGVsaW9zZGIvbWV0YWRhdGEvdjE7bWV0YWRhdGF2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_heliosdb_metadata_v1_filter, file_heliosdb_metadata_v1_position]);
 
 /**
  * Consumer is a reader of changes whose position the service keeps: what it has
@@ -103,4 +103,74 @@ export type Consumer = Message<"heliosdb.metadata.v1.Consumer"> & {
  */
 export const ConsumerSchema: GenMessage<Consumer> = /*@__PURE__*/
   messageDesc(file_heliosdb_metadata_v1_consumer, 0);
+
+/**
+ * ConsumerLag is how far a consumer is behind the member that answers.
+ *
+ * @generated from message heliosdb.metadata.v1.ConsumerLag
+ */
+export type ConsumerLag = Message<"heliosdb.metadata.v1.ConsumerLag"> & {
+  /**
+   * Changes of the schema stream that it has not acknowledged.
+   *
+   * @generated from field: uint64 schema_changes = 1;
+   */
+  schemaChanges: bigint;
+
+  /**
+   * Changes of the topology stream that it has not acknowledged.
+   *
+   * @generated from field: uint64 topology_changes = 2;
+   */
+  topologyChanges: bigint;
+
+  /**
+   * Part of what it has not acknowledged was trimmed: those changes are lost to it.
+   *
+   * @generated from field: bool trimmed = 3;
+   */
+  trimmed: boolean;
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.ConsumerLag.
+ * Use `create(ConsumerLagSchema)` to create a new message.
+ */
+export const ConsumerLagSchema: GenMessage<ConsumerLag> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_consumer, 1);
+
+/**
+ * ConsumerStatus is how a consumer does, as a member sees it.
+ *
+ * @generated from message heliosdb.metadata.v1.ConsumerStatus
+ */
+export type ConsumerStatus = Message<"heliosdb.metadata.v1.ConsumerStatus"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How far it is behind.
+   *
+   * @generated from field: heliosdb.metadata.v1.ConsumerLag lag = 2;
+   */
+  lag?: ConsumerLag | undefined;
+
+  /**
+   * Time of its last acknowledgement; before the first one, of its creation.
+   *
+   * @generated from field: google.protobuf.Timestamp acknowledged_time = 3;
+   */
+  acknowledgedTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.ConsumerStatus.
+ * Use `create(ConsumerStatusSchema)` to create a new message.
+ */
+export const ConsumerStatusSchema: GenMessage<ConsumerStatus> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_consumer, 2);
 

@@ -4,7 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Consumer } from "./consumer_pb.js";
+import type { Consumer, ConsumerLag } from "./consumer_pb.js";
 import { file_heliosdb_metadata_v1_consumer } from "./consumer_pb.js";
 import type { Position, ReadOptions } from "./position_pb.js";
 import { file_heliosdb_metadata_v1_position } from "./position_pb.js";
@@ -16,42 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file heliosdb/metadata/v1/consumer_service.proto.
  */
 export const file_heliosdb_metadata_v1_consumer_service: GenFile = /*@__PURE__*/
-  fileDesc("CitoZWxpb3NkYi9tZXRhZGF0YS92MS9jb25zdW1lcl9zZXJ2aWNlLnByb3RvEhRoZWxpb3NkYi5tZXRhZGF0YS52MSJQCgtDb25zdW1lckxhZxIWCg5zY2hlbWFfY2hhbmdlcxgBIAEoBBIYChB0b3BvbG9neV9jaGFuZ2VzGAIgASgEEg8KB3RyaW1tZWQYAyABKAgifAoVQ3JlYXRlQ29uc3VtZXJSZXF1ZXN0EjAKCGNvbnN1bWVyGAEgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXISMQoFd3JpdGUYAiABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5Xcml0ZU9wdGlvbnMifQoWQ3JlYXRlQ29uc3VtZXJSZXNwb25zZRIwCghjb25zdW1lchgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNvbnN1bWVyEjEKBnJlc3VsdBgCIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLldyaXRlUmVzdWx0ImUKE09wZW5Db25zdW1lclJlcXVlc3QSDAoEbmFtZRgBIAEoCRINCgVvd25lchgCIAEoCRIxCgV3cml0ZRgDIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLldyaXRlT3B0aW9ucyJ7ChRPcGVuQ29uc3VtZXJSZXNwb25zZRIwCghjb25zdW1lchgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNvbnN1bWVyEjEKBnJlc3VsdBgCIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLldyaXRlUmVzdWx0Ip4BChpBY2tub3dsZWRnZUNvbnN1bWVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBWVwb2NoGAIgASgEEjAKCHBvc2l0aW9uGAMgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SMQoFd3JpdGUYBCABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5Xcml0ZU9wdGlvbnMiggEKG0Fja25vd2xlZGdlQ29uc3VtZXJSZXNwb25zZRIwCghjb25zdW1lchgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNvbnN1bWVyEjEKBnJlc3VsdBgCIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLldyaXRlUmVzdWx0IlgKFURlbGV0ZUNvbnN1bWVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEjEKBXdyaXRlGAIgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuV3JpdGVPcHRpb25zIn0KFkRlbGV0ZUNvbnN1bWVyUmVzcG9uc2USMAoIY29uc3VtZXIYASABKAsyHi5oZWxpb3NkYi5tZXRhZGF0YS52MS5Db25zdW1lchIxCgZyZXN1bHQYAiABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5Xcml0ZVJlc3VsdCJTChJHZXRDb25zdW1lclJlcXVlc3QSDAoEbmFtZRgBIAEoCRIvCgRyZWFkGAIgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZE9wdGlvbnMidwoTR2V0Q29uc3VtZXJSZXNwb25zZRIwCghjb25zdW1lchgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNvbnN1bWVyEi4KA2xhZxgCIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNvbnN1bWVyTGFnIkcKFExpc3RDb25zdW1lcnNSZXF1ZXN0Ei8KBHJlYWQYASABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyJVChVMaXN0Q29uc3VtZXJzUmVzcG9uc2USPAoJY29uc3VtZXJzGAEgAygLMikuaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0Q29uc3VtZXJSZXNwb25zZTKmBQoPQ29uc3VtZXJTZXJ2aWNlEmsKDkNyZWF0ZUNvbnN1bWVyEisuaGVsaW9zZGIubWV0YWRhdGEudjEuQ3JlYXRlQ29uc3VtZXJSZXF1ZXN0GiwuaGVsaW9zZGIubWV0YWRhdGEudjEuQ3JlYXRlQ29uc3VtZXJSZXNwb25zZRJlCgxPcGVuQ29uc3VtZXISKS5oZWxpb3NkYi5tZXRhZGF0YS52MS5PcGVuQ29uc3VtZXJSZXF1ZXN0GiouaGVsaW9zZGIubWV0YWRhdGEudjEuT3BlbkNvbnN1bWVyUmVzcG9uc2USegoTQWNrbm93bGVkZ2VDb25zdW1lchIwLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkFja25vd2xlZGdlQ29uc3VtZXJSZXF1ZXN0GjEuaGVsaW9zZGIubWV0YWRhdGEudjEuQWNrbm93bGVkZ2VDb25zdW1lclJlc3BvbnNlEmsKDkRlbGV0ZUNvbnN1bWVyEisuaGVsaW9zZGIubWV0YWRhdGEudjEuRGVsZXRlQ29uc3VtZXJSZXF1ZXN0GiwuaGVsaW9zZGIubWV0YWRhdGEudjEuRGVsZXRlQ29uc3VtZXJSZXNwb25zZRJnCgtHZXRDb25zdW1lchIoLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldENvbnN1bWVyUmVxdWVzdBopLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldENvbnN1bWVyUmVzcG9uc2UiA5ACARJtCg1MaXN0Q29uc3VtZXJzEiouaGVsaW9zZGIubWV0YWRhdGEudjEuTGlzdENvbnN1bWVyc1JlcXVlc3QaKy5oZWxpb3NkYi5tZXRhZGF0YS52MS5MaXN0Q29uc3VtZXJzUmVzcG9uc2UiA5ACAUJEWkJnaXRodWIuY29tL2hlbGlvc2RiL21ldGFkYXRhL3Byb3RvL2hlbGlvc2RiL21ldGFkYXRhL3YxO21ldGFkYXRhdjFiBnByb3RvMw", [file_heliosdb_metadata_v1_consumer, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_write]);
-
-/**
- * ConsumerLag is how far a consumer is behind the member that answers.
- *
- * @generated from message heliosdb.metadata.v1.ConsumerLag
- */
-export type ConsumerLag = Message<"heliosdb.metadata.v1.ConsumerLag"> & {
-  /**
-   * Changes of the schema stream that it has not acknowledged.
-   *
-   * @generated from field: uint64 schema_changes = 1;
-   */
-  schemaChanges: bigint;
-
-  /**
-   * Changes of the topology stream that it has not acknowledged.
-   *
-   * @generated from field: uint64 topology_changes = 2;
-   */
-  topologyChanges: bigint;
-
-  /**
-   * Part of what it has not acknowledged was trimmed: those changes are lost to it.
-   *
-   * @generated from field: bool trimmed = 3;
-   */
-  trimmed: boolean;
-};
-
-/**
- * Describes the message heliosdb.metadata.v1.ConsumerLag.
- * Use `create(ConsumerLagSchema)` to create a new message.
- */
-export const ConsumerLagSchema: GenMessage<ConsumerLag> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 0);
+  fileDesc("CitoZWxpb3NkYi9tZXRhZGF0YS92MS9jb25zdW1lcl9zZXJ2aWNlLnByb3RvEhRoZWxpb3NkYi5tZXRhZGF0YS52MSJ8ChVDcmVhdGVDb25zdW1lclJlcXVlc3QSMAoIY29uc3VtZXIYASABKAsyHi5oZWxpb3NkYi5tZXRhZGF0YS52MS5Db25zdW1lchIxCgV3cml0ZRgCIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLldyaXRlT3B0aW9ucyJ9ChZDcmVhdGVDb25zdW1lclJlc3BvbnNlEjAKCGNvbnN1bWVyGAEgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXISMQoGcmVzdWx0GAIgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuV3JpdGVSZXN1bHQiZQoTT3BlbkNvbnN1bWVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEg0KBW93bmVyGAIgASgJEjEKBXdyaXRlGAMgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuV3JpdGVPcHRpb25zInsKFE9wZW5Db25zdW1lclJlc3BvbnNlEjAKCGNvbnN1bWVyGAEgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXISMQoGcmVzdWx0GAIgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuV3JpdGVSZXN1bHQingEKGkFja25vd2xlZGdlQ29uc3VtZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSDQoFZXBvY2gYAiABKAQSMAoIcG9zaXRpb24YAyABKAsyHi5oZWxpb3NkYi5tZXRhZGF0YS52MS5Qb3NpdGlvbhIxCgV3cml0ZRgEIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLldyaXRlT3B0aW9ucyKCAQobQWNrbm93bGVkZ2VDb25zdW1lclJlc3BvbnNlEjAKCGNvbnN1bWVyGAEgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXISMQoGcmVzdWx0GAIgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuV3JpdGVSZXN1bHQiWAoVRGVsZXRlQ29uc3VtZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSMQoFd3JpdGUYAiABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5Xcml0ZU9wdGlvbnMifQoWRGVsZXRlQ29uc3VtZXJSZXNwb25zZRIwCghjb25zdW1lchgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNvbnN1bWVyEjEKBnJlc3VsdBgCIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLldyaXRlUmVzdWx0IlMKEkdldENvbnN1bWVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEi8KBHJlYWQYAiABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyJ3ChNHZXRDb25zdW1lclJlc3BvbnNlEjAKCGNvbnN1bWVyGAEgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXISLgoDbGFnGAIgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXJMYWciRwoUTGlzdENvbnN1bWVyc1JlcXVlc3QSLwoEcmVhZBgBIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIlUKFUxpc3RDb25zdW1lcnNSZXNwb25zZRI8Cgljb25zdW1lcnMYASADKAsyKS5oZWxpb3NkYi5tZXRhZGF0YS52MS5HZXRDb25zdW1lclJlc3BvbnNlMqYFCg9Db25zdW1lclNlcnZpY2USawoOQ3JlYXRlQ29uc3VtZXISKy5oZWxpb3NkYi5tZXRhZGF0YS52MS5DcmVhdGVDb25zdW1lclJlcXVlc3QaLC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DcmVhdGVDb25zdW1lclJlc3BvbnNlEmUKDE9wZW5Db25zdW1lchIpLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9wZW5Db25zdW1lclJlcXVlc3QaKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5PcGVuQ29uc3VtZXJSZXNwb25zZRJ6ChNBY2tub3dsZWRnZUNvbnN1bWVyEjAuaGVsaW9zZGIubWV0YWRhdGEudjEuQWNrbm93bGVkZ2VDb25zdW1lclJlcXVlc3QaMS5oZWxpb3NkYi5tZXRhZGF0YS52MS5BY2tub3dsZWRnZUNvbnN1bWVyUmVzcG9uc2USawoORGVsZXRlQ29uc3VtZXISKy5oZWxpb3NkYi5tZXRhZGF0YS52MS5EZWxldGVDb25zdW1lclJlcXVlc3QaLC5oZWxpb3NkYi5tZXRhZGF0YS52MS5EZWxldGVDb25zdW1lclJlc3BvbnNlEmcKC0dldENvbnN1bWVyEiguaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0Q29uc3VtZXJSZXF1ZXN0GikuaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0Q29uc3VtZXJSZXNwb25zZSIDkAIBEm0KDUxpc3RDb25zdW1lcnMSKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5MaXN0Q29uc3VtZXJzUmVxdWVzdBorLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkxpc3RDb25zdW1lcnNSZXNwb25zZSIDkAIBQkRaQmdpdGh1Yi5jb20vaGVsaW9zZGIvbWV0YWRhdGEvcHJvdG8vaGVsaW9zZGIvbWV0YWRhdGEvdjE7bWV0YWRhdGF2MWIGcHJvdG8z", [file_heliosdb_metadata_v1_consumer, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_write]);
 
 /**
  * CreateConsumerRequest creates a consumer.
@@ -79,7 +44,7 @@ export type CreateConsumerRequest = Message<"heliosdb.metadata.v1.CreateConsumer
  * Use `create(CreateConsumerRequestSchema)` to create a new message.
  */
 export const CreateConsumerRequestSchema: GenMessage<CreateConsumerRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 1);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 0);
 
 /**
  * CreateConsumerResponse is the answer to CreateConsumer.
@@ -107,7 +72,7 @@ export type CreateConsumerResponse = Message<"heliosdb.metadata.v1.CreateConsume
  * Use `create(CreateConsumerResponseSchema)` to create a new message.
  */
 export const CreateConsumerResponseSchema: GenMessage<CreateConsumerResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 2);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 1);
 
 /**
  * OpenConsumerRequest takes a consumer over.
@@ -142,7 +107,7 @@ export type OpenConsumerRequest = Message<"heliosdb.metadata.v1.OpenConsumerRequ
  * Use `create(OpenConsumerRequestSchema)` to create a new message.
  */
 export const OpenConsumerRequestSchema: GenMessage<OpenConsumerRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 3);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 2);
 
 /**
  * OpenConsumerResponse is the answer to OpenConsumer.
@@ -170,7 +135,7 @@ export type OpenConsumerResponse = Message<"heliosdb.metadata.v1.OpenConsumerRes
  * Use `create(OpenConsumerResponseSchema)` to create a new message.
  */
 export const OpenConsumerResponseSchema: GenMessage<OpenConsumerResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 4);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 3);
 
 /**
  * AcknowledgeConsumerRequest moves a consumer forward.
@@ -212,7 +177,7 @@ export type AcknowledgeConsumerRequest = Message<"heliosdb.metadata.v1.Acknowled
  * Use `create(AcknowledgeConsumerRequestSchema)` to create a new message.
  */
 export const AcknowledgeConsumerRequestSchema: GenMessage<AcknowledgeConsumerRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 5);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 4);
 
 /**
  * AcknowledgeConsumerResponse is the answer to AcknowledgeConsumer.
@@ -240,7 +205,7 @@ export type AcknowledgeConsumerResponse = Message<"heliosdb.metadata.v1.Acknowle
  * Use `create(AcknowledgeConsumerResponseSchema)` to create a new message.
  */
 export const AcknowledgeConsumerResponseSchema: GenMessage<AcknowledgeConsumerResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 6);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 5);
 
 /**
  * DeleteConsumerRequest deletes a consumer.
@@ -268,7 +233,7 @@ export type DeleteConsumerRequest = Message<"heliosdb.metadata.v1.DeleteConsumer
  * Use `create(DeleteConsumerRequestSchema)` to create a new message.
  */
 export const DeleteConsumerRequestSchema: GenMessage<DeleteConsumerRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 7);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 6);
 
 /**
  * DeleteConsumerResponse is the answer to DeleteConsumer.
@@ -296,7 +261,7 @@ export type DeleteConsumerResponse = Message<"heliosdb.metadata.v1.DeleteConsume
  * Use `create(DeleteConsumerResponseSchema)` to create a new message.
  */
 export const DeleteConsumerResponseSchema: GenMessage<DeleteConsumerResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 8);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 7);
 
 /**
  * GetConsumerRequest reads a consumer.
@@ -325,7 +290,7 @@ export type GetConsumerRequest = Message<"heliosdb.metadata.v1.GetConsumerReques
  * Use `create(GetConsumerRequestSchema)` to create a new message.
  */
 export const GetConsumerRequestSchema: GenMessage<GetConsumerRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 9);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 8);
 
 /**
  * GetConsumerResponse is a consumer.
@@ -353,7 +318,7 @@ export type GetConsumerResponse = Message<"heliosdb.metadata.v1.GetConsumerRespo
  * Use `create(GetConsumerResponseSchema)` to create a new message.
  */
 export const GetConsumerResponseSchema: GenMessage<GetConsumerResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 10);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 9);
 
 /**
  * ListConsumersRequest lists consumers.
@@ -375,7 +340,7 @@ export type ListConsumersRequest = Message<"heliosdb.metadata.v1.ListConsumersRe
  * Use `create(ListConsumersRequestSchema)` to create a new message.
  */
 export const ListConsumersRequestSchema: GenMessage<ListConsumersRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 11);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 10);
 
 /**
  * ListConsumersResponse is all consumers.
@@ -396,7 +361,7 @@ export type ListConsumersResponse = Message<"heliosdb.metadata.v1.ListConsumersR
  * Use `create(ListConsumersResponseSchema)` to create a new message.
  */
 export const ListConsumersResponseSchema: GenMessage<ListConsumersResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_consumer_service, 12);
+  messageDesc(file_heliosdb_metadata_v1_consumer_service, 11);
 
 /**
  * ConsumerService keeps the positions of named consumers. Any member answers any
