@@ -1,7 +1,7 @@
 // Package record is a change as it leaves the service: one JSON object that says all of
 // it, with an id that names it for ever. It is pure.
 //
-//	{"id":"CLUSTER/0/schema/12","cluster":"CLUSTER","epoch":0,"stream":"schema","revision":12,
+//	{"id":"CLUSTER/0/schema/12","cluster":"CLUSTER","recoveryEpoch":0,"stream":"schema","revision":12,
 //	 "time":"2026-01-02T03:04:05.678Z","actor":"ada","requestId":"...","events":[{"tableCreated":{...}}]}
 //
 // Events are in the contract's own JSON form. A change of which the consumer's filter has
@@ -46,16 +46,16 @@ type Record struct {
 
 // line is the form of Record.JSON.
 type line struct {
-	ID        string            `json:"id"`
-	Cluster   string            `json:"cluster"`
-	Epoch     uint64            `json:"epoch"`
-	Stream    string            `json:"stream"`
-	Revision  uint64            `json:"revision"`
-	Time      string            `json:"time"`
-	Actor     string            `json:"actor,omitempty"`
-	RequestID string            `json:"requestId,omitempty"`
-	Partial   bool              `json:"partial,omitempty"`
-	Events    []json.RawMessage `json:"events"`
+	ID            string            `json:"id"`
+	Cluster       string            `json:"cluster"`
+	RecoveryEpoch uint64            `json:"recoveryEpoch"`
+	Stream        string            `json:"stream"`
+	Revision      uint64            `json:"revision"`
+	Time          string            `json:"time"`
+	Actor         string            `json:"actor,omitempty"`
+	RequestID     string            `json:"requestId,omitempty"`
+	Partial       bool              `json:"partial,omitempty"`
+	Events        []json.RawMessage `json:"events"`
 }
 
 // Of returns the record of a delivery. It fails for changes that need a newer build.
@@ -67,7 +67,7 @@ func Of(d client.Delivery) (Record, error) {
 	}
 	r := Record{ID: d.ID(), Cluster: d.ClusterID, Stream: events.StreamName(d.Stream), Time: change.GetTime().AsTime()}
 	l := line{
-		ID: r.ID, Cluster: r.Cluster, Epoch: d.RecoveryEpoch, Stream: r.Stream, Revision: change.GetRevision(),
+		ID: r.ID, Cluster: r.Cluster, RecoveryEpoch: d.RecoveryEpoch, Stream: r.Stream, Revision: change.GetRevision(),
 		Time: r.Time.Format(time.RFC3339Nano), Actor: change.GetActor(), RequestID: change.GetRequestId(), Partial: change.GetPartial(),
 		Events: []json.RawMessage{},
 	}

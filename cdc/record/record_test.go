@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/heliosdb/metadata/client"
@@ -37,7 +39,7 @@ func TestTheLine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"id":"c0ffee/3/schema/12","cluster":"c0ffee","epoch":3,"stream":"schema","revision":12,` +
+	want := `{"id":"c0ffee/3/schema/12","cluster":"c0ffee","recoveryEpoch":3,"stream":"schema","revision":12,` +
 		`"time":"2026-01-02T03:04:05.678Z","actor":"ada","requestId":"r1",` +
 		`"events":[{"namespaceCreated":{"namespace":{"namespaceId":"2","name":"shop","comment":"<&> \"ü\""}}}]}`
 	if string(r.JSON) != want {
@@ -78,17 +80,47 @@ func TestKindAndSubject(t *testing.T) {
 	}
 }
 
-// Every kind of event that the service has can be written, and has an object.
+// Every kind of event that the service has can be written, and its subject is its object.
 func TestEveryKindIsNamed(t *testing.T) {
 	kinds := (*metadatav1.Event)(nil).ProtoReflect().Descriptor().Oneofs().ByName("kind").Fields()
 	for i := range kinds.Len() {
+		kind := kinds.Get(i).JSONName()
 		e := new(metadatav1.Event)
-		e.ProtoReflect().Mutable(kinds.Get(i))
+		setObjects(e.ProtoReflect().Mutable(kinds.Get(i)).Message())
 		r, err := Of(schema(e))
-		if err != nil || r.Kind != kinds.Get(i).JSONName() {
-			t.Errorf("%s: %q, %v", kinds.Get(i).Name(), r.Kind, err)
+		if err != nil || r.Kind != kind || r.Subject != wantSubject(kind) {
+			t.Errorf("%s: kind %q, subject %q, %v; want subject %q", kind, r.Kind, r.Subject, err, wantSubject(kind))
 		}
 	}
+}
+
+// setObjects sets the fields of an event that are an object of their own.
+func setObjects(fact protoreflect.Message) {
+	fields := fact.Descriptor().Fields()
+	for i := range fields.Len() {
+		for _, object := range []proto.Message{
+			&metadatav1.Namespace{Name: "shop"}, &metadatav1.TableSchema{Namespace: "shop", Name: "orders"},
+			&metadatav1.NodeInfo{NodeId: "n1"}, &metadatav1.ShardInfo{ShardId: 9},
+		} {
+			field, m := fields.Get(i), object.ProtoReflect()
+			if !field.IsList() && field.Message() == m.Descriptor() {
+				fact.Set(field, protoreflect.ValueOfMessage(m))
+			}
+		}
+	}
+}
+
+// wantSubject is the subject of an event with the objects that setObjects sets. Kinds of
+// the service's own stream, which is not consumed, have none.
+func wantSubject(kind string) string {
+	for prefix, subject := range map[string]string{
+		"namespace": "namespace/shop", "table": "table/shop.orders", "node": "node/n1", "shard": "shard/9",
+	} {
+		if strings.HasPrefix(kind, prefix) {
+			return subject
+		}
+	}
+	return ""
 }
 
 func TestRefusesWhatANewerServiceSays(t *testing.T) {

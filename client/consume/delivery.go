@@ -19,8 +19,8 @@ type Delivery struct {
 	Change *metadatav1.Change
 }
 
-// ID names the change for ever: "{cluster}/{epoch}/{stream}/{revision}". A change that is
-// delivered again has the same one.
+// ID names the change for ever: "{cluster}/{recovery epoch}/{stream}/{revision}". A change
+// that is delivered again has the same one.
 func (d Delivery) ID() string {
 	return fmt.Sprintf("%s/%d/%s/%d", d.ClusterID, d.RecoveryEpoch, events.StreamName(d.Stream), d.Change.GetRevision())
 }
