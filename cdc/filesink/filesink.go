@@ -62,7 +62,7 @@ func Open(o Options) (*Sink, error) {
 		o.MaxBytes = DefaultMaxBytes
 	}
 	if o.MaxBytes < MinMaxBytes || o.MaxAge < 0 {
-		return nil, fmt.Errorf("files of %d bytes and %v; use at least %d bytes and no negative age", o.MaxBytes, o.MaxAge, MinMaxBytes)
+		return nil, sink.Usage("files of %d bytes and %v; use at least %d bytes and no negative age", o.MaxBytes, o.MaxAge, MinMaxBytes)
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err

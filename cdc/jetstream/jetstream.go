@@ -74,11 +74,11 @@ func New(o Options) (*Sink, error) {
 	}
 	switch {
 	case o.Timeout < 0:
-		return nil, fmt.Errorf("nats: a timeout of %v; use one above 0", o.Timeout)
+		return nil, sink.Usage("nats: a timeout of %v; use one above 0", o.Timeout)
 	case strings.ContainsAny(o.Prefix, " \t\r\n*>") || strings.HasPrefix(o.Prefix, ".") || strings.HasSuffix(o.Prefix, ".") || strings.Contains(o.Prefix, ".."):
-		return nil, fmt.Errorf("nats: %q cannot begin a subject; write words with dots in between", o.Prefix)
+		return nil, sink.Usage("nats: %q cannot begin a subject; write words with dots in between", o.Prefix)
 	case o.Create && o.Stream == "":
-		return nil, errors.New("nats: a stream is to be created and has no name")
+		return nil, sink.Usage("nats: a stream is to be created and has no name")
 	}
 	settings := []nats.Option{
 		nats.Name("heliosmeta-cdc"), nats.Timeout(connectTimeout),
@@ -90,7 +90,7 @@ func New(o Options) (*Sink, error) {
 	}
 	conn, err := nats.Connect(o.URL, settings...)
 	if parse, ok := errors.AsType[*url.Error](err); ok {
-		err = fmt.Errorf("the address cannot be parsed: %w", parse.Err) // without the address, which may have a password
+		return nil, sink.Usage("nats: the address cannot be parsed: %w", parse.Err) // without the address, which may have a password
 	}
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)

@@ -25,6 +25,19 @@ type Sink interface {
 	Close() error
 }
 
+// UsageError says that there is no such sink as was asked for: somebody has to ask for
+// another one.
+type UsageError struct{ Err error }
+
+// Usage returns a UsageError that says so.
+func Usage(format string, values ...any) error { return &UsageError{fmt.Errorf(format, values...)} }
+
+// Error says what is wrong.
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *UsageError) Unwrap() error { return e.Err }
+
 // RejectedError says that a sink will never take records as they are.
 type RejectedError struct {
 	// Records is how many were tried together behind those that were taken: one of them is

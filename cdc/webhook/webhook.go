@@ -81,11 +81,11 @@ func New(o Options) (*Sink, error) {
 	}
 	switch {
 	case o.URL == nil || o.URL.Scheme != "http" && o.URL.Scheme != "https" || o.URL.Host == "":
-		return nil, fmt.Errorf("webhook %v: write http://HOST/PATH or https://HOST/PATH", o.URL)
+		return nil, sink.Usage("webhook %v: write http://HOST/PATH or https://HOST/PATH", o.URL)
 	case o.Timeout < 0:
-		return nil, fmt.Errorf("webhook: a timeout of %v; use one above 0", o.Timeout)
+		return nil, sink.Usage("webhook: a timeout of %v; use one above 0", o.Timeout)
 	case o.Events < 1 || o.Events > MaxEvents:
-		return nil, fmt.Errorf("webhook: %d events in a request; use 1 to %d", o.Events, MaxEvents)
+		return nil, sink.Usage("webhook: %d events in a request; use 1 to %d", o.Events, MaxEvents)
 	}
 	return &Sink{o, &http.Client{
 		Transport: &http.Transport{

@@ -9,9 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/cdc/filesink"
 	"github.com/heliosdb/metadata/cdc/jetstream"
+	"github.com/heliosdb/metadata/cdc/sink"
 	"github.com/heliosdb/metadata/cdc/webhook"
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/client/consume"
@@ -58,7 +60,7 @@ func (o *options) addTo(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&o.to, "to", "", "where changes go: stdout, file:DIR, webhook+https://HOST/PATH or nats://HOST:PORT")
 	flags.StringVar(&o.consumer, "consumer", "", "name of the consumer, whose position the service keeps")
-	flags.StringVar(&o.positionFile, "position-file", "", "file to keep the position in, instead of a consumer of the service")
+	flags.StringVar(&o.positionFile, "position-file", "", "file to keep the position and the filter in, instead of a consumer of the service")
 	flags.BoolVar(&o.create, "create", false, "create the consumer if there is none of the name")
 	flags.StringVar(&o.from, "from", "latest", "where it begins if it is new: latest, beginning or SCHEMA:TOPOLOGY")
 	flags.StringVar(&o.description, "description", "", "what the consumer is for, if it is created")
@@ -88,13 +90,21 @@ func (o *options) consume() (opts client.ConsumeOptions, err error) {
 		return opts, errors.New("who keeps the position? name a consumer with --consumer, or a file with --position-file")
 	case o.consumer != "" && o.positionFile != "":
 		return opts, errors.New("--consumer and --position-file exclude each other")
+	case o.positionFile != "" && (o.create || o.description != ""):
+		return opts, errors.New("--create and --description are for a consumer of the service, and with --position-file there is none; leave them out")
 	}
 	opts = client.ConsumeOptions{
 		Create: o.create, Description: o.description, Owner: o.owner,
 		BatchChanges: o.batch, AckChanges: o.ackChanges, AckInterval: o.ackInterval,
 	}
+	if _, err := consume.New(nil, consume.Options{BatchChanges: o.batch, AckChanges: o.ackChanges, AckInterval: o.ackInterval}); err != nil {
+		return opts, err
+	}
 	if opts.Filter, err = o.filter.Filter(); err != nil {
 		return opts, err
+	}
+	if o.consumer != "" && !o.create && proto.Size(opts.Filter) > 0 {
+		return opts, errors.New("a consumer that exists has its own filter; leave yours out, or add --create: then it has to be the consumer's")
 	}
 	if opts.Start, err = positiontext.ParseStart(o.from); err != nil {
 		return opts, fmt.Errorf("--from: %w", err)
@@ -109,7 +119,7 @@ func (o *options) header() (http.Header, error) {
 		name, value, ok := strings.Cut(line, ":")
 		if name = strings.TrimSpace(name); !ok || name == "" {
 			// The line may hold a secret, so it is not repeated.
-			return nil, fmt.Errorf("--webhook-header, the %d. one: write \"Name: value\"", i+1)
+			return nil, sink.Usage("--webhook-header, the %d. one: write \"Name: value\"", i+1)
 		}
 		header.Add(name, strings.TrimSpace(value))
 	}

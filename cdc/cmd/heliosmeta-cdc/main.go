@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/heliosdb/metadata/cdc/sink"
 	"github.com/heliosdb/metadata/client"
 )
 
@@ -59,7 +60,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer, lookupEnv func
 		return exitOK
 	}
 	fmt.Fprintln(errs, "error:", err)
-	if !started {
+	if _, usage := errors.AsType[*sink.UsageError](err); usage || !started {
 		return exitUsage
 	}
 	return exitCode(err)

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"net/url"
 	"strings"
@@ -20,12 +18,12 @@ func (o *options) open(stdout io.Writer) (to sink.Sink, name string, err error) 
 	kind, rest, _ := strings.Cut(o.to, ":")
 	switch kind {
 	case "":
-		return nil, "", errors.New("where to? name a target with --to: stdout, file:DIR, webhook+https://HOST/PATH or nats://HOST:PORT")
+		return nil, "", sink.Usage("where to? name a target with --to: stdout, file:DIR, webhook+https://HOST/PATH or nats://HOST:PORT")
 	case "stdout":
 		return linesink.New(stdout), kind, nil
 	case "file":
 		if rest == "" {
-			return nil, "", errors.New("--to file: names no directory; write file:DIR")
+			return nil, "", sink.Usage("--to file: names no directory; write file:DIR")
 		}
 		to, err = filesink.Open(filesink.Options{Dir: rest, MaxBytes: o.fileMaxBytes, MaxAge: o.fileMaxAge, Now: time.Now})
 		return to, o.to, err
@@ -37,13 +35,13 @@ func (o *options) open(stdout io.Writer) (to sink.Sink, name string, err error) 
 		})
 		return to, "nats " + o.natsPrefix + ".>", err
 	}
-	return nil, "", fmt.Errorf("there is no target %q; there are stdout, file:DIR, webhook+https://HOST/PATH and nats://HOST:PORT", kind)
+	return nil, "", sink.Usage("there is no target %q; there are stdout, file:DIR, webhook+https://HOST/PATH and nats://HOST:PORT", kind)
 }
 
 func (o *options) openWebhook(address string) (sink.Sink, string, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, "", errors.New("--to: the webhook's address cannot be parsed; write webhook+https://HOST/PATH")
+		return nil, "", sink.Usage("--to: the webhook's address cannot be parsed; write webhook+https://HOST/PATH")
 	}
 	header, err := o.header()
 	if err != nil {
