@@ -25,7 +25,7 @@ const ackTimeout = 5 * time.Second
 // ConsumeOptions configure a consumer.
 type ConsumeOptions struct {
 	// Filter selects what the consumer is sent; nil: everything. A consumer that exists has
-	// its own: with Create it has to be this one.
+	// its own: with Create, and in ConsumeFrom, it has to be this one.
 	Filter *metadatav1.Filter
 	// Start is where a consumer begins that is new. nil: behind the newest changes; revisions
 	// of 0: at the beginning of the history.
@@ -73,7 +73,8 @@ func (c *Client) Consume(ctx context.Context, name string, opts ConsumeOptions, 
 
 // ConsumeFrom is Consume for a consumer that keeps its position itself. The service knows
 // nothing of it: history that it has not read may be trimmed, and that no two processes
-// use the same store is up to the caller.
+// use the same store is up to the caller. Create, Description and Owner are not used. A
+// position that was saved with another filter is refused.
 func (c *Client) ConsumeFrom(ctx context.Context, store PositionStore, opts ConsumeOptions, handle Handle) error {
 	return c.consume(ctx, &ownConsumer{client: c, store: store, options: opts}, opts, handle)
 }

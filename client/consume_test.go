@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +13,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/internal/fakefeed"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -332,72 +329,5 @@ func TestAcknowledgementsDoNotHoldUpDeliveries(t *testing.T) {
 	}
 	if n := asked.Load(); n > 3 {
 		t.Fatalf("%d acknowledgements; what gathers while one is under way goes into one", n)
-	}
-}
-
-func TestConsumeFromAFile(t *testing.T) {
-	feed, c := startFeed(t, nil)
-	feed.Append(schemaStream, 10)
-	file := PositionFile(filepath.Join(t.TempDir(), "position.json"))
-	got := newCatcher()
-	opts := ConsumeOptions{Start: new(metadatav1.Position), BatchChanges: 3}
-	if err := c.ConsumeFrom(t.Context(), file, opts, got.until(7)); !errors.Is(err, errEnough) {
-		t.Fatal(err)
-	}
-	p, err := file.Load(t.Context())
-	if err != nil || p.GetSchemaRevision() != 6 || p.GetClusterId() != fakefeed.ClusterID {
-		t.Fatalf("the file has %v, %v", p, err)
-	}
-	if err := c.ConsumeFrom(t.Context(), file, opts, got.until(13)); !errors.Is(err, errEnough) {
-		t.Fatal(err)
-	}
-	if !strings.HasSuffix(got.ids[9], "/schema/7") {
-		t.Fatalf("got %v", got.ids)
-	}
-	if left, _ := filepath.Glob(string(file) + "*"); len(left) != 1 {
-		t.Fatalf("there is %v", left)
-	}
-}
-
-// A new consumer that begins at the newest change has that kept before it is handed one.
-func TestConsumeFromTheNewestChange(t *testing.T) {
-	feed, c := startFeed(t, nil)
-	feed.Append(schemaStream, 10)
-	file := PositionFile(filepath.Join(t.TempDir(), "position.json"))
-	opts := ConsumeOptions{Acknowledged: func(p *metadatav1.Position) {
-		if p.GetSchemaRevision() == 10 {
-			feed.Append(schemaStream, 1)
-		}
-	}}
-	err := c.ConsumeFrom(t.Context(), file, opts, func(ctx context.Context, batch []Delivery) error {
-		if p, err := file.Load(ctx); err != nil || p.GetSchemaRevision() != 10 || batch[0].Change.GetRevision() != 11 {
-			return fmt.Errorf("handed %v, kept is %v, %v", batch, p, err) //nolint:errorlint // for people
-		}
-		return errEnough
-	})
-	if !errors.Is(err, errEnough) {
-		t.Fatal(err)
-	}
-}
-
-func TestPositionFilesAreChecked(t *testing.T) {
-	file := PositionFile(filepath.Join(t.TempDir(), "position.json"))
-	for _, text := range []string{"", "{", "{}", `{"clusterId":"c","x":1}`, strings.Repeat(" ", maxPositionBytes+1)} {
-		if err := os.WriteFile(string(file), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if p, err := file.Load(t.Context()); err == nil || !strings.Contains(err.Error(), string(file)) {
-			t.Errorf("%.20q: %v, %v", text, p, err)
-		}
-	}
-	if err := PositionFile(filepath.Join(t.TempDir(), "none", "position.json")).Save(t.Context(), new(metadatav1.Position)); err == nil {
-		t.Error("saved in a directory that does not exist")
-	}
-	want := &metadatav1.Position{ClusterId: "c", RecoveryEpoch: 2, SchemaRevision: 1 << 63, TopologyRevision: 4}
-	if err := file.Save(t.Context(), want); err != nil {
-		t.Fatal(err)
-	}
-	if p, err := file.Load(t.Context()); err != nil || !proto.Equal(p, want) {
-		t.Errorf("%v, %v", p, err)
 	}
 }

@@ -14,26 +14,26 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// PositionStore keeps how far a consumer is that the service does not know of. It is
-// called by one goroutine at a time.
+// PositionStore keeps what a consumer is sent and how far it is, of which the service does
+// not know. It is called by one goroutine at a time.
 type PositionStore interface {
-	// Load returns the position that was saved last; nil: none was.
-	Load(ctx context.Context) (*metadatav1.Position, error)
-	// Save keeps a position. When it returns without an error, the position survives
-	// whatever happens to the process; what was saved before does until then. An error ends
-	// the consumer.
-	Save(ctx context.Context, p *metadatav1.Position) error
+	// Load returns what was saved last; nil: nothing was.
+	Load(ctx context.Context) (*metadatav1.Consumer, error)
+	// Save keeps a consumer, of which only the filter and the position are set. When it
+	// returns without an error, they survive whatever happens to the process; what was saved
+	// before does until then. An error ends the consumer.
+	Save(ctx context.Context, consumer *metadatav1.Consumer) error
 }
 
-// maxPositionBytes bounds the file of a position.
-const maxPositionBytes = 4096
+// maxPositionBytes bounds the file of a position, with a filter that may name many objects.
+const maxPositionBytes = 1 << 20
 
 // PositionFile is a PositionStore in the file of that name, as JSON. It replaces the file
 // as a whole, by way of another one beside it, and has both synced.
 type PositionFile string
 
 // Load implements PositionStore.
-func (f PositionFile) Load(context.Context) (*metadatav1.Position, error) {
+func (f PositionFile) Load(context.Context) (*metadatav1.Consumer, error) {
 	info, err := os.Stat(string(f))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -47,21 +47,24 @@ func (f PositionFile) Load(context.Context) (*metadatav1.Position, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := new(metadatav1.Position)
-	if err := protojson.Unmarshal(text, p); err != nil {
+	saved := new(metadatav1.Consumer)
+	if err := protojson.Unmarshal(text, saved); err != nil {
 		return nil, fmt.Errorf("client: %s is not the file of a position: %w", f, err)
 	}
-	if p.GetClusterId() == "" {
-		return nil, fmt.Errorf("client: %s has a position without cluster; delete it to begin anew", f)
+	if saved.GetPosition().GetClusterId() == "" {
+		return nil, fmt.Errorf("client: %s has no position that names a cluster; delete it to begin anew", f)
 	}
-	return p, nil
+	return saved, nil
 }
 
 // Save implements PositionStore.
-func (f PositionFile) Save(_ context.Context, p *metadatav1.Position) error {
-	text, err := protojson.Marshal(p)
+func (f PositionFile) Save(_ context.Context, consumer *metadatav1.Consumer) error {
+	text, err := protojson.Marshal(consumer)
 	if err != nil {
 		return err
+	}
+	if len(text) >= maxPositionBytes {
+		return fmt.Errorf("client: %s would have %d bytes; the file of a position has at most %d: shorten the filter", f, len(text)+1, maxPositionBytes)
 	}
 	next := string(f) + ".next"
 	if err := writeSynced(next, append(text, '\n')); err != nil {
@@ -94,9 +97,19 @@ type ownConsumer struct {
 }
 
 func (o *ownConsumer) open(ctx context.Context) (*metadatav1.Position, *metadatav1.Filter, error) {
+	filter := o.options.Filter
 	saved, err := o.store.Load(ctx)
-	if err != nil || saved != nil || o.options.Start == nil {
-		return saved, o.options.Filter, err
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case saved != nil && !sameFilter(saved.GetFilter(), filter):
+		// Up to the position, what the old filter left out was not sent, and never would be.
+		return nil, nil, fmt.Errorf("client: the position was saved with the filter {%v}, not {%v}; take that filter, or another place to keep a position in",
+			saved.GetFilter(), filter)
+	case saved != nil:
+		return saved.GetPosition(), filter, nil
+	case o.options.Start == nil:
+		return nil, filter, nil
 	}
 	start := proto.CloneOf(o.options.Start)
 	if start.GetClusterId() == "" {
@@ -106,9 +119,9 @@ func (o *ownConsumer) open(ctx context.Context) (*metadatav1.Position, *metadata
 		}
 		start.ClusterId, start.RecoveryEpoch = status.GetClusterId(), status.GetRecoveryEpoch()
 	}
-	return start, o.options.Filter, nil
+	return start, filter, nil
 }
 
 func (o *ownConsumer) acknowledge(ctx context.Context, p *metadatav1.Position) (later bool, err error) {
-	return false, o.store.Save(ctx, p)
+	return false, o.store.Save(ctx, &metadatav1.Consumer{Filter: o.options.Filter, Position: p})
 }
