@@ -8,9 +8,11 @@
 //	time     when the change was decided
 //	data     the record
 //
-// An answer of 2xx says that all events of the request are taken, for good. 408, 425, 429,
-// 5xx, no answer in time and no connection ask for another attempt; any other 4xx rejects
-// the events. Redirects are not followed: an event that was posted elsewhere is lost.
+// An answer of 2xx says that all events of the request are taken, for good. 400, 409, 413,
+// 415 and 422 are about the events, and reject them. Any other 4xx is not, such as 401 of a
+// token that has expired and 404 of an address that moved: like 5xx, no answer in time and
+// no connection it asks for another attempt. Redirects are not followed: an event that was
+// posted elsewhere is lost.
 //
 // A Sink belongs to one goroutine.
 package webhook
@@ -25,6 +27,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -164,6 +167,18 @@ func batch(records []record.Record) (body []byte, n int, err error) {
 	return all.Bytes(), len(records), nil
 }
 
+var (
+	// rejections are the answers that say something about the events.
+	rejections = []int{
+		http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
+	}
+	// misdirections are the answers that say something about how the events were sent, which
+	// somebody has to mend.
+	misdirections = []int{
+		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired, http.StatusGone,
+	}
+)
+
 // judge returns what an answer means for the events of its request; nil: they are taken.
 func judge(response *http.Response, said []byte, events int) error {
 	status := response.StatusCode
@@ -171,10 +186,12 @@ func judge(response *http.Response, said []byte, events int) error {
 	switch {
 	case status >= 200 && status < 300:
 		return nil
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status >= 500:
-		return &sink.BusyError{After: retryAfter(response.Header), Err: err}
-	case status >= 400:
+	case slices.Contains(rejections, status):
 		return &sink.RejectedError{Records: events, Reason: err.Error()}
+	case slices.Contains(misdirections, status):
+		return fmt.Errorf("%w; it does not take events here, or not with these credentials: see to the address and the header", err)
+	case status >= 400:
+		return &sink.BusyError{After: retryAfter(response.Header), Err: err}
 	}
 	return &sink.BrokenError{Err: fmt.Errorf("%w; redirects are not followed: name the address that takes the events (%q)",
 		err, response.Header.Get("Location"))}

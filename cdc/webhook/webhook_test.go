@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -104,11 +106,15 @@ func TestAnswers(t *testing.T) {
 		if _, ok := errors.AsType[*sink.BrokenError](err); ok {
 			return "broken"
 		}
+		if err != nil && strings.Contains(err.Error(), "see to the address") {
+			return "again"
+		}
 		return fmt.Sprint(err)
 	}
 	for status, want := range map[int]string{
-		200: "<nil>", 204: "<nil>", 400: "rejected 2", 401: "rejected 2", 404: "rejected 2", 413: "rejected 2", 422: "rejected 2",
-		408: "busy 7s", 425: "busy 7s", 429: "busy 7s", 500: "busy 7s", 502: "busy 7s", 503: "busy 7s", 504: "busy 7s",
+		200: "<nil>", 204: "<nil>", 400: "rejected 2", 409: "rejected 2", 413: "rejected 2", 415: "rejected 2", 422: "rejected 2",
+		401: "again", 403: "again", 404: "again", 405: "again", 407: "again", 410: "again",
+		402: "busy 7s", 408: "busy 7s", 425: "busy 7s", 429: "busy 7s", 451: "busy 7s", 500: "busy 7s", 502: "busy 7s", 503: "busy 7s", 504: "busy 7s",
 		301: "broken", 302: "broken", 307: "broken", 308: "broken", 304: "broken",
 	} {
 		hits := 0
@@ -153,6 +159,41 @@ func TestNoAnswer(t *testing.T) {
 		if n != 0 || err == nil || rejected || broken || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %d, %v", name, n, err)
 		}
+	}
+}
+
+// A token that expires, or an address that moves, is no fault of the events: none of them
+// is buried meanwhile.
+func TestNothingIsBuriedWhileTheTokenIsWrong(t *testing.T) {
+	var tries atomic.Int32
+	taken := 0
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		statuses := []int{401, 403, 404, 405, 410}
+		if n := int(tries.Add(1)); n <= len(statuses) {
+			w.WriteHeader(statuses[n-1])
+			return
+		}
+		var all []event
+		if err := json.NewDecoder(r.Body).Decode(&all); err != nil {
+			t.Error(err)
+		}
+		taken += len(all)
+	})
+	name := filepath.Join(t.TempDir(), "dead")
+	dead, err := sink.OpenDeadLetters(name, "webhook", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dead.Close() }()
+	c := &sink.Courier{
+		Sink: newSink(t, address, Options{}), DeadLetters: dead,
+		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
+	}
+	if err := c.Deliver(t.Context(), records(12, 0)); err != nil || taken != 12 {
+		t.Fatalf("%d taken, %v", taken, err)
+	}
+	if letters, err := os.ReadFile(name); err != nil || len(letters) > 0 {
+		t.Fatalf("the dead letters are %s, %v", letters, err)
 	}
 }
 

@@ -289,7 +289,9 @@ func get(t *testing.T, address string) string {
 func TestRejectedWithoutDeadLetters(t *testing.T) {
 	feed := startFeed(t)
 	feed.Append(schema, 5)
-	hook := httptest.NewServer(http.NotFoundHandler())
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+	}))
 	defer hook.Close()
 	p := start(t, feed, "--consumer", "hook", "--create", "--from", "beginning", "--to", "webhook+"+hook.URL)
 	if code := p.code(); code != exitError || !strings.Contains(p.err.String(), "--dead-letters") {
