@@ -1,8 +1,8 @@
 // Package filesink is the sink that writes records to files of a directory, as JSON lines:
 // changes-00000001.jsonl, changes-00000002.jsonl and so on, in order. Each file but the
 // newest is complete and never touched again: it can be moved away. What Send has taken is
-// on the disk; what a crash has cut off is gone after the next Open, and comes again from
-// the service.
+// on the disk, with the names of all that leads there; what a crash has left of a line is
+// gone after the next Open, and comes again from the service.
 //
 // Two processes cannot have one directory; a Sink belongs to one goroutine.
 package filesink
@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -26,8 +28,6 @@ const (
 	DefaultMaxBytes = 128 << 20
 	// MinMaxBytes is the least that can be asked for.
 	MinMaxBytes = 4 << 10
-	// sendBytes bounds what is written and synced at once.
-	sendBytes = 4 << 20
 
 	lockName = "LOCK"
 	pattern  = "changes-%08d.jsonl"
@@ -45,6 +45,8 @@ type Options struct {
 	MaxAge time.Duration
 	// Now is the clock.
 	Now func() time.Time
+	// Log is told what a crash has left of a line; nil: nobody is.
+	Log *slog.Logger
 }
 
 // Sink writes to a directory.
@@ -64,12 +66,15 @@ func Open(o Options) (*Sink, error) {
 	if o.MaxBytes < MinMaxBytes || o.MaxAge < 0 {
 		return nil, sink.Usage("files of %d bytes and %v; use at least %d bytes and no negative age", o.MaxBytes, o.MaxAge, MinMaxBytes)
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := makeDir(o.Dir, jsonl.SyncDir); err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(filepath.Join(o.Dir, lockName))
+	lock, err := jsonl.OpenLocked(filepath.Join(o.Dir, lockName), os.O_RDWR)
 	if err != nil {
-		return nil, fmt.Errorf("%s: another process has the directory, or it cannot be locked: %w", o.Dir, err)
+		return nil, err
 	}
 	s := &Sink{options: o, lock: lock}
 	if s.number, err = newest(o.Dir); err == nil {
@@ -79,6 +84,28 @@ func Open(o Options) (*Sink, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return s, nil
+}
+
+// makeDir creates a directory if there is none, with those above it that are missing, each
+// synced into the one above it: else a power failure could take them, with all that is in
+// them and was acknowledged.
+func makeDir(dir string, syncDir func(string) error) error {
+	dir = filepath.Clean(dir)
+	above := filepath.Dir(dir)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrNotExist) && above != dir {
+		if err := makeDir(above, syncDir); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return syncDir(above)
 }
 
 // newest returns the number of the newest file; 0: there is none.
@@ -94,7 +121,7 @@ func newest(dir string) (last uint64, err error) {
 }
 
 func (s *Sink) open(number uint64) error {
-	file, err := jsonl.Open(filepath.Join(s.options.Dir, fmt.Sprintf(pattern, number)))
+	file, err := jsonl.Open(filepath.Join(s.options.Dir, fmt.Sprintf(pattern, number)), s.options.Log)
 	if err != nil {
 		return err
 	}
@@ -125,7 +152,7 @@ func (s *Sink) Send(_ context.Context, records []record.Record) (int, error) {
 
 // fitting returns the lines that go into the file now, at least one, and how many.
 func (s *Sink) fitting(records []record.Record) ([]byte, int) {
-	room := min(s.options.MaxBytes-s.file.Size(), sendBytes)
+	room := min(s.options.MaxBytes-s.file.Size(), jsonl.MaxAppendBytes)
 	var text bytes.Buffer
 	for i, r := range records {
 		if i > 0 && int64(text.Len()+len(r.JSON)+1) > room {

@@ -3,15 +3,18 @@ package filesink
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/heliosdb/metadata/cdc/jsonl"
 	"github.com/heliosdb/metadata/cdc/record"
 	"github.com/heliosdb/metadata/cdc/sink"
 	"github.com/heliosdb/metadata/client/consume"
@@ -115,6 +118,43 @@ func TestADirectoryHasOneProcess(t *testing.T) {
 	}
 	_ = s.Close()
 	_ = open(t, Options{Dir: dir}).Close()
+}
+
+// A directory that is created outlives a power failure, as what is in it does.
+func TestNewDirectoriesAreSynced(t *testing.T) {
+	top := t.TempDir()
+	for _, c := range []struct {
+		dir  string
+		want []string
+	}{
+		{"a/b/c", []string{top, top + "/a", top + "/a/b"}},
+		{"a/b/c", nil},
+		{"a/b/d/", []string{top + "/a/b"}},
+	} {
+		var synced []string
+		err := makeDir(top+"/"+c.dir, func(dir string) error {
+			synced = append(synced, dir)
+			return jsonl.SyncDir(dir)
+		})
+		if err != nil || !slices.Equal(synced, c.want) {
+			t.Errorf("%s: synced %v, %v; want %v", c.dir, synced, err, c.want)
+		}
+	}
+	failure := errors.New("bad disk")
+	if err := makeDir(filepath.Join(top, "e"), func(string) error { return failure }); !errors.Is(err, failure) {
+		t.Errorf("a failed sync: %v", err)
+	}
+	file := filepath.Join(top, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Options{Dir: filepath.Join(file, "a"), Now: time.Now}); err == nil {
+		t.Error("a directory in a file")
+	}
+	t.Chdir(top)
+	if err := makeDir("relative", jsonl.SyncDir); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestOptionsAreChecked(t *testing.T) {
@@ -234,7 +274,8 @@ func TestNothingIsLostWhereverItIsKilled(t *testing.T) {
 	}
 }
 
-// tear leaves what a write leaves that a crash interrupts, of a length that differs.
+// tear leaves what a write leaves that a crash interrupts, of a length that differs. It is
+// never a whole record: that would be one that comes again.
 func tear(t *testing.T, dir string, steps int) {
 	t.Helper()
 	names, _ := filepath.Glob(filepath.Join(dir, "changes-*.jsonl"))
@@ -243,7 +284,7 @@ func tear(t *testing.T, dir string, steps int) {
 		t.Fatal(err)
 	}
 	line := `{"id":"torn","actor":"somebody"}` + "\n"
-	_, err = file.WriteString(line[:steps%len(line)])
+	_, err = file.WriteString(line[:steps%(len(line)-1)])
 	if err != nil || file.Close() != nil {
 		t.Fatal(err)
 	}

@@ -1,18 +1,25 @@
 // Package jsonl is a file of JSON lines that a crash leaves readable: what was appended is
-// on the disk when Append returns, and what a crash cut off is gone after the next Open.
+// on the disk when Append returns, and what a crash has left of the last Append is gone after
+// the next Open. Damage that no crash leaves is refused: nothing that was appended is ever
+// cut off.
 //
-// A File belongs to one goroutine, and the file to one process at a time.
+// A File belongs to one goroutine. The file is locked: two processes cannot have it, on
+// systems that can lock.
 package jsonl
 
 import (
-	"bufio"
-	"encoding/json"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 )
+
+// MaxAppendBytes bounds what is appended at once, unless it is a single line: as much may a
+// crash damage.
+const MaxAppendBytes = 4 << 20
 
 // ErrBroken is of a file that cannot be gone on with: nobody knows what of it is on the
 // disk. After a failed sync a second one may succeed without having written anything.
@@ -35,52 +42,22 @@ type File struct {
 	broken error // nil: it is not
 }
 
-// Open opens a file for appending, and creates it if there is none. Lines at its end that
-// a crash has left without their end, or damaged, are cut off. A file that holds something
-// else than JSON objects is refused and stays as it is.
-func Open(name string) (*File, error) {
-	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+// Open opens a file for appending, and creates it if there is none. What a crash has left
+// of the last Append is cut off, which the log is told. A file with any other damage, or
+// that holds something else than JSON objects, is refused and stays as it is.
+func Open(name string, log *slog.Logger) (*File, error) {
+	file, err := OpenLocked(name, os.O_RDWR|os.O_APPEND)
 	if err != nil {
 		return nil, err
 	}
-	f := &File{name: name, file: file}
-	if err := f.repair(file); err != nil {
+	size, err := repair(name, file, log)
+	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	if err := SyncDir(filepath.Dir(name)); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	return f, nil
-}
-
-// repair finds the end of the last line up to which all are whole, and cuts off the rest.
-func (f *File) repair(file *os.File) error {
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	lines := bufio.NewReaderSize(file, 1<<20)
-	// A crash may leave zeros where lines have not come to the disk.
-	if first, err := lines.Peek(1); err == nil && first[0] != '{' && first[0] != 0 {
-		return fmt.Errorf("%s is not a file of JSON lines: it begins with %q; name another file", f.name, first)
-	}
-	for {
-		line, err := lines.ReadBytes('\n')
-		if errors.Is(err, io.EOF) || err == nil && !json.Valid(line) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		f.size += int64(len(line))
-	}
-	if f.size == info.Size() {
-		return nil
-	}
-	if err := file.Truncate(f.size); err != nil {
-		return err
-	}
-	return file.Sync()
+	return &File{name: name, file: file, size: size}, nil
 }
 
 // SyncDir makes the names in a directory durable.
@@ -95,11 +72,14 @@ func SyncDir(name string) error {
 // Size returns the size of the file.
 func (f *File) Size() int64 { return f.size }
 
-// Append appends text that is one or several whole lines, and syncs it. After an error
-// the text is not in the file, unless the error is [ErrBroken].
+// Append appends text that is one whole line, or several of at most MaxAppendBytes together,
+// and syncs it. After an error the text is not in the file, unless the error is [ErrBroken].
 func (f *File) Append(text []byte) error {
 	if f.broken != nil {
 		return f.broken
+	}
+	if len(text) > MaxAppendBytes && bytes.IndexByte(text, '\n') < len(text)-1 {
+		return fmt.Errorf("%s: %d bytes of several lines at once; at most %d can be appended", f.name, len(text), MaxAppendBytes)
 	}
 	if _, err := f.file.Write(text); err != nil {
 		if cut := f.file.Truncate(f.size); cut != nil {

@@ -1,7 +1,10 @@
 package jsonl
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,30 +29,46 @@ func read(t *testing.T, name string) string {
 
 const twoLines = "{\"a\":1}\n{\"b\":\"ü\"}\n"
 
+// open opens a file and returns what the log was told.
+func open(name string) (*File, string, error) {
+	var said bytes.Buffer
+	f, err := Open(name, slog.New(slog.NewTextHandler(&said, nil)))
+	return f, said.String(), err
+}
+
 func TestWhatACrashLeavesIsCutOff(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "f.jsonl")
+	manyLines := strings.Repeat("{\"c\":1}\n", 1000)
+	longLine := "{" + strings.Repeat("\x00", MaxAppendBytes)
 	for damage, left := range map[string]string{
 		"":                           twoLines,
 		"{":                          twoLines,
-		"{\"c\":1}":                  twoLines, // whole, but for its end
+		"{\"c\":\"\\n":               twoLines,
+		"{\"c\":1}":                  twoLines + "{\"c\":1}\n", // whole, but for its end
 		"\x00\x00\x00":               twoLines,
 		"\x00\x00\x00\n{\"c\":1}\n":  twoLines, // a later block came to the disk before an earlier one
+		"\x00\x00\x00\n" + manyLines: twoLines,
 		"{\"c\":\x00\x00\n{\"d\":1}": twoLines,
 		"{\"c\":1}\n{\"d":            twoLines + "{\"c\":1}\n",
+		longLine:                     twoLines, // the only line of its Append
+		longLine + "\n":              twoLines,
 	} {
 		write(t, name, twoLines+damage)
-		f, err := Open(name)
+		f, said, err := open(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, name); got != left || f.Size() != int64(len(left)) {
-			t.Errorf("%q becomes %q (%d bytes), want %q", damage, got, f.Size(), left)
+			t.Errorf("%.50q becomes %.50q (%d bytes), want %q", damage, got, f.Size(), left)
+		}
+		if mended := len(damage) > 0; mended != strings.Contains(said, "offset=") {
+			t.Errorf("%.50q: the log has %q", damage, said)
 		}
 		if err := f.Append([]byte("{\"e\":1}\n")); err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, name); got != left+"{\"e\":1}\n" {
-			t.Errorf("%q: then it is %q", damage, got)
+			t.Errorf("%.50q: then it is %.50q", damage, got)
 		}
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
@@ -57,22 +76,85 @@ func TestWhatACrashLeavesIsCutOff(t *testing.T) {
 	}
 	for _, all := range []string{"\x00\x00", "{", "\x00\n{}\n"} {
 		write(t, name, all)
-		f, err := Open(name)
-		if err != nil || f.Size() != 0 || read(t, name) != "" {
+		f, said, err := open(name)
+		if err != nil || f.Size() != 0 || read(t, name) != "" || !strings.Contains(said, "offset=0") {
 			t.Fatalf("%q: %v, %q", all, err, read(t, name))
 		}
 		_ = f.Close()
 	}
 }
 
-func TestOtherFilesStayAsTheyAre(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "important.txt")
-	write(t, name, "root:x:0:0\n")
-	if _, err := Open(name); err == nil || !strings.Contains(err.Error(), "not a file of JSON lines") {
-		t.Fatalf("got %v", err)
+// What no crash leaves was somebody's doing, or the disk's, and what is behind it was
+// acknowledged: nothing of it is cut off.
+func TestOtherDamageIsRefused(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f.jsonl")
+	long := strings.Repeat("{\"c\":1}\n", MaxAppendBytes/len("{\"c\":1}\n"))
+	for _, damage := range []string{
+		"\n",                              // an editor's
+		"\n{\"c\":1}\n",                   // in between
+		"{\"c\":1\n{\"d\":1}\n",           // a byte is gone
+		"z\"c\":1}\n{\"d\":1}\n",          // or another one
+		"5\n",                             // JSON, but no object
+		"note to self",                    // no line's end, no object either
+		"\x00\x00\x00\n" + long,           // zeros before what was acknowledged long ago
+		"{\"c\":\"\x00\"}\n" + long + "{", // so too when a crash has torn the end
+	} {
+		write(t, name, twoLines+damage)
+		f, _, err := open(name)
+		if err == nil {
+			_ = f.Close()
+			t.Errorf("%.30q is taken", damage)
+		} else if !strings.Contains(err.Error(), fmt.Sprintf("byte %d ", len(twoLines))) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%.30q: %v", damage, err)
+		}
+		if got := read(t, name); got != twoLines+damage {
+			t.Errorf("%.30q: it is %.50q now", damage, got)
+		}
 	}
-	if got := read(t, name); got != "root:x:0:0\n" {
-		t.Fatalf("it is %q now", got)
+}
+
+func TestOtherFilesStayAsTheyAre(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "important")
+	for _, text := range []string{"root:x:0:0\n", "\x7fELF\x00\x00", "{\n  \"a\": 1\n}\n"} {
+		write(t, name, text)
+		if _, _, err := open(name); err == nil || !strings.Contains(err.Error(), "not a file of JSON lines") {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if got := read(t, name); got != text {
+			t.Fatalf("%q is %q now", text, got)
+		}
+	}
+}
+
+func TestAFileHasOneProcess(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f.jsonl")
+	f, _, err := open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := open(name); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Fatalf("a second time: %v", err)
+	}
+	_ = f.Close()
+	f, _, err = open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+}
+
+// What is appended at once is as much as a crash can damage.
+func TestAppendsAreBounded(t *testing.T) {
+	line := "{\"x\":\"" + strings.Repeat("x", MaxAppendBytes-10) + "\"}\n"
+	f := &File{name: "f", file: &disk{}}
+	if err := f.Append([]byte(line)); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Append([]byte("{}" + strings.Repeat(" ", MaxAppendBytes) + "\n")); err != nil {
+		t.Fatalf("a single line: %v", err)
+	}
+	if err := f.Append([]byte(line + "{}\n")); err == nil || !strings.Contains(err.Error(), "at most") || errors.Is(err, ErrBroken) {
+		t.Fatalf("several: %v", err)
 	}
 }
 

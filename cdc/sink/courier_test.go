@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -125,7 +126,7 @@ func TestABusySinkIsLeftAlone(t *testing.T) {
 
 func TestWhatIsRejectedGoesToTheDeadLetters(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "dead.jsonl")
-	dead, err := OpenDeadLetters(name, "webhook", func() time.Time { return time.Unix(60, 0) })
+	dead, err := OpenDeadLetters(name, "webhook", func() time.Time { return time.Unix(60, 0) }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

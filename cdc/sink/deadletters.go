@@ -2,6 +2,7 @@ package sink
 
 import (
 	"encoding/json"
+	"log/slog"
 	"time"
 
 	"github.com/heliosdb/metadata/cdc/jsonl"
@@ -20,9 +21,10 @@ type DeadLetters struct {
 	now    func() time.Time
 }
 
-// OpenDeadLetters opens the file of that name; target says where its changes did not get.
-func OpenDeadLetters(name, target string, now func() time.Time) (*DeadLetters, error) {
-	file, err := jsonl.Open(name)
+// OpenDeadLetters opens the file of that name, which no other process can have then; target
+// says where its changes did not get. The log is told what a crash has left of a line.
+func OpenDeadLetters(name, target string, now func() time.Time, log *slog.Logger) (*DeadLetters, error) {
+	file, err := jsonl.Open(name, log)
 	if err != nil {
 		return nil, err
 	}

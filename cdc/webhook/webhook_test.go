@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -180,7 +181,7 @@ func TestNothingIsBuriedWhileTheTokenIsWrong(t *testing.T) {
 		taken += len(all)
 	})
 	name := filepath.Join(t.TempDir(), "dead")
-	dead, err := sink.OpenDeadLetters(name, "webhook", time.Now)
+	dead, err := sink.OpenDeadLetters(name, "webhook", time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +221,7 @@ func TestDeliversAllInOrder(t *testing.T) {
 			got = append(got, strings.TrimPrefix(e.ID, "c/1/schema/"))
 		}
 	})
-	dead, err := sink.OpenDeadLetters(t.TempDir()+"/dead", "webhook", time.Now)
+	dead, err := sink.OpenDeadLetters(t.TempDir()+"/dead", "webhook", time.Now, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

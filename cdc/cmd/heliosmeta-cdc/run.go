@@ -64,14 +64,14 @@ func defaultOwner() string {
 
 // run carries changes until the context ends, which is no error, or something else does.
 func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io.Writer, log *slog.Logger) (err error) {
-	to, target, err := o.open(stdout)
+	to, target, err := o.open(stdout, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	courier := &sink.Courier{Sink: to, Log: log}
 	if o.deadLetters != "" {
-		if courier.DeadLetters, err = sink.OpenDeadLetters(o.deadLetters, target, time.Now); err != nil {
+		if courier.DeadLetters, err = sink.OpenDeadLetters(o.deadLetters, target, time.Now, log); err != nil {
 			return fmt.Errorf("--dead-letters: %w", err)
 		}
 		defer func() { err = errors.Join(err, courier.DeadLetters.Close()) }()

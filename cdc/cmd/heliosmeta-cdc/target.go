@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"log/slog"
 	"net/url"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 // open returns the sink that --to names, and that name without secrets.
-func (o *options) open(stdout io.Writer) (to sink.Sink, name string, err error) {
+func (o *options) open(stdout io.Writer, log *slog.Logger) (to sink.Sink, name string, err error) {
 	kind, rest, _ := strings.Cut(o.to, ":")
 	switch kind {
 	case "":
@@ -25,7 +26,7 @@ func (o *options) open(stdout io.Writer) (to sink.Sink, name string, err error) 
 		if rest == "" {
 			return nil, "", sink.Usage("--to file: names no directory; write file:DIR")
 		}
-		to, err = filesink.Open(filesink.Options{Dir: rest, MaxBytes: o.fileMaxBytes, MaxAge: o.fileMaxAge, Now: time.Now})
+		to, err = filesink.Open(filesink.Options{Dir: rest, MaxBytes: o.fileMaxBytes, MaxAge: o.fileMaxAge, Now: time.Now, Log: log})
 		return to, o.to, err
 	case "webhook+http", "webhook+https":
 		return o.openWebhook(strings.TrimPrefix(o.to, "webhook+"))
