@@ -10,6 +10,7 @@
 package jetstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,8 @@ const (
 	// connectTimeout bounds an attempt to connect, reconnectPause is before the next one.
 	connectTimeout = 3 * time.Second
 	reconnectPause = time.Second
+	// maxReplicas is how many replicas JetStream knows.
+	maxReplicas = 5
 )
 
 // Options configure a Sink.
@@ -47,13 +50,17 @@ type Options struct {
 	// Stream is the JetStream stream that has to take the messages; empty: the one that
 	// listens to the subjects.
 	Stream string
-	// Create has Stream created if there is none, listening to all subjects of Prefix.
-	Create bool
+	// Create has Stream created if there is none, listening to all subjects of Prefix, with
+	// so many Replicas; 0: one.
+	Create   bool
+	Replicas int
 	// Credentials is a file of credentials (JWT and seed); empty: none.
 	Credentials string
 	// Timeout is how long the server may take to say that it has a message; 0:
 	// DefaultTimeout.
 	Timeout time.Duration
+
+	pause time.Duration // before connecting again; 0: reconnectPause
 }
 
 // Sink publishes to JetStream.
@@ -61,6 +68,7 @@ type Sink struct {
 	options Options
 	conn    *nats.Conn
 	stream  jetstream.JetStream
+	trouble *trouble
 	ready   bool // the stream is there, as far as it was asked for
 }
 
@@ -77,13 +85,21 @@ func New(o Options) (*Sink, error) {
 		return nil, sink.Usage("nats: a timeout of %v; use one above 0", o.Timeout)
 	case strings.ContainsAny(o.Prefix, " \t\r\n*>") || strings.HasPrefix(o.Prefix, ".") || strings.HasSuffix(o.Prefix, ".") || strings.Contains(o.Prefix, ".."):
 		return nil, sink.Usage("nats: %q cannot begin a subject; write words with dots in between", o.Prefix)
+	case o.Replicas < 0 || o.Replicas > maxReplicas:
+		return nil, sink.Usage("nats: a stream with %d replicas; use 1 to %d", o.Replicas, maxReplicas)
+	case o.Replicas > 0 && !o.Create:
+		return nil, sink.Usage("nats: %d replicas are for a stream that is created; one that exists keeps its own", o.Replicas)
 	case o.Create && o.Stream == "":
 		return nil, sink.Usage("nats: a stream is to be created and has no name")
 	}
+	last := new(trouble)
 	settings := []nats.Option{
 		nats.Name("heliosmeta-cdc"), nats.Timeout(connectTimeout),
-		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectPause),
-		nats.ReconnectBufSize(-1), // what cannot be sent now fails now: it is for the courier to try again
+		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(cmp.Or(o.pause, reconnectPause)),
+		nats.ReconnectBufSize(-1),   // what cannot be sent now fails now: it is for the courier to try again
+		nats.IgnoreAuthErrorAbort(), // credentials can be mended while it goes on
+		nats.DisconnectErrHandler(last.note), nats.ReconnectErrHandler(last.note),
+		nats.ErrorHandler(func(c *nats.Conn, _ *nats.Subscription, err error) { last.note(c, err) }),
 	}
 	if o.Credentials != "" {
 		settings = append(settings, nats.UserCredentials(o.Credentials))
@@ -100,11 +116,14 @@ func New(o Options) (*Sink, error) {
 		conn.Close()
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	return &Sink{options: o, conn: conn, stream: stream}, nil
+	return &Sink{options: o, conn: conn, stream: stream, trouble: last}, nil
 }
 
 // Send implements [sink.Sink].
 func (s *Sink) Send(ctx context.Context, records []record.Record) (int, error) {
+	if err := s.connected(); err != nil {
+		return 0, err
+	}
 	if err := s.prepare(ctx); err != nil {
 		return 0, err
 	}
@@ -114,6 +133,28 @@ func (s *Sink) Send(ctx context.Context, records []record.Record) (int, error) {
 		}
 	}
 	return len(records), nil
+}
+
+// connected returns why there is no connection; nil: there is one.
+func (s *Sink) connected() error {
+	switch {
+	case s.conn.IsConnected():
+		return nil
+	case s.conn.IsClosed():
+		return &sink.BrokenError{Err: fmt.Errorf("nats: %w", nats.ErrConnectionClosed)} // it is not opened again
+	}
+	return fmt.Errorf("nats: not connected: %w", cmp.Or(s.conn.LastError(), s.trouble.said(), nats.ErrNoServers))
+}
+
+// explain returns why an attempt failed, of which the server speaks apart from it.
+func (s *Sink) explain(err error) error {
+	if lost := s.connected(); lost != nil {
+		return lost
+	}
+	if said := s.trouble.said(); said != nil {
+		return fmt.Errorf("nats: %w; the server says: %w", err, said)
+	}
+	return fmt.Errorf("nats: %w", err)
 }
 
 // prepare has the stream created if that was asked for.
@@ -128,16 +169,18 @@ func (s *Sink) prepare(ctx context.Context) error {
 		_, err = s.stream.CreateStream(ctx, jetstream.StreamConfig{
 			Name: s.options.Stream, Description: "Changes of HeliosDB metadata",
 			Subjects: []string{s.options.Prefix + ".>"}, Duplicates: duplicateWindow,
+			Replicas: max(1, s.options.Replicas),
 		})
 	}
 	if err != nil {
-		return fmt.Errorf("nats: stream %q: %w", s.options.Stream, err)
+		return s.explain(fmt.Errorf("stream %q: %w", s.options.Stream, err))
 	}
 	s.ready = true
 	return nil
 }
 
 func (s *Sink) publish(ctx context.Context, r record.Record) error {
+	s.trouble.note(nil, nil)
 	within, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	options := []jetstream.PublishOpt{jetstream.WithMsgID(r.ID)}
@@ -153,7 +196,7 @@ func (s *Sink) publish(ctx context.Context, r record.Record) error {
 	case errors.Is(err, jetstream.ErrNoStreamResponse):
 		return fmt.Errorf("nats: no JetStream stream takes the subject %s: %w", s.subject(r), err)
 	}
-	return fmt.Errorf("nats: %w", err)
+	return s.explain(err)
 }
 
 func (s *Sink) subject(r record.Record) string {

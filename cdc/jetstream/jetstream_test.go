@@ -18,13 +18,14 @@ import (
 )
 
 // startServer runs a NATS server; port 0: any.
-func startServer(t *testing.T, dir string, port int) *server.Server {
+func startServer(t *testing.T, dir string, port int, users ...*server.User) *server.Server {
 	t.Helper()
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: dir, NoSigs: true, NoLog: true, MaxPayload: 64 << 10, SyncAlways: true,
+		Users: users,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +61,7 @@ func newSink(t *testing.T, o Options) *Sink {
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Second
 	}
+	o.pause = 20 * time.Millisecond
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -122,7 +124,7 @@ func TestPublishesInOrderAndOnce(t *testing.T) {
 		t.Fatalf("the stream has %s", got)
 	}
 	stream, err := s.stream.Stream(t.Context(), "CHANGES")
-	if err != nil || stream.CachedInfo().Config.Duplicates != duplicateWindow || stream.CachedInfo().Config.Subjects[0] != "meta.>" {
+	if err != nil || stream.CachedInfo().Config.Replicas != 1 || stream.CachedInfo().Config.Duplicates != duplicateWindow || stream.CachedInfo().Config.Subjects[0] != "meta.>" {
 		t.Errorf("the stream is %+v, %v", stream.CachedInfo().Config, err)
 	}
 }
@@ -154,7 +156,7 @@ func TestGoesOnWhenTheServerComesBack(t *testing.T) {
 	for range 2 {
 		time.Sleep(100 * time.Millisecond)
 		nats = startServer(t, dir, port)
-		time.Sleep(1200 * time.Millisecond) // it takes a second to connect again
+		time.Sleep(400 * time.Millisecond) // it takes a while to connect again
 		stopServer(nats)
 	}
 	nats = startServer(t, dir, port)
@@ -212,7 +214,8 @@ func TestWaitsForAStream(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	for _, o := range []Options{
 		{URL: "nats://h:1", Prefix: "a.>"}, {URL: "nats://h:1", Prefix: "a b"}, {URL: "nats://h:1", Prefix: ".a"}, {URL: "nats://h:1", Prefix: "a..b"},
-		{URL: "nats://h:1", Create: true}, {URL: "nats://h:1", Timeout: -1}, {URL: "nats://me:secret@[::1"}, {URL: "nats://h:1", Credentials: "none"},
+		{URL: "nats://h:1", Create: true}, {URL: "nats://h:1", Replicas: 3},
+		{URL: "nats://h:1", Create: true, Stream: "S", Replicas: 6}, {URL: "nats://h:1", Create: true, Stream: "S", Replicas: -1}, {URL: "nats://h:1", Timeout: -1}, {URL: "nats://me:secret@[::1"}, {URL: "nats://h:1", Credentials: "none"},
 	} {
 		s, err := New(o)
 		if err == nil {

@@ -44,6 +44,7 @@ type options struct {
 	webhookHeader            []string
 	natsPrefix, natsStream   string
 	natsCreate               bool
+	natsReplicas             int
 	natsCredentials          string
 }
 
@@ -78,6 +79,7 @@ func (o *options) addTo(c *cobra.Command) {
 	flags.StringVar(&o.natsPrefix, "nats-prefix", jetstream.DefaultPrefix, "nats: subjects are PREFIX.STREAM.KIND")
 	flags.StringVar(&o.natsStream, "nats-stream", "", "nats: the JetStream stream that has to take the messages; empty: whichever does")
 	flags.BoolVar(&o.natsCreate, "nats-create-stream", false, "nats: create the stream if there is none")
+	flags.IntVar(&o.natsReplicas, "nats-replicas", 0, "nats: on how many servers the stream that is created is kept; 0: one")
 	flags.StringVar(&o.natsCredentials, "nats-credentials", "", "nats: file of credentials")
 	o.filter.AddTo(c)
 	_ = c.RegisterFlagCompletionFunc("from", cobra.FixedCompletions([]string{"latest", "beginning"}, cobra.ShellCompDirectiveNoFileComp))

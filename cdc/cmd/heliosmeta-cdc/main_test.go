@@ -347,6 +347,7 @@ func TestExitCodes(t *testing.T) {
 		{"--to file:" + t.TempDir() + " --consumer a --file-max-bytes 1", exitUsage, "at least 4096"},
 		{"--to nats://[::1 --consumer a", exitUsage, "parsed"},
 		{"--to nats://127.0.0.1:1 --consumer a --nats-prefix a.>", exitUsage, "a.>"},
+		{"--to nats://127.0.0.1:1 --consumer a --nats-replicas 3", exitUsage, "3 replicas"},
 		{"--to nats://127.0.0.1:1 --consumer a --nats-create-stream", exitUsage, "no name"},
 		{"--to stdout --consumer a --dead-letters " + text, exitError, "not a file of JSON lines"},
 		{"--to stdout --consumer a --metrics nowhere:x", exitError, "--metrics"},
