@@ -38,15 +38,17 @@ type ConsumeOptions struct {
 	Owner string
 
 	// BatchChanges is how many changes are handed over at once, at most; 0:
-	// consume.DefaultBatchChanges.
+	// consume.DefaultBatchChanges. It is fewer when they are large: a batch has
+	// consume.DefaultBatchBytes at most, or a single change.
 	BatchChanges int
 	// AckChanges and AckInterval say when what was carried out is acknowledged: after so
 	// many changes, or so long after the first of them. 0: consume.DefaultAckChanges,
-	// consume.DefaultAckInterval.
+	// consume.DefaultAckInterval. After five AckIntervals without an acknowledgement one is
+	// made anyway, which tells whether another process has the consumer.
 	AckChanges  int
 	AckInterval time.Duration
-	// Acknowledged is told each position that was acknowledged, the first time that at which
-	// the consumer begins; nil: nobody is. It must not block.
+	// Acknowledged is told each position that was acknowledged, some several times, the first
+	// time that at which the consumer begins; nil: nobody is. It must not block.
 	Acknowledged func(*metadatav1.Position)
 }
 
@@ -67,6 +69,11 @@ type Handle = func(ctx context.Context, batch []Delivery) error
 // [Delivery.ID]. While the service cannot be reached it waits, without end: bound it by
 // the context. What was carried out is acknowledged before it returns, if the service
 // takes it within seconds.
+//
+// When another process opens the consumer, this one learns it within about five AckIntervals,
+// in the middle of a batch too: handle's context ends then. Until that, and for as long as
+// the service does not answer this one, both processes may carry changes out, and this
+// one older changes behind newer ones of the other.
 func (c *Client) Consume(ctx context.Context, name string, opts ConsumeOptions, handle Handle) error {
 	return c.consume(ctx, &namedConsumer{client: c, name: name, options: opts}, opts, handle)
 }

@@ -200,6 +200,53 @@ func TestConsumeIsFencedOff(t *testing.T) {
 	}
 }
 
+// A target that hangs, or asks to be left alone, does not keep a consumer from learning
+// that another process has it now: what it is in the middle of ends, and nothing of it
+// follows what the other one delivers.
+func TestConsumeIsFencedOffInTheMiddleOfABatch(t *testing.T) {
+	feed, c := startFeed(t, nil)
+	feed.Append(schemaStream, 1)
+	err := c.Consume(t.Context(), "audit", fromTheBeginning(), func(ctx context.Context, _ []Delivery) error {
+		if _, err := c.OpenConsumer(ctx, &metadatav1.OpenConsumerRequest{Name: "audit"}); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(10 * time.Second):
+			return errors.New("it was not told")
+		}
+	})
+	if _, fenced := errors.AsType[*FencedError](err); !fenced {
+		t.Fatalf("got %v", err)
+	}
+	if at := feed.Consumer("audit").GetPosition().GetSchemaRevision(); at != 0 {
+		t.Fatalf("%d is acknowledged", at)
+	}
+}
+
+// So too while there is nothing to carry out.
+func TestConsumeIsFencedOffWhileNothingHappens(t *testing.T) {
+	feed, c := startFeed(t, nil)
+	feed.Append(schemaStream, 1)
+	opts, opened := fromTheBeginning(), sync.OnceFunc(func() {
+		if _, err := c.OpenConsumer(t.Context(), &metadatav1.OpenConsumerRequest{Name: "audit"}); err != nil {
+			t.Error(err)
+		}
+	})
+	opts.Acknowledged = func(p *metadatav1.Position) {
+		if p.GetSchemaRevision() == 1 {
+			go opened()
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	err := c.Consume(ctx, "audit", opts, func(context.Context, []Delivery) error { return nil })
+	if _, fenced := errors.AsType[*FencedError](err); !fenced {
+		t.Fatalf("got %v", err)
+	}
+}
+
 func TestConsumeNamesTrimmedHistory(t *testing.T) {
 	feed, c := startFeed(t, nil)
 	feed.Append(topologyStream, 10)

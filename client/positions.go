@@ -94,6 +94,7 @@ type ownConsumer struct {
 	client  *Client
 	store   PositionStore
 	options ConsumeOptions
+	saved   *metadatav1.Position // what the store has; nil: nothing, or nobody knows
 }
 
 func (o *ownConsumer) open(ctx context.Context) (*metadatav1.Position, *metadatav1.Filter, error) {
@@ -107,7 +108,8 @@ func (o *ownConsumer) open(ctx context.Context) (*metadatav1.Position, *metadata
 		return nil, nil, fmt.Errorf("client: the position was saved with the filter {%v}, not {%v}; take that filter, or another place to keep a position in",
 			saved.GetFilter(), filter)
 	case saved != nil:
-		return saved.GetPosition(), filter, nil
+		o.saved = saved.GetPosition()
+		return o.saved, filter, nil
 	case o.options.Start == nil:
 		return nil, filter, nil
 	}
@@ -123,5 +125,12 @@ func (o *ownConsumer) open(ctx context.Context) (*metadatav1.Position, *metadata
 }
 
 func (o *ownConsumer) acknowledge(ctx context.Context, p *metadatav1.Position) (later bool, err error) {
-	return false, o.store.Save(ctx, &metadatav1.Consumer{Filter: o.options.Filter, Position: p})
+	if proto.Equal(p, o.saved) {
+		return false, nil
+	}
+	if err := o.store.Save(ctx, &metadatav1.Consumer{Filter: o.options.Filter, Position: p}); err != nil {
+		return false, err
+	}
+	o.saved = p
+	return false, nil
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -62,6 +64,36 @@ func TestAPositionBelongsToItsFilter(t *testing.T) {
 	}
 	if err := c.ConsumeFrom(t.Context(), file, streams(topologyStream, topologyStream), got.until(4)); !errors.Is(err, errEnough) {
 		t.Fatalf("the same filter: %v", err)
+	}
+}
+
+// counting is a store that notes what is saved.
+type counting struct {
+	PositionStore
+	saved []string
+}
+
+func (c *counting) Save(ctx context.Context, consumer *metadatav1.Consumer) error {
+	c.saved = append(c.saved, fmt.Sprint(consumer.GetPosition().GetSchemaRevision()))
+	return c.PositionStore.Save(ctx, consumer)
+}
+
+// A position that does not move is not saved again and again.
+func TestAPositionIsSavedWhenItMoves(t *testing.T) {
+	feed, c := startFeed(t, nil)
+	feed.Append(schemaStream, 3)
+	store := &counting{PositionStore: PositionFile(filepath.Join(t.TempDir(), "position.json"))}
+	opts := ConsumeOptions{Start: new(metadatav1.Position), AckInterval: 10 * time.Millisecond, AckChanges: 1}
+	done := func(context.Context, []Delivery) error { return nil }
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // many intervals
+		if err := c.ConsumeFrom(ctx, store, opts, done); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+	if got := slices.Compact(slices.Clone(store.saved)); len(got) == 0 || len(got) != len(store.saved) || got[len(got)-1] != "3" {
+		t.Fatalf("saved %v", store.saved)
 	}
 }
 

@@ -17,6 +17,8 @@ type Delivery struct {
 	Stream metadatav1.Stream
 	// Change is what happened. It is the consumer's to keep.
 	Change *metadatav1.Change
+
+	size int // of Change, encoded
 }
 
 // ID names the change for ever: "{cluster}/{recovery epoch}/{stream}/{revision}". A change

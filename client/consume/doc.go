@@ -11,7 +11,11 @@
 // change that was carried out and not acknowledged comes again; [Delivery.ID] tells.
 //
 // The next batch is handed out when the one before has been carried out: what arrives
-// meanwhile gathers, and when about a batch waits, no further frame is taken.
+// meanwhile gathers, and when about a batch waits, no further frame is taken. A batch is
+// bounded by a number of changes and by bytes, so the memory is too.
+//
+// A position that does not move is acknowledged again now and then: the answer tells a
+// consumer that another process has taken over, in the middle of a batch too.
 //
 // It refuses frames that leave changes out: a snapshot, a reset, another cluster or
 // another recovery epoch. A Machine belongs to one goroutine.

@@ -19,14 +19,16 @@ type Machine struct {
 
 	received *metadatav1.Position // everything up to here was sent, or left out by the filter; nil: unknown
 	waiting  []Delivery           // sent, and not handed out
+	bytes    int                  // of what waits
 	batch    []Delivery           // handed out, and not carried out; nil: none
 	done     *metadatav1.Position // everything up to here has been carried out
 
-	acked  *metadatav1.Position // what is acknowledged; nil: nothing yet
-	asked  *metadatav1.Position // what an acknowledgement under way says; nil: none is
-	count  int                  // changes carried out since the last one was asked for
-	since  time.Time            // when the first thing to acknowledge was carried out
-	behind bool                 // there is something to acknowledge
+	acked    *metadatav1.Position // what is acknowledged; nil: nothing yet
+	asked    *metadatav1.Position // what an acknowledgement under way says; nil: none is
+	count    int                  // changes carried out since the last one was asked for
+	since    time.Time            // when the first thing to acknowledge was carried out
+	behind   bool                 // there is something to acknowledge
+	answered time.Time            // when an acknowledgement succeeded last, or the first frame came; zero: neither
 }
 
 // New returns a Machine that goes on behind an acknowledged position; nil: where the
@@ -52,10 +54,15 @@ func New(from *metadatav1.Position, o Options) (*Machine, error) {
 func (m *Machine) Received() *metadatav1.Position { return proto.CloneOf(m.received) }
 
 // HasRoom reports whether a further frame may be handed in.
-func (m *Machine) HasRoom() bool { return len(m.waiting) < m.options.BatchChanges }
+func (m *Machine) HasRoom() bool {
+	return len(m.waiting) < m.options.BatchChanges && m.bytes < m.options.BatchBytes
+}
 
 // See takes a frame that came at a time. What it brings is handed out by Begin.
 func (m *Machine) See(frame *metadatav1.SubscribeResponse, now time.Time) error {
+	if m.answered.IsZero() {
+		m.answered = now
+	}
 	switch f := frame.GetFrame().(type) {
 	case *metadatav1.SubscribeResponse_Changes:
 		return m.seeChanges(f.Changes)
@@ -81,10 +88,11 @@ func (m *Machine) seeChanges(all *metadatav1.Changes) error {
 			continue // it came before
 		}
 		follow.SetRevision(m.received, stream, revision)
-		m.waiting = append(m.waiting, Delivery{
+		d := Delivery{
 			ClusterID: m.received.GetClusterId(), RecoveryEpoch: m.received.GetRecoveryEpoch(),
-			Stream: stream, Change: change,
-		})
+			Stream: stream, Change: change, size: proto.Size(change),
+		}
+		m.waiting, m.bytes = append(m.waiting, d), m.bytes+d.size
 	}
 	return nil
 }
@@ -111,9 +119,13 @@ func (m *Machine) Begin() []Delivery {
 	if m.batch != nil || len(m.waiting) == 0 || m.acked == nil {
 		return nil
 	}
-	n := min(len(m.waiting), m.options.BatchChanges)
-	m.batch = m.waiting[:n:n]
-	m.waiting = m.waiting[n:]
+	n, size := 0, 0
+	for n < min(len(m.waiting), m.options.BatchChanges) && (n == 0 || size+m.waiting[n].size <= m.options.BatchBytes) {
+		size += m.waiting[n].size
+		n++
+	}
+	m.batch = slices.Clone(m.waiting[:n])
+	m.waiting, m.bytes = slices.Delete(m.waiting, 0, n), m.bytes-size // which lets go of them
 	return m.batch
 }
 
@@ -147,7 +159,8 @@ func (m *Machine) note(now time.Time) {
 }
 
 // Acknowledge returns a position to acknowledge now; nil: none. Its outcome has to be
-// told before there is another one.
+// told before there is another one. It may be one that is acknowledged already: the answer
+// tells whether the consumer is still this one's.
 func (m *Machine) Acknowledge(now time.Time) *metadatav1.Position {
 	at, due := m.DueAt()
 	if !due || now.Before(at) && m.count < m.options.AckChanges {
@@ -160,8 +173,10 @@ func (m *Machine) Acknowledge(now time.Time) *metadatav1.Position {
 // passing of time.
 func (m *Machine) DueAt() (time.Time, bool) {
 	switch {
-	case !m.behind || m.asked != nil:
+	case m.asked != nil || !m.behind && (m.acked == nil || m.answered.IsZero()):
 		return time.Time{}, false
+	case !m.behind:
+		return m.answered.Add(checkIntervals * m.options.AckInterval), true
 	case m.acked == nil:
 		return m.since, true
 	}
@@ -186,7 +201,7 @@ func (m *Machine) ask() *metadatav1.Position {
 // with what has been carried out by then, after AckInterval.
 func (m *Machine) Acknowledged(ok bool, now time.Time) {
 	if ok {
-		m.acked = m.asked
+		m.acked, m.answered = m.asked, now
 	} else {
 		m.behind, m.since = true, now
 	}

@@ -3,10 +3,12 @@ package consume
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"google.golang.org/protobuf/proto"
 
@@ -68,6 +70,57 @@ func TestBatchesFollowOneAnother(t *testing.T) {
 	}
 }
 
+// sized are the changes of the schema in a range of revisions, each of about so many bytes.
+func sized(first, last uint64, bytes int) *metadatav1.SubscribeResponse {
+	f := frames.Created(first, last)
+	for _, change := range f.GetChanges().GetChanges() {
+		change.Actor = strings.Repeat("a", bytes)
+	}
+	return f
+}
+
+// However large changes are, what waits and what is handed out stay within a frame and a
+// change of what they may have.
+func TestBatchesAreBoundedByBytes(t *testing.T) {
+	m := machine(t, frames.At(1, 0, 0), Options{BatchChanges: 100, BatchBytes: 3500})
+	see(t, m, sized(1, 3, 1000))
+	if !m.HasRoom() {
+		t.Error("it takes less than a batch")
+	}
+	see(t, m, sized(4, 4, 1000), sized(5, 5, 9000), sized(6, 6, 9000), sized(7, 200, 1))
+	if m.HasRoom() {
+		t.Error("it takes more than a batch")
+	}
+	for _, want := range []string{"s1 s2 s3", "s4", "s5", "s6"} {
+		if got := show(m.Begin()); got != want {
+			t.Fatalf("handed out %s, want %s", got, want)
+		}
+		m.Handled(start)
+	}
+	bytes, got := 0, m.Begin()
+	for _, d := range got {
+		bytes += proto.Size(d.Change)
+	}
+	if len(got) < 50 || len(got) == 100 || bytes > 3500 {
+		t.Fatalf("handed out %d of the small ones, %d bytes", len(got), bytes)
+	}
+}
+
+// What was carried out is let go of, though more waits.
+func TestWhatWasCarriedOutIsLetGo(t *testing.T) {
+	m := machine(t, frames.At(1, 0, 0), Options{BatchChanges: 1})
+	see(t, m, frames.Created(1, 2))
+	change := weak.Make(m.Begin()[0].Change)
+	m.Handled(start)
+	runtime.GC()
+	if change.Value() != nil {
+		t.Error("the first change is held on to")
+	}
+	if got := show(m.Begin()); got != "s2" {
+		t.Errorf("handed out %s", got)
+	}
+}
+
 func TestIDsNameChangesForEver(t *testing.T) {
 	m := machine(t, frames.At(7, 3, 0), Options{})
 	see(t, m, frames.Registered(12))
@@ -91,25 +144,61 @@ func TestAcknowledgesWhatWasCarriedOut(t *testing.T) {
 	}
 	see(t, m, frames.Created(4, 9), frames.Registered(5))
 	m.Begin()
-	expect(after(time.Hour), 0, 0) // nothing was carried out
-	m.Handled(after(time.Hour))
-	expect(after(time.Hour), 0, 0) // too early
+	expect(after(time.Second), 0, 0) // nothing was carried out
+	m.Handled(after(time.Second))
+	expect(after(time.Second), 0, 0) // too early
 	m.Begin()
-	m.Handled(after(time.Hour + time.Millisecond))
-	expect(after(time.Hour+time.Millisecond), 7, 0) // as many as four
+	m.Handled(after(time.Second + time.Millisecond))
+	expect(after(time.Second+time.Millisecond), 7, 0) // as many as four
 	m.Begin()
-	m.Handled(after(2 * time.Hour))
-	if at, due := m.DueAt(); !due || !at.Equal(after(2*time.Hour+time.Second)) {
+	m.Handled(after(2 * time.Second))
+	if at, due := m.DueAt(); !due || !at.Equal(after(3*time.Second)) {
 		t.Fatalf("due at %v (%v)", at, due)
 	}
-	expect(after(2*time.Hour+time.Second), 9, 0)
+	expect(after(3*time.Second), 9, 0)
 	m.Begin()
 	see(t, m, frames.Bookmark(frames.At(1, 20, 8))) // which counts when all before it is carried out
-	expect(after(3*time.Hour), 0, 0)
-	m.Handled(after(3 * time.Hour))
-	expect(after(4*time.Hour), 20, 8)
-	if _, due := m.DueAt(); due || m.Last() != nil {
-		t.Fatal("there is more to acknowledge")
+	expect(after(4*time.Second), 0, 0)
+	m.Handled(after(4 * time.Second))
+	expect(after(5*time.Second), 20, 8)
+	if at, due := m.DueAt(); !due || !at.Equal(after(10*time.Second)) || m.Last() != nil {
+		t.Fatalf("there is more to acknowledge, at %v (%v)", at, due)
+	}
+}
+
+// While a batch is carried out for long, and while there is none, the position that has
+// not moved is acknowledged again: a consumer that was taken over learns it so.
+func TestAsksWhetherTheConsumerIsStillIts(t *testing.T) {
+	m := machine(t, frames.At(1, 3, 0), Options{AckInterval: time.Second})
+	if at, due := m.DueAt(); due {
+		t.Fatalf("due at %v, before it was sent anything", at)
+	}
+	see(t, m, frames.Created(4, 4))
+	m.Begin()
+	asks := func(now time.Time) {
+		t.Helper()
+		if at, due := m.DueAt(); !due || !at.Equal(now) {
+			t.Fatalf("due at %v (%v), want %v", at, due, now)
+		}
+		if p := m.Acknowledge(now.Add(-1)); p != nil {
+			t.Fatalf("it acknowledges %v early", p)
+		}
+		if p := m.Acknowledge(now); !proto.Equal(p, frames.At(1, 3, 0)) {
+			t.Fatalf("it acknowledges %v", p)
+		}
+		if at, due := m.DueAt(); due {
+			t.Fatalf("due at %v, while one is under way", at)
+		}
+	}
+	asks(after(5 * time.Second))
+	m.Acknowledged(true, after(6*time.Second))
+	asks(after(11 * time.Second))
+	m.Acknowledged(false, after(12*time.Second))
+	asks(after(13 * time.Second)) // as any other that failed
+	m.Acknowledged(true, after(13*time.Second))
+	m.Handled(after(14 * time.Second))
+	if p := m.Acknowledge(after(15 * time.Second)); p.GetSchemaRevision() != 4 {
+		t.Fatalf("it acknowledges %v", p)
 	}
 }
 
@@ -187,7 +276,7 @@ func changesOf(s metadatav1.Stream) *metadatav1.SubscribeResponse {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for _, o := range []Options{{BatchChanges: -1}, {BatchChanges: MaxBatchChanges + 1}, {AckChanges: -1}, {AckInterval: time.Microsecond}} {
+	for _, o := range []Options{{BatchChanges: -1}, {BatchChanges: MaxBatchChanges + 1}, {BatchBytes: -1}, {AckChanges: -1}, {AckInterval: time.Microsecond}} {
 		if m, err := New(nil, o); err == nil {
 			t.Errorf("%+v is taken: %v", o, m)
 		}
