@@ -6,39 +6,53 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
 	"github.com/heliosdb/metadata/history/audit"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 func (s *session) historyVerifyCommand(where *pastFlags) *cobra.Command {
 	var streams, keys []string
+	var allowUnsigned bool
 	c := &cobra.Command{
 		Use: "verify", Short: "Verify the digest chain from the first change to the last, and signed heads",
 		Long: `Verify the digest chain from the first change to the last, and signed heads.
 
 Every change is read in its original bytes and its digest computed here: a service is not
 believed, but for where its history begins. The first change that does not fit is named.
-What fits together may have been made up as a whole: against that there are heads that
-members have signed. With --public-key they have to be genuine, and the history has to be
-the one that they were signed for. Of a file, everything else is verified too.
+What fits together may have been made up as a whole: against that there are heads of schema
+and topology that members have signed. With --public-key they have to be genuine, and the
+history has to be the one that they were signed for; a history without any does not pass,
+unless --allow-unsigned is given too. Of a file, everything else is verified too.
 
 The exit code is 0 if everything fits and 1 if something does not.`,
-		Example: `  heliosmeta history verify --public-key audit.pub
-  heliosmeta history verify --file audit.export --public-key audit.pub
+		Example: `  heliosmeta history verify --public-key audit.key.pub
+  heliosmeta history verify --file audit.export --public-key audit.key.pub
   heliosmeta history verify --data /var/lib/heliosdb --stream schema -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if allowUnsigned && len(keys) == 0 {
+				return usage("--allow-unsigned goes with --public-key: without it no signed head is looked at")
+			}
 			public, err := readPublicKeys(keys)
 			if err != nil {
 				return err
 			}
-			return s.withPast(where, func(p past.Past) error { return s.historyVerify(cmd.Context(), p, streams, public) })
+			return s.withPast(where, func(p past.Past) error {
+				unsigned, err := s.historyVerify(cmd.Context(), p, streams, public)
+				if err != nil || len(unsigned) == 0 {
+					return err
+				}
+				return s.judgeUnsigned(unsigned, allowUnsigned)
+			})
 		},
 	}
+	c.Flags().BoolVar(&allowUnsigned, "allow-unsigned", false, "with --public-key: pass histories that no signed head is there for, too")
 	c.Flags().StringArrayVar(&keys, "public-key", nil, "file of a public audit key; may be given several times, for keys that were replaced")
 	addStreamFlag(c, &streams, "only these streams: schema, topology, service")
 	return c
@@ -75,39 +89,48 @@ type verified struct {
 	ProvenTo uint64 `json:"proven_to_revision,omitempty"`  // the newest one with a signed head
 }
 
-func (s *session) historyVerify(ctx context.Context, p past.Past, names []string, keys []ed25519.PublicKey) error {
+// historyVerify prints what was verified, and returns the names of the streams that had to be
+// signed and are not.
+func (s *session) historyVerify(ctx context.Context, p past.Past, names []string, keys []ed25519.PublicKey) (unsigned []string, err error) {
 	streams, err := parseStreams(names, p.Streams()...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	bar := s.bar()
 	verdicts, failed := past.Verify(ctx, p, streams, keys, tell(bar))
 	bar.Clear()
 	all := make([]verified, len(verdicts))
-	unsigned := false
 	for i, v := range verdicts {
 		h := v.History
 		all[i] = verified{
 			Stream: streamName(v.Stream), First: h.First, Last: h.Last, Changes: h.Changes(), Bytes: h.Bytes, Digest: h.Digest.String(),
 			Signed: v.Signed, Heads: v.Fit, NotHeld: v.Before, ProvenTo: v.Proven,
 		}
-		unsigned = unsigned || v.Signed && v.Fit == 0 && h.Changes() > 0
+		if v.Unsigned() {
+			unsigned = append(unsigned, streamName(v.Stream))
+		}
 	}
 	if len(all) > 0 {
 		value := struct {
 			Streams []verified `json:"streams"`
 		}{all}
 		if err := s.printer().Value(value, func(r *output.Rows) { verifiedRows(r, all) }); err != nil {
-			return errors.Join(failed, err)
+			return nil, errors.Join(failed, err)
 		}
 	}
-	if failed != nil {
-		return failed
+	if failed == nil && len(unsigned) == 0 {
+		s.say("%s: everything fits", p.Name())
 	}
-	s.say("%s: everything fits", p.Name())
-	if unsigned {
-		s.say("some streams have no signed head: of them it is known that they fit together, and no more")
+	return unsigned, failed
+}
+
+// judgeUnsigned says that nothing proves the histories of streams.
+func (s *session) judgeUnsigned(names []string, allowed bool) error {
+	why := fmt.Sprintf("no signed head fits the history of %s: the changes there fit together, but anybody may have made them up", strings.Join(names, " and "))
+	if !allowed {
+		return errors.New(why + "; have members sign with serve --audit-key, or pass it with --allow-unsigned")
 	}
+	s.say("%s", why)
 	return nil
 }
 
@@ -115,7 +138,10 @@ func verifiedRows(r *output.Rows, all []verified) {
 	r.Row("STREAM", "REVISIONS", "CHANGES", "BYTES", "DIGEST", "SIGNED HEADS", "PROVEN TO")
 	for _, v := range all {
 		heads, proven := "not looked at", ""
-		if v.Signed {
+		switch {
+		case v.Stream == streamName(metadatav1.Stream_STREAM_SERVICE):
+			heads = "never signed"
+		case v.Signed:
 			heads = fmt.Sprint(v.Heads)
 		}
 		if v.ProvenTo > 0 {

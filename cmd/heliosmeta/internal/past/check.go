@@ -102,9 +102,13 @@ type Verdict struct {
 	Signed bool // it was held against signed heads
 }
 
+// Unsigned reports whether the history was to be held against signed heads and none is there
+// that it fits: then it is only known to fit together.
+func (v Verdict) Unsigned() bool { return v.Signed && v.Fit == 0 && v.History.Changes() > 0 }
+
 // Verify follows the digest chains of streams from end to end and, if there are keys, holds
-// them against the signed heads; of a file it verifies everything else too. The first that
-// does not fit is an error that names the change: a *history.DamagedError, an
+// them against the signed heads, but for the service stream, which nobody signs; of a file it
+// verifies everything else too. The first that does not fit is an error that names the change: a *history.DamagedError, an
 // *audit.HeadError or, in a file, an *export.DamagedError. The verdicts of the streams
 // before are returned with it.
 func Verify(ctx context.Context, p Past, streams []metadatav1.Stream, keys []ed25519.PublicKey, progress export.Progress) ([]Verdict, error) {
@@ -129,7 +133,7 @@ func Verify(ctx context.Context, p Past, streams []metadatav1.Stream, keys []ed2
 }
 
 func verify(ctx context.Context, p Past, stream metadatav1.Stream, keys []ed25519.PublicKey, progress history.Progress) (Verdict, error) {
-	v := Verdict{Stream: stream, Signed: len(keys) > 0}
+	v := Verdict{Stream: stream, Signed: len(keys) > 0 && stream != serviceStream}
 	var heads []*metadatav1.SignedHead
 	var err error
 	if v.Signed { // before the history is read: it has to have what they are about
