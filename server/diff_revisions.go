@@ -22,7 +22,7 @@ func (s service) DiffRevisions(ctx context.Context, r *metadatav1.DiffRevisionsR
 	if err != nil {
 		return nil, err
 	}
-	source, err := s.member.History(ctx, r.GetStream())
+	source, err := s.past(ctx, r.GetStream(), t, r.GetRead())
 	if err != nil {
 		return nil, err
 	}

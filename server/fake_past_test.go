@@ -98,8 +98,12 @@ func (p *fakePast) Digest(ctx context.Context, revision uint64) (events.Digest, 
 	return digest, err
 }
 
-func (f *fake) Service(context.Context, *metadatav1.ReadOptions) (*projections.Service, error) {
-	return f.service.Load(), nil
+func (f *fake) Service(_ context.Context, o *metadatav1.ReadOptions) (*projections.Service, error) {
+	s := f.service.Load()
+	if o.GetConsistency() == metadatav1.Consistency_CONSISTENCY_AT_LEAST {
+		o = nil
+	}
+	return s, f.check(o, s.Head)
 }
 
 func (f *fake) History(_ context.Context, stream metadatav1.Stream) (history.Live, error) {

@@ -32,6 +32,7 @@ type fake struct {
 	models   fakeModels
 
 	notReady atomic.Pointer[error]
+	cutOff   atomic.Bool // from the others: it cannot say what is newest
 	actor    atomic.Pointer[string]
 	// Set before the first call.
 	onWrite func(context.Context, proto.Message) error
@@ -94,16 +95,19 @@ func (f *fake) Write(ctx context.Context, command proto.Message, actor string) (
 
 func (f *fake) Schema(_ context.Context, o *metadatav1.ReadOptions) (*projections.Schema, error) {
 	s := f.schema.Load()
-	return s, check(o, s.Head)
+	return s, f.check(o, s.Head)
 }
 
 func (f *fake) Topology(_ context.Context, o *metadatav1.ReadOptions) (*projections.Topology, error) {
 	t := f.topology.Load()
-	return t, check(o, t.Head)
+	return t, f.check(o, t.Head)
 }
 
-// check refuses positions of other clusters, as a member has to.
-func check(o *metadatav1.ReadOptions, h projections.Head) error {
+// check refuses what a member has to refuse.
+func (f *fake) check(o *metadatav1.ReadOptions, h projections.Head) error {
+	if c := o.GetConsistency(); f.cutOff.Load() && c != metadatav1.Consistency_CONSISTENCY_LOCAL && c != metadatav1.Consistency_CONSISTENCY_AT_LEAST {
+		return failure.New(metadatav1.ErrorReason_ERROR_REASON_NO_LEADER, "no leader is known")
+	}
 	at := o.GetAtLeast()
 	if at != nil && (at.GetClusterId() != h.Cluster.String() || at.GetRecoveryEpoch() != h.RecoveryEpoch) {
 		return failure.New(metadatav1.ErrorReason_ERROR_REASON_FOREIGN_POSITION, "another cluster's position")

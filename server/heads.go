@@ -17,7 +17,7 @@ import (
 // GetHead is of the contract. One model of a stream is hashed at a time: it takes seconds of a
 // large one.
 func (s service) GetHead(ctx context.Context, r *metadatav1.GetHeadRequest) (*metadatav1.GetHeadResponse, error) {
-	head, hash, err := s.headOf(ctx, r.GetStream())
+	head, hash, err := s.headOf(ctx, r.GetStream(), r.GetRead())
 	if err != nil {
 		return nil, err
 	}
@@ -46,15 +46,16 @@ func (s service) GetHead(ctx context.Context, r *metadatav1.GetHeadRequest) (*me
 	return answer, err
 }
 
-// headOf returns where a stream stands on the member, and what hashes its model there.
-func (s service) headOf(ctx context.Context, stream metadatav1.Stream) (projections.Head, func() [32]byte, error) {
+// headOf returns where a stream stands on the member, once that is as fresh as asked, and what
+// hashes its model there.
+func (s service) headOf(ctx context.Context, stream metadatav1.Stream, o *metadatav1.ReadOptions) (projections.Head, func() [32]byte, error) {
 	switch stream {
 	case metadatav1.Stream_STREAM_SCHEMA:
-		return headAndHash(s.member.Schema(ctx, local))
+		return headAndHash(s.member.Schema(ctx, o))
 	case metadatav1.Stream_STREAM_TOPOLOGY:
-		return headAndHash(s.member.Topology(ctx, local))
+		return headAndHash(s.member.Topology(ctx, o))
 	}
-	return headAndHash(s.member.Service(ctx, local))
+	return headAndHash(s.member.Service(ctx, o))
 }
 
 func headAndHash[D projections.Domain[D]](state *projections.State[D], err error) (projections.Head, func() [32]byte, error) {
@@ -102,7 +103,7 @@ func (s service) floorOf(ctx context.Context, source history.Source, bounds hist
 
 // ListSignedHeads is of the contract.
 func (s service) ListSignedHeads(ctx context.Context, r *metadatav1.ListSignedHeadsRequest) (*metadatav1.ListSignedHeadsResponse, error) {
-	state, err := s.member.Service(ctx, local)
+	state, err := s.member.Service(ctx, r.GetRead())
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,19 @@ import (
 // local reads what the member has.
 var local = &metadatav1.ReadOptions{Consistency: metadatav1.Consistency_CONSISTENCY_LOCAL}
 
+// past returns the history of a stream when it is as fresh as asked. Later pages, which have a
+// token, are of the revision of the first one, however fresh the member is.
+func (s service) past(ctx context.Context, stream metadatav1.Stream, t *token, o *metadatav1.ReadOptions) (history.Live, error) {
+	if t != nil {
+		o = local
+	}
+	// What a model shows is in the history already: changes are published to the feed first.
+	if _, _, err := s.headOf(ctx, stream, o); err != nil {
+		return nil, err
+	}
+	return s.member.History(ctx, stream)
+}
+
 // revisionAt returns the revision that a point in a stream names; field is where the request
 // has it.
 func revisionAt(ctx context.Context, source history.Source, field string, at *metadatav1.HistoryPoint) (uint64, error) {

@@ -26,7 +26,7 @@ func (s service) ObjectLog(ctx context.Context, r *metadatav1.ObjectLogRequest) 
 		return nil, err
 	}
 	stream := objects.StreamOf(r.GetObject())
-	source, err := s.member.History(ctx, stream)
+	source, err := s.past(ctx, stream, t, r.GetRead())
 	if err != nil {
 		return nil, err
 	}

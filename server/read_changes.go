@@ -24,7 +24,7 @@ func (s service) ReadChanges(ctx context.Context, r *metadatav1.ReadChangesReque
 		return nil, err
 	}
 	stream := r.GetSelection().GetStream()
-	source, err := s.member.History(ctx, stream)
+	source, err := s.past(ctx, stream, t, r.GetRead())
 	if err != nil {
 		return nil, err
 	}

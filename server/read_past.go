@@ -23,7 +23,7 @@ func (s service) GetTableAsOf(ctx context.Context, r *metadatav1.GetTableAsOfReq
 	if ref.GetTableId() == 0 && ref.GetName() == "" {
 		return nil, failure.InvalidField("table", "names neither a table_id nor a name; give one")
 	}
-	source, err := s.member.History(ctx, schemaStream)
+	source, err := s.past(ctx, schemaStream, nil, r.GetRead())
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (s service) ListTablesAsOf(ctx context.Context, r *metadatav1.ListTablesAsO
 	if err != nil {
 		return nil, err
 	}
-	source, err := s.member.History(ctx, schemaStream)
+	source, err := s.past(ctx, schemaStream, t, r.GetRead())
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (s service) GetTopologyAsOf(ctx context.Context, r *metadatav1.GetTopologyA
 	if t != nil && len(t.cursor) == 0 {
 		return nil, badToken("is damaged; begin without a token")
 	}
-	source, err := s.member.History(ctx, topologyStream)
+	source, err := s.past(ctx, topologyStream, t, r.GetRead())
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (s service) sendChanges(ctx context.Context, r *metadatav1.StreamChangesReq
 	if err := checkStreamed(r); err != nil {
 		return err
 	}
-	source, err := s.member.History(ctx, r.GetSelection().GetStream())
+	source, err := s.past(ctx, r.GetSelection().GetStream(), nil, r.GetRead())
 	if err != nil {
 		return err
 	}

@@ -279,7 +279,9 @@ type ReadChangesRequest struct {
 	// few of those that were looked at match.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Freshness.
+	Read          *ReadOptions `protobuf:"bytes,5,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -340,6 +342,13 @@ func (x *ReadChangesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ReadChangesRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // ReadChangesResponse is a page of changes. It may be empty and not the last.
@@ -424,7 +433,9 @@ type StreamChangesRequest struct {
 	// messages. Filter and actor have to be absent then.
 	Originals bool `protobuf:"varint,2,opt,name=originals,proto3" json:"originals,omitempty"`
 	// When all are sent, wait for more. last_revision and until have to be absent then.
-	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	Follow bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	// Freshness of where it begins.
+	Read          *ReadOptions `protobuf:"bytes,4,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -478,6 +489,13 @@ func (x *StreamChangesRequest) GetFollow() bool {
 		return x.Follow
 	}
 	return false
+}
+
+func (x *StreamChangesRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // StreamChangesResponse is some of the changes, in order.
@@ -668,7 +686,9 @@ type GetTableAsOfRequest struct {
 	// The table; by name: the one that had the name then.
 	Table *TableRef `protobuf:"bytes,1,opt,name=table,proto3" json:"table,omitempty"`
 	// When; absent: now.
-	At            *HistoryPoint `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	At *HistoryPoint `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// Freshness.
+	Read          *ReadOptions `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -713,6 +733,13 @@ func (x *GetTableAsOfRequest) GetTable() *TableRef {
 func (x *GetTableAsOfRequest) GetAt() *HistoryPoint {
 	if x != nil {
 		return x.At
+	}
+	return nil
+}
+
+func (x *GetTableAsOfRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
 	}
 	return nil
 }
@@ -791,7 +818,9 @@ type ListTablesAsOfRequest struct {
 	// At most so many objects; 0: 100. At most 1,000, and less if they are large.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Freshness.
+	Read          *ReadOptions `protobuf:"bytes,5,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -852,6 +881,13 @@ func (x *ListTablesAsOfRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListTablesAsOfRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // ListTablesAsOfResponse is a page of tables of the past.
@@ -926,7 +962,9 @@ type GetTopologyAsOfRequest struct {
 	// At most so many objects; 0: 100. At most 1,000, and less if they are large.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Freshness.
+	Read          *ReadOptions `protobuf:"bytes,4,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -980,6 +1018,13 @@ func (x *GetTopologyAsOfRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *GetTopologyAsOfRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // GetTopologyAsOfResponse is a page of the topology of the past.
@@ -1060,7 +1105,9 @@ type DiffRevisionsRequest struct {
 	// At most so many objects; 0: 100. At most 1,000, and less if they are large.
 	PageSize uint32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before.
-	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Freshness.
+	Read          *ReadOptions `protobuf:"bytes,7,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1135,6 +1182,13 @@ func (x *DiffRevisionsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *DiffRevisionsRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // DiffRevisionsResponse is a page of differences.
@@ -1512,7 +1566,9 @@ type ObjectLogRequest struct {
 	// At most so many changes; 0: 100. At most 1,000, and less if they are large.
 	PageSize uint32 `protobuf:"varint,5,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the answer before.
-	PageToken     string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,6,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Freshness.
+	Read          *ReadOptions `protobuf:"bytes,7,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1587,6 +1643,13 @@ func (x *ObjectLogRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ObjectLogRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // ObjectLogResponse is a page of an object's changes.
@@ -1861,7 +1924,9 @@ type GetHeadRequest struct {
 	// The stream.
 	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
 	// Say also the hash of the model, for which all of it is written out once.
-	ModelHash     bool `protobuf:"varint,2,opt,name=model_hash,json=modelHash,proto3" json:"model_hash,omitempty"`
+	ModelHash bool `protobuf:"varint,2,opt,name=model_hash,json=modelHash,proto3" json:"model_hash,omitempty"`
+	// Freshness. LOCAL is where the stream stands on the member that answers.
+	Read          *ReadOptions `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1908,6 +1973,13 @@ func (x *GetHeadRequest) GetModelHash() bool {
 		return x.ModelHash
 	}
 	return false
+}
+
+func (x *GetHeadRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // GetHeadResponse is where a stream stands.
@@ -2052,7 +2124,9 @@ func (x *GetHeadResponse) GetCheckpointFormat() uint32 {
 type ListSignedHeadsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The stream.
-	Stream        Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// Freshness.
+	Read          *ReadOptions `protobuf:"bytes,2,opt,name=read,proto3" json:"read,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2092,6 +2166,13 @@ func (x *ListSignedHeadsRequest) GetStream() Stream {
 		return x.Stream
 	}
 	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *ListSignedHeadsRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
 }
 
 // ListSignedHeadsResponse is signed heads.
@@ -2157,22 +2238,24 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x124\n" +
 	"\x06filter\x18\x06 \x01(\v2\x1c.heliosdb.metadata.v1.FilterR\x06filter\x12\x1e\n" +
-	"\x05actor\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x05actor\"\xd4\x01\n" +
+	"\x05actor\x18\a \x01(\tB\b\xbaH\x05r\x03(\x80\x02R\x05actor\"\x8b\x02\n" +
 	"\x12ReadChangesRequest\x12K\n" +
 	"\tselection\x18\x01 \x01(\v2%.heliosdb.metadata.v1.ChangeSelectionB\x06\xbaH\x03\xc8\x01\x01R\tselection\x12!\n" +
 	"\fnewest_first\x18\x02 \x01(\bR\vnewestFirst\x12%\n" +
 	"\tpage_size\x18\x03 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\"\xc7\x01\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\x125\n" +
+	"\x04read\x18\x05 \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"\xc7\x01\n" +
 	"\x13ReadChangesResponse\x126\n" +
 	"\achanges\x18\x01 \x03(\v2\x1c.heliosdb.metadata.v1.ChangeR\achanges\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12'\n" +
 	"\x0foldest_revision\x18\x03 \x01(\x04R\x0eoldestRevision\x12'\n" +
-	"\x0fnewest_revision\x18\x04 \x01(\x04R\x0enewestRevision\"\x99\x01\n" +
+	"\x0fnewest_revision\x18\x04 \x01(\x04R\x0enewestRevision\"\xd0\x01\n" +
 	"\x14StreamChangesRequest\x12K\n" +
 	"\tselection\x18\x01 \x01(\v2%.heliosdb.metadata.v1.ChangeSelectionB\x06\xbaH\x03\xc8\x01\x01R\tselection\x12\x1c\n" +
 	"\toriginals\x18\x02 \x01(\bR\toriginals\x12\x16\n" +
-	"\x06follow\x18\x03 \x01(\bR\x06follow\"\xb3\x02\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\x125\n" +
+	"\x04read\x18\x04 \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"\xb3\x02\n" +
 	"\x15StreamChangesResponse\x126\n" +
 	"\achanges\x18\x01 \x03(\v2\x1c.heliosdb.metadata.v1.ChangeR\achanges\x12\x1c\n" +
 	"\toriginals\x18\x02 \x03(\fR\toriginals\x12,\n" +
@@ -2189,34 +2272,37 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05actor\x18\x04 \x01(\tR\x05actor\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tR\trequestId\"\x87\x01\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\"\xbe\x01\n" +
 	"\x13GetTableAsOfRequest\x12<\n" +
 	"\x05table\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.TableRefB\x06\xbaH\x03\xc8\x01\x01R\x05table\x122\n" +
-	"\x02at\x18\x02 \x01(\v2\".heliosdb.metadata.v1.HistoryPointR\x02at\"\xac\x01\n" +
+	"\x02at\x18\x02 \x01(\v2\".heliosdb.metadata.v1.HistoryPointR\x02at\x125\n" +
+	"\x04read\x18\x03 \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"\xac\x01\n" +
 	"\x14GetTableAsOfResponse\x127\n" +
 	"\x05table\x18\x01 \x01(\v2!.heliosdb.metadata.v1.TableSchemaR\x05table\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12?\n" +
 	"\n" +
-	"changed_by\x18\x03 \x01(\v2 .heliosdb.metadata.v1.ChangeInfoR\tchangedBy\"\xc3\x01\n" +
+	"changed_by\x18\x03 \x01(\v2 .heliosdb.metadata.v1.ChangeInfoR\tchangedBy\"\xfa\x01\n" +
 	"\x15ListTablesAsOfRequest\x12&\n" +
 	"\tnamespace\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x01R\tnamespace\x122\n" +
 	"\x02at\x18\x02 \x01(\v2\".heliosdb.metadata.v1.HistoryPointR\x02at\x12%\n" +
 	"\tpage_size\x18\x03 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\"\x97\x01\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\x125\n" +
+	"\x04read\x18\x05 \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"\x97\x01\n" +
 	"\x16ListTablesAsOfResponse\x129\n" +
 	"\x06tables\x18\x01 \x03(\v2!.heliosdb.metadata.v1.TableSchemaR\x06tables\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\x9c\x01\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd3\x01\n" +
 	"\x16GetTopologyAsOfRequest\x122\n" +
 	"\x02at\x18\x01 \x01(\v2\".heliosdb.metadata.v1.HistoryPointR\x02at\x12%\n" +
 	"\tpage_size\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\"\x99\x01\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\x125\n" +
+	"\x04read\x18\x04 \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"\x99\x01\n" +
 	"\x17GetTopologyAsOfResponse\x12:\n" +
 	"\btopology\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.TopologyR\btopology\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\xd2\x02\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\"\x89\x03\n" +
 	"\x14DiffRevisionsRequest\x12@\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06stream\x12>\n" +
@@ -2225,7 +2311,8 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\x06filter\x18\x04 \x01(\v2\x1c.heliosdb.metadata.v1.FilterR\x06filter\x12%\n" +
 	"\tpage_size\x18\x05 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\"\xc1\x01\n" +
+	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\x125\n" +
+	"\x04read\x18\a \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"\xc1\x01\n" +
 	"\x15DiffRevisionsResponse\x12:\n" +
 	"\aobjects\x18\x01 \x03(\v2 .heliosdb.metadata.v1.ObjectDiffR\aobjects\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12#\n" +
@@ -2249,7 +2336,7 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\anode_id\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x01H\x00R\x06nodeId\x12\x1b\n" +
 	"\bshard_id\x18\x04 \x01(\x04H\x00R\ashardId\x12&\n" +
 	"\bconsumer\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x01H\x00R\bconsumerB\x0f\n" +
-	"\x06object\x12\x05\xbaH\x02\b\x01\"\x92\x02\n" +
+	"\x06object\x12\x05\xbaH\x02\b\x01\"\xc9\x02\n" +
 	"\x10ObjectLogRequest\x12?\n" +
 	"\x06object\x18\x01 \x01(\v2\x1f.heliosdb.metadata.v1.ObjectRefB\x06\xbaH\x03\xc8\x01\x01R\x06object\x12%\n" +
 	"\x0efirst_revision\x18\x02 \x01(\x04R\rfirstRevision\x12#\n" +
@@ -2257,7 +2344,8 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\foldest_first\x18\x04 \x01(\bR\voldestFirst\x12%\n" +
 	"\tpage_size\x18\x05 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\"y\n" +
+	"page_token\x18\x06 \x01(\tB\b\xbaH\x05r\x03\x18\x80@R\tpageToken\x125\n" +
+	"\x04read\x18\a \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"y\n" +
 	"\x11ObjectLogResponse\x12<\n" +
 	"\achanges\x18\x01 \x03(\v2\".heliosdb.metadata.v1.ObjectChangeR\achanges\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb3\x01\n" +
@@ -2275,12 +2363,13 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\x04done\x18\x04 \x01(\bR\x04done\x12)\n" +
 	"\x10damaged_revision\x18\x05 \x01(\x04R\x0fdamagedRevision\x12\x16\n" +
 	"\x06damage\x18\x06 \x01(\tR\x06damage\x12\x16\n" +
-	"\x06digest\x18\a \x01(\fR\x06digest\"q\n" +
+	"\x06digest\x18\a \x01(\fR\x06digest\"\xa8\x01\n" +
 	"\x0eGetHeadRequest\x12@\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06stream\x12\x1d\n" +
 	"\n" +
-	"model_hash\x18\x02 \x01(\bR\tmodelHash\"\xb1\x03\n" +
+	"model_hash\x18\x02 \x01(\bR\tmodelHash\x125\n" +
+	"\x04read\x18\x03 \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"\xb1\x03\n" +
 	"\x0fGetHeadResponse\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1d\n" +
 	"\n" +
@@ -2295,10 +2384,11 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\n" +
 	"model_hash\x18\n" +
 	" \x01(\fR\tmodelHash\x12+\n" +
-	"\x11checkpoint_format\x18\v \x01(\rR\x10checkpointFormat\"Z\n" +
+	"\x11checkpoint_format\x18\v \x01(\rR\x10checkpointFormat\"\x91\x01\n" +
 	"\x16ListSignedHeadsRequest\x12@\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06stream\"Q\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06stream\x125\n" +
+	"\x04read\x18\x02 \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"Q\n" +
 	"\x17ListSignedHeadsResponse\x126\n" +
 	"\x05heads\x18\x01 \x03(\v2 .heliosdb.metadata.v1.SignedHeadR\x05heads*h\n" +
 	"\bDiffKind\x12\x19\n" +
@@ -2364,14 +2454,15 @@ var file_heliosdb_metadata_v1_history_service_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil),   // 28: google.protobuf.Timestamp
 	(Stream)(0),                     // 29: heliosdb.metadata.v1.Stream
 	(*Filter)(nil),                  // 30: heliosdb.metadata.v1.Filter
-	(*Change)(nil),                  // 31: heliosdb.metadata.v1.Change
-	(*TableRef)(nil),                // 32: heliosdb.metadata.v1.TableRef
-	(*TableSchema)(nil),             // 33: heliosdb.metadata.v1.TableSchema
-	(*Topology)(nil),                // 34: heliosdb.metadata.v1.Topology
-	(ObjectKind)(0),                 // 35: heliosdb.metadata.v1.ObjectKind
-	(*Event)(nil),                   // 36: heliosdb.metadata.v1.Event
-	(*HistoryFloor)(nil),            // 37: heliosdb.metadata.v1.HistoryFloor
-	(*SignedHead)(nil),              // 38: heliosdb.metadata.v1.SignedHead
+	(*ReadOptions)(nil),             // 31: heliosdb.metadata.v1.ReadOptions
+	(*Change)(nil),                  // 32: heliosdb.metadata.v1.Change
+	(*TableRef)(nil),                // 33: heliosdb.metadata.v1.TableRef
+	(*TableSchema)(nil),             // 34: heliosdb.metadata.v1.TableSchema
+	(*Topology)(nil),                // 35: heliosdb.metadata.v1.Topology
+	(ObjectKind)(0),                 // 36: heliosdb.metadata.v1.ObjectKind
+	(*Event)(nil),                   // 37: heliosdb.metadata.v1.Event
+	(*HistoryFloor)(nil),            // 38: heliosdb.metadata.v1.HistoryFloor
+	(*SignedHead)(nil),              // 39: heliosdb.metadata.v1.SignedHead
 }
 var file_heliosdb_metadata_v1_history_service_proto_depIdxs = []int32{
 	28, // 0: heliosdb.metadata.v1.HistoryPoint.time:type_name -> google.protobuf.Timestamp
@@ -2380,64 +2471,73 @@ var file_heliosdb_metadata_v1_history_service_proto_depIdxs = []int32{
 	28, // 3: heliosdb.metadata.v1.ChangeSelection.until:type_name -> google.protobuf.Timestamp
 	30, // 4: heliosdb.metadata.v1.ChangeSelection.filter:type_name -> heliosdb.metadata.v1.Filter
 	2,  // 5: heliosdb.metadata.v1.ReadChangesRequest.selection:type_name -> heliosdb.metadata.v1.ChangeSelection
-	31, // 6: heliosdb.metadata.v1.ReadChangesResponse.changes:type_name -> heliosdb.metadata.v1.Change
-	2,  // 7: heliosdb.metadata.v1.StreamChangesRequest.selection:type_name -> heliosdb.metadata.v1.ChangeSelection
-	31, // 8: heliosdb.metadata.v1.StreamChangesResponse.changes:type_name -> heliosdb.metadata.v1.Change
-	29, // 9: heliosdb.metadata.v1.ChangeInfo.stream:type_name -> heliosdb.metadata.v1.Stream
-	28, // 10: heliosdb.metadata.v1.ChangeInfo.time:type_name -> google.protobuf.Timestamp
-	32, // 11: heliosdb.metadata.v1.GetTableAsOfRequest.table:type_name -> heliosdb.metadata.v1.TableRef
-	1,  // 12: heliosdb.metadata.v1.GetTableAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
-	33, // 13: heliosdb.metadata.v1.GetTableAsOfResponse.table:type_name -> heliosdb.metadata.v1.TableSchema
-	7,  // 14: heliosdb.metadata.v1.GetTableAsOfResponse.changed_by:type_name -> heliosdb.metadata.v1.ChangeInfo
-	1,  // 15: heliosdb.metadata.v1.ListTablesAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
-	33, // 16: heliosdb.metadata.v1.ListTablesAsOfResponse.tables:type_name -> heliosdb.metadata.v1.TableSchema
-	1,  // 17: heliosdb.metadata.v1.GetTopologyAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
-	34, // 18: heliosdb.metadata.v1.GetTopologyAsOfResponse.topology:type_name -> heliosdb.metadata.v1.Topology
-	29, // 19: heliosdb.metadata.v1.DiffRevisionsRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	1,  // 20: heliosdb.metadata.v1.DiffRevisionsRequest.from:type_name -> heliosdb.metadata.v1.HistoryPoint
-	1,  // 21: heliosdb.metadata.v1.DiffRevisionsRequest.to:type_name -> heliosdb.metadata.v1.HistoryPoint
-	30, // 22: heliosdb.metadata.v1.DiffRevisionsRequest.filter:type_name -> heliosdb.metadata.v1.Filter
-	16, // 23: heliosdb.metadata.v1.DiffRevisionsResponse.objects:type_name -> heliosdb.metadata.v1.ObjectDiff
-	35, // 24: heliosdb.metadata.v1.ObjectDiff.kind:type_name -> heliosdb.metadata.v1.ObjectKind
-	0,  // 25: heliosdb.metadata.v1.ObjectDiff.diff:type_name -> heliosdb.metadata.v1.DiffKind
-	17, // 26: heliosdb.metadata.v1.ObjectDiff.fields:type_name -> heliosdb.metadata.v1.FieldDiff
-	32, // 27: heliosdb.metadata.v1.ObjectRef.table:type_name -> heliosdb.metadata.v1.TableRef
-	18, // 28: heliosdb.metadata.v1.ObjectLogRequest.object:type_name -> heliosdb.metadata.v1.ObjectRef
-	21, // 29: heliosdb.metadata.v1.ObjectLogResponse.changes:type_name -> heliosdb.metadata.v1.ObjectChange
-	7,  // 30: heliosdb.metadata.v1.ObjectChange.change:type_name -> heliosdb.metadata.v1.ChangeInfo
-	36, // 31: heliosdb.metadata.v1.ObjectChange.events:type_name -> heliosdb.metadata.v1.Event
-	16, // 32: heliosdb.metadata.v1.ObjectChange.diff:type_name -> heliosdb.metadata.v1.ObjectDiff
-	29, // 33: heliosdb.metadata.v1.VerifyHistoryRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	29, // 34: heliosdb.metadata.v1.GetHeadRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	28, // 35: heliosdb.metadata.v1.GetHeadResponse.time:type_name -> google.protobuf.Timestamp
-	37, // 36: heliosdb.metadata.v1.GetHeadResponse.floor:type_name -> heliosdb.metadata.v1.HistoryFloor
-	29, // 37: heliosdb.metadata.v1.ListSignedHeadsRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	38, // 38: heliosdb.metadata.v1.ListSignedHeadsResponse.heads:type_name -> heliosdb.metadata.v1.SignedHead
-	3,  // 39: heliosdb.metadata.v1.HistoryService.ReadChanges:input_type -> heliosdb.metadata.v1.ReadChangesRequest
-	5,  // 40: heliosdb.metadata.v1.HistoryService.StreamChanges:input_type -> heliosdb.metadata.v1.StreamChangesRequest
-	8,  // 41: heliosdb.metadata.v1.HistoryService.GetTableAsOf:input_type -> heliosdb.metadata.v1.GetTableAsOfRequest
-	10, // 42: heliosdb.metadata.v1.HistoryService.ListTablesAsOf:input_type -> heliosdb.metadata.v1.ListTablesAsOfRequest
-	12, // 43: heliosdb.metadata.v1.HistoryService.GetTopologyAsOf:input_type -> heliosdb.metadata.v1.GetTopologyAsOfRequest
-	14, // 44: heliosdb.metadata.v1.HistoryService.DiffRevisions:input_type -> heliosdb.metadata.v1.DiffRevisionsRequest
-	19, // 45: heliosdb.metadata.v1.HistoryService.ObjectLog:input_type -> heliosdb.metadata.v1.ObjectLogRequest
-	22, // 46: heliosdb.metadata.v1.HistoryService.VerifyHistory:input_type -> heliosdb.metadata.v1.VerifyHistoryRequest
-	24, // 47: heliosdb.metadata.v1.HistoryService.GetHead:input_type -> heliosdb.metadata.v1.GetHeadRequest
-	26, // 48: heliosdb.metadata.v1.HistoryService.ListSignedHeads:input_type -> heliosdb.metadata.v1.ListSignedHeadsRequest
-	4,  // 49: heliosdb.metadata.v1.HistoryService.ReadChanges:output_type -> heliosdb.metadata.v1.ReadChangesResponse
-	6,  // 50: heliosdb.metadata.v1.HistoryService.StreamChanges:output_type -> heliosdb.metadata.v1.StreamChangesResponse
-	9,  // 51: heliosdb.metadata.v1.HistoryService.GetTableAsOf:output_type -> heliosdb.metadata.v1.GetTableAsOfResponse
-	11, // 52: heliosdb.metadata.v1.HistoryService.ListTablesAsOf:output_type -> heliosdb.metadata.v1.ListTablesAsOfResponse
-	13, // 53: heliosdb.metadata.v1.HistoryService.GetTopologyAsOf:output_type -> heliosdb.metadata.v1.GetTopologyAsOfResponse
-	15, // 54: heliosdb.metadata.v1.HistoryService.DiffRevisions:output_type -> heliosdb.metadata.v1.DiffRevisionsResponse
-	20, // 55: heliosdb.metadata.v1.HistoryService.ObjectLog:output_type -> heliosdb.metadata.v1.ObjectLogResponse
-	23, // 56: heliosdb.metadata.v1.HistoryService.VerifyHistory:output_type -> heliosdb.metadata.v1.VerifyHistoryResponse
-	25, // 57: heliosdb.metadata.v1.HistoryService.GetHead:output_type -> heliosdb.metadata.v1.GetHeadResponse
-	27, // 58: heliosdb.metadata.v1.HistoryService.ListSignedHeads:output_type -> heliosdb.metadata.v1.ListSignedHeadsResponse
-	49, // [49:59] is the sub-list for method output_type
-	39, // [39:49] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	31, // 6: heliosdb.metadata.v1.ReadChangesRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	32, // 7: heliosdb.metadata.v1.ReadChangesResponse.changes:type_name -> heliosdb.metadata.v1.Change
+	2,  // 8: heliosdb.metadata.v1.StreamChangesRequest.selection:type_name -> heliosdb.metadata.v1.ChangeSelection
+	31, // 9: heliosdb.metadata.v1.StreamChangesRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	32, // 10: heliosdb.metadata.v1.StreamChangesResponse.changes:type_name -> heliosdb.metadata.v1.Change
+	29, // 11: heliosdb.metadata.v1.ChangeInfo.stream:type_name -> heliosdb.metadata.v1.Stream
+	28, // 12: heliosdb.metadata.v1.ChangeInfo.time:type_name -> google.protobuf.Timestamp
+	33, // 13: heliosdb.metadata.v1.GetTableAsOfRequest.table:type_name -> heliosdb.metadata.v1.TableRef
+	1,  // 14: heliosdb.metadata.v1.GetTableAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
+	31, // 15: heliosdb.metadata.v1.GetTableAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	34, // 16: heliosdb.metadata.v1.GetTableAsOfResponse.table:type_name -> heliosdb.metadata.v1.TableSchema
+	7,  // 17: heliosdb.metadata.v1.GetTableAsOfResponse.changed_by:type_name -> heliosdb.metadata.v1.ChangeInfo
+	1,  // 18: heliosdb.metadata.v1.ListTablesAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
+	31, // 19: heliosdb.metadata.v1.ListTablesAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	34, // 20: heliosdb.metadata.v1.ListTablesAsOfResponse.tables:type_name -> heliosdb.metadata.v1.TableSchema
+	1,  // 21: heliosdb.metadata.v1.GetTopologyAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
+	31, // 22: heliosdb.metadata.v1.GetTopologyAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	35, // 23: heliosdb.metadata.v1.GetTopologyAsOfResponse.topology:type_name -> heliosdb.metadata.v1.Topology
+	29, // 24: heliosdb.metadata.v1.DiffRevisionsRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	1,  // 25: heliosdb.metadata.v1.DiffRevisionsRequest.from:type_name -> heliosdb.metadata.v1.HistoryPoint
+	1,  // 26: heliosdb.metadata.v1.DiffRevisionsRequest.to:type_name -> heliosdb.metadata.v1.HistoryPoint
+	30, // 27: heliosdb.metadata.v1.DiffRevisionsRequest.filter:type_name -> heliosdb.metadata.v1.Filter
+	31, // 28: heliosdb.metadata.v1.DiffRevisionsRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	16, // 29: heliosdb.metadata.v1.DiffRevisionsResponse.objects:type_name -> heliosdb.metadata.v1.ObjectDiff
+	36, // 30: heliosdb.metadata.v1.ObjectDiff.kind:type_name -> heliosdb.metadata.v1.ObjectKind
+	0,  // 31: heliosdb.metadata.v1.ObjectDiff.diff:type_name -> heliosdb.metadata.v1.DiffKind
+	17, // 32: heliosdb.metadata.v1.ObjectDiff.fields:type_name -> heliosdb.metadata.v1.FieldDiff
+	33, // 33: heliosdb.metadata.v1.ObjectRef.table:type_name -> heliosdb.metadata.v1.TableRef
+	18, // 34: heliosdb.metadata.v1.ObjectLogRequest.object:type_name -> heliosdb.metadata.v1.ObjectRef
+	31, // 35: heliosdb.metadata.v1.ObjectLogRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	21, // 36: heliosdb.metadata.v1.ObjectLogResponse.changes:type_name -> heliosdb.metadata.v1.ObjectChange
+	7,  // 37: heliosdb.metadata.v1.ObjectChange.change:type_name -> heliosdb.metadata.v1.ChangeInfo
+	37, // 38: heliosdb.metadata.v1.ObjectChange.events:type_name -> heliosdb.metadata.v1.Event
+	16, // 39: heliosdb.metadata.v1.ObjectChange.diff:type_name -> heliosdb.metadata.v1.ObjectDiff
+	29, // 40: heliosdb.metadata.v1.VerifyHistoryRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	29, // 41: heliosdb.metadata.v1.GetHeadRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	31, // 42: heliosdb.metadata.v1.GetHeadRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	28, // 43: heliosdb.metadata.v1.GetHeadResponse.time:type_name -> google.protobuf.Timestamp
+	38, // 44: heliosdb.metadata.v1.GetHeadResponse.floor:type_name -> heliosdb.metadata.v1.HistoryFloor
+	29, // 45: heliosdb.metadata.v1.ListSignedHeadsRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	31, // 46: heliosdb.metadata.v1.ListSignedHeadsRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	39, // 47: heliosdb.metadata.v1.ListSignedHeadsResponse.heads:type_name -> heliosdb.metadata.v1.SignedHead
+	3,  // 48: heliosdb.metadata.v1.HistoryService.ReadChanges:input_type -> heliosdb.metadata.v1.ReadChangesRequest
+	5,  // 49: heliosdb.metadata.v1.HistoryService.StreamChanges:input_type -> heliosdb.metadata.v1.StreamChangesRequest
+	8,  // 50: heliosdb.metadata.v1.HistoryService.GetTableAsOf:input_type -> heliosdb.metadata.v1.GetTableAsOfRequest
+	10, // 51: heliosdb.metadata.v1.HistoryService.ListTablesAsOf:input_type -> heliosdb.metadata.v1.ListTablesAsOfRequest
+	12, // 52: heliosdb.metadata.v1.HistoryService.GetTopologyAsOf:input_type -> heliosdb.metadata.v1.GetTopologyAsOfRequest
+	14, // 53: heliosdb.metadata.v1.HistoryService.DiffRevisions:input_type -> heliosdb.metadata.v1.DiffRevisionsRequest
+	19, // 54: heliosdb.metadata.v1.HistoryService.ObjectLog:input_type -> heliosdb.metadata.v1.ObjectLogRequest
+	22, // 55: heliosdb.metadata.v1.HistoryService.VerifyHistory:input_type -> heliosdb.metadata.v1.VerifyHistoryRequest
+	24, // 56: heliosdb.metadata.v1.HistoryService.GetHead:input_type -> heliosdb.metadata.v1.GetHeadRequest
+	26, // 57: heliosdb.metadata.v1.HistoryService.ListSignedHeads:input_type -> heliosdb.metadata.v1.ListSignedHeadsRequest
+	4,  // 58: heliosdb.metadata.v1.HistoryService.ReadChanges:output_type -> heliosdb.metadata.v1.ReadChangesResponse
+	6,  // 59: heliosdb.metadata.v1.HistoryService.StreamChanges:output_type -> heliosdb.metadata.v1.StreamChangesResponse
+	9,  // 60: heliosdb.metadata.v1.HistoryService.GetTableAsOf:output_type -> heliosdb.metadata.v1.GetTableAsOfResponse
+	11, // 61: heliosdb.metadata.v1.HistoryService.ListTablesAsOf:output_type -> heliosdb.metadata.v1.ListTablesAsOfResponse
+	13, // 62: heliosdb.metadata.v1.HistoryService.GetTopologyAsOf:output_type -> heliosdb.metadata.v1.GetTopologyAsOfResponse
+	15, // 63: heliosdb.metadata.v1.HistoryService.DiffRevisions:output_type -> heliosdb.metadata.v1.DiffRevisionsResponse
+	20, // 64: heliosdb.metadata.v1.HistoryService.ObjectLog:output_type -> heliosdb.metadata.v1.ObjectLogResponse
+	23, // 65: heliosdb.metadata.v1.HistoryService.VerifyHistory:output_type -> heliosdb.metadata.v1.VerifyHistoryResponse
+	25, // 66: heliosdb.metadata.v1.HistoryService.GetHead:output_type -> heliosdb.metadata.v1.GetHeadResponse
+	27, // 67: heliosdb.metadata.v1.HistoryService.ListSignedHeads:output_type -> heliosdb.metadata.v1.ListSignedHeadsResponse
+	58, // [58:68] is the sub-list for method output_type
+	48, // [48:58] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_history_service_proto_init() }

@@ -84,9 +84,10 @@ type HistoryServiceClient interface {
 	// and what it made of the object, field by field. An object that is gone has one too.
 	ObjectLog(context.Context, *v1.ObjectLogRequest) (*v1.ObjectLogResponse, error)
 	// VerifyHistory has the member read what it keeps of a stream and follow the digest
-	// chain. It says now and then how far it is; its last message has the outcome.
+	// chain, however far that reaches. It says now and then how far it is; its last message
+	// has the outcome.
 	VerifyHistory(context.Context, *v1.VerifyHistoryRequest) (*connect.ServerStreamForClient[v1.VerifyHistoryResponse], error)
-	// GetHead says where a stream stands on the member.
+	// GetHead says where a stream stands.
 	GetHead(context.Context, *v1.GetHeadRequest) (*v1.GetHeadResponse, error)
 	// ListSignedHeads returns the signed heads of a stream that are kept, oldest first.
 	ListSignedHeads(context.Context, *v1.ListSignedHeadsRequest) (*v1.ListSignedHeadsResponse, error)
@@ -290,9 +291,10 @@ type HistoryServiceHandler interface {
 	// and what it made of the object, field by field. An object that is gone has one too.
 	ObjectLog(context.Context, *v1.ObjectLogRequest) (*v1.ObjectLogResponse, error)
 	// VerifyHistory has the member read what it keeps of a stream and follow the digest
-	// chain. It says now and then how far it is; its last message has the outcome.
+	// chain, however far that reaches. It says now and then how far it is; its last message
+	// has the outcome.
 	VerifyHistory(context.Context, *v1.VerifyHistoryRequest, *connect.ServerStream[v1.VerifyHistoryResponse]) error
-	// GetHead says where a stream stands on the member.
+	// GetHead says where a stream stands.
 	GetHead(context.Context, *v1.GetHeadRequest) (*v1.GetHeadResponse, error)
 	// ListSignedHeads returns the signed heads of a stream that are kept, oldest first.
 	ListSignedHeads(context.Context, *v1.ListSignedHeadsRequest) (*v1.ListSignedHeadsResponse, error)
