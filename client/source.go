@@ -21,6 +21,7 @@ import (
 type History struct {
 	client *Client
 	origin history.Origin
+	read   *metadatav1.ReadOptions
 	slot   chan *reading // held by whoever reads
 
 	mu   sync.Mutex
@@ -33,9 +34,10 @@ var _ interface {
 } = (*History)(nil)
 
 // History returns the history of a stream. It is of the cluster and the recovery epoch of
-// the member that answers now; a member of another one is an error later.
-func (c *Client) History(ctx context.Context, stream metadatav1.Stream) (*History, error) {
-	head, err := c.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: stream})
+// the member that answers now; a member of another one is an error later. read says how
+// fresh its answers are; nil: they have everything that was acknowledged before.
+func (c *Client) History(ctx context.Context, stream metadatav1.Stream, read *metadatav1.ReadOptions) (*History, error) {
+	head, err := c.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: stream, Read: read})
 	if err != nil {
 		return nil, err
 	}
@@ -46,6 +48,7 @@ func (c *Client) History(ctx context.Context, stream metadatav1.Stream) (*Histor
 	h := &History{
 		client: c,
 		origin: history.Origin{Stream: stream, Cluster: cluster, RecoveryEpoch: head.GetRecoveryEpoch()},
+		read:   read,
 		slot:   make(chan *reading, 1),
 		head:   head,
 	}
@@ -58,7 +61,7 @@ func (h *History) Origin() history.Origin { return h.origin }
 
 // Bounds asks a member what it has.
 func (h *History) Bounds(ctx context.Context) (history.Bounds, error) {
-	head, err := h.client.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: h.origin.Stream})
+	head, err := h.client.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: h.origin.Stream, Read: h.read})
 	if err != nil {
 		return history.Bounds{}, err
 	}
@@ -194,7 +197,7 @@ type reading struct {
 func (h *History) begin(ctx context.Context, from, last uint64) *reading {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	pull, stop := iter.Pull2(h.client.StreamChanges(ctx, &metadatav1.StreamChangesRequest{
-		Selection: &metadatav1.ChangeSelection{Stream: h.origin.Stream, FirstRevision: from, LastRevision: last}, Originals: true,
+		Selection: &metadatav1.ChangeSelection{Stream: h.origin.Stream, FirstRevision: from, LastRevision: last}, Originals: true, Read: h.read,
 	}))
 	return &reading{history: h, next: from, cancel: cancel, pull: pull, stop: stop}
 }

@@ -105,7 +105,7 @@ func startChroniclers(t *testing.T, all ...*chronicler) *Client {
 
 func openHistory(t *testing.T, c *Client) *History {
 	t.Helper()
-	h, err := c.History(t.Context(), schemaStream)
+	h, err := c.History(t.Context(), schemaStream, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestHistoryDoesNotBelieve(t *testing.T) {
 	t.Run("a cluster id that is none", func(t *testing.T) {
 		m := newChronicler(1)
 		m.cluster = "c"
-		if _, err := startChroniclers(t, m).History(t.Context(), schemaStream); err == nil {
+		if _, err := startChroniclers(t, m).History(t.Context(), schemaStream, nil); err == nil {
 			t.Error("it is taken")
 		}
 	})

@@ -79,7 +79,11 @@ func (s *session) openPast(f *pastFlags) (past.Past, error) {
 	case f.file != "":
 		return past.OpenFile(f.file)
 	case f.data == "":
-		return past.Connect(s.endpoints, s.connectTo)
+		read, err := s.readOptions()
+		if err != nil {
+			return nil, err
+		}
+		return past.Connect(s.endpoints, s.connectTo, read)
 	}
 	p, err := past.OpenData(f.data)
 	if inUse, ok := errors.AsType[*raftlog.InUseError](err); ok {

@@ -54,6 +54,7 @@ func (s *session) followLog(ctx context.Context, p past.Past, f *logFlags, q que
 			return err
 		}
 	}
+	s.say("waiting for more; Ctrl-C ends it")
 	w := &waiter{session: s, left: f.limit, seen: seen}
 	return w.wait(ctx, p, selections)
 }

@@ -30,19 +30,24 @@ type Dial func(endpoints []string) (*client.Client, error)
 type remote struct {
 	endpoints []string
 	dial      Dial
+	read      *metadatav1.ReadOptions
 	client    *client.Client
 
 	mu      sync.Mutex
 	sources []*client.History
 }
 
-// Connect returns the past of a service. It is asked at the first call.
-func Connect(endpoints []string, dial Dial) (Past, error) {
+// ofItsOwn asks a member for what it has itself.
+var ofItsOwn = &metadatav1.ReadOptions{Consistency: metadatav1.Consistency_CONSISTENCY_LOCAL}
+
+// Connect returns the past of a service, as fresh as the options ask for at each call; nil:
+// with everything that was acknowledged before. It is asked at the first call.
+func Connect(endpoints []string, dial Dial, read *metadatav1.ReadOptions) (Past, error) {
 	c, err := dial(endpoints)
 	if err != nil {
 		return nil, err
 	}
-	return &remote{endpoints: endpoints, dial: dial, client: c}, nil
+	return &remote{endpoints: endpoints, dial: dial, read: read, client: c}, nil
 }
 
 func (r *remote) Name() string                 { return "the service" }
@@ -62,7 +67,7 @@ func (r *remote) Close() error {
 }
 
 func (r *remote) Source(ctx context.Context, stream metadatav1.Stream) (history.Source, error) {
-	s, err := r.client.History(ctx, stream)
+	s, err := r.client.History(ctx, stream, r.read)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +80,7 @@ func (r *remote) Source(ctx context.Context, stream metadatav1.Stream) (history.
 // Beginning returns the state before the first change. A service hands out no others: where
 // it has trimmed its history, nothing can be folded.
 func (r *remote) Beginning(ctx context.Context, stream metadatav1.Stream) (State, error) {
-	head, err := r.client.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: stream})
+	head, err := r.client.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: stream, Read: r.read})
 	if err != nil {
 		return nil, err
 	}
@@ -92,11 +97,11 @@ func (r *remote) Beginning(ctx context.Context, stream metadatav1.Stream) (State
 }
 
 func (r *remote) Heads(ctx context.Context, stream metadatav1.Stream) ([]*metadatav1.SignedHead, error) {
-	res, err := r.client.ListSignedHeads(ctx, &metadatav1.ListSignedHeadsRequest{Stream: stream})
+	res, err := r.client.ListSignedHeads(ctx, &metadatav1.ListSignedHeadsRequest{Stream: stream, Read: r.read})
 	return res.GetHeads(), err
 }
 
-// Said asks each member, at its own endpoint.
+// Said asks each member for what it has itself, at its own endpoint.
 func (r *remote) Said(ctx context.Context, stream metadatav1.Stream) ([]Said, error) {
 	all := make([]Said, len(r.endpoints))
 	var asked sync.WaitGroup
@@ -120,7 +125,7 @@ func (r *remote) headAt(ctx context.Context, endpoint string, stream metadatav1.
 		return nil, err
 	}
 	defer c.Close()
-	return c.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: stream, ModelHash: true})
+	return c.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: stream, ModelHash: true, Read: ofItsOwn})
 }
 
 // Changes reads pages when the newest come first, and else a stream.
@@ -128,9 +133,9 @@ func (r *remote) Changes(
 	ctx context.Context, selection *metadatav1.ChangeSelection, newestFirst bool,
 ) iter.Seq2[*metadatav1.Change, error] {
 	if !newestFirst {
-		return r.streamed(ctx, &metadatav1.StreamChangesRequest{Selection: selection})
+		return r.streamed(ctx, &metadatav1.StreamChangesRequest{Selection: selection, Read: r.read})
 	}
-	req := &metadatav1.ReadChangesRequest{Selection: selection, NewestFirst: true, PageSize: firstPage}
+	req := &metadatav1.ReadChangesRequest{Selection: selection, NewestFirst: true, PageSize: firstPage, Read: r.read}
 	return pages(func() ([]*metadatav1.Change, bool, error) {
 		page, err := r.client.ReadChanges(ctx, req)
 		req.PageToken, req.PageSize = page.GetNextPageToken(), pageSize
@@ -139,7 +144,7 @@ func (r *remote) Changes(
 }
 
 func (r *remote) Follow(ctx context.Context, selection *metadatav1.ChangeSelection) iter.Seq2[*metadatav1.Change, error] {
-	return r.streamed(ctx, &metadatav1.StreamChangesRequest{Selection: selection, Follow: true})
+	return r.streamed(ctx, &metadatav1.StreamChangesRequest{Selection: selection, Follow: true, Read: r.read})
 }
 
 func (r *remote) streamed(ctx context.Context, req *metadatav1.StreamChangesRequest) iter.Seq2[*metadatav1.Change, error] {
@@ -159,7 +164,7 @@ func (r *remote) streamed(ctx context.Context, req *metadatav1.StreamChangesRequ
 }
 
 func (r *remote) ObjectLog(ctx context.Context, ref *metadatav1.ObjectRef, first, last uint64) iter.Seq2[*metadatav1.ObjectChange, error] {
-	req := &metadatav1.ObjectLogRequest{Object: ref, FirstRevision: first, LastRevision: last, PageSize: firstPage}
+	req := &metadatav1.ObjectLogRequest{Object: ref, FirstRevision: first, LastRevision: last, PageSize: firstPage, Read: r.read}
 	return pages(func() ([]*metadatav1.ObjectChange, bool, error) {
 		page, err := r.client.ObjectLog(ctx, req)
 		req.PageToken, req.PageSize = page.GetNextPageToken(), pageSize
@@ -188,7 +193,7 @@ func pages[V any](next func() (page []V, more bool, err error)) iter.Seq2[V, err
 }
 
 func (r *remote) Table(ctx context.Context, ref *metadatav1.TableRef, at *metadatav1.HistoryPoint) (*metadatav1.GetTableAsOfResponse, error) {
-	return r.client.GetTableAsOf(ctx, &metadatav1.GetTableAsOfRequest{Table: ref, At: at})
+	return r.client.GetTableAsOf(ctx, &metadatav1.GetTableAsOfRequest{Table: ref, At: at, Read: r.read})
 }
 
 // gather merges the pages of an answer into the first one. Its last page says where all are
@@ -205,7 +210,7 @@ func gather[M proto.Message](call func() (page M, more bool, err error)) (M, err
 }
 
 func (r *remote) Tables(ctx context.Context, namespace string, at *metadatav1.HistoryPoint) (*metadatav1.ListTablesAsOfResponse, error) {
-	req := &metadatav1.ListTablesAsOfRequest{Namespace: namespace, At: at, PageSize: pageSize}
+	req := &metadatav1.ListTablesAsOfRequest{Namespace: namespace, At: at, PageSize: pageSize, Read: r.read}
 	return gather(func() (*metadatav1.ListTablesAsOfResponse, bool, error) {
 		page, err := r.client.ListTablesAsOf(ctx, req)
 		req.PageToken = page.GetNextPageToken()
@@ -217,7 +222,7 @@ func (r *remote) Tables(ctx context.Context, namespace string, at *metadatav1.Hi
 }
 
 func (r *remote) Topology(ctx context.Context, at *metadatav1.HistoryPoint) (*metadatav1.GetTopologyAsOfResponse, error) {
-	req := &metadatav1.GetTopologyAsOfRequest{At: at, PageSize: pageSize}
+	req := &metadatav1.GetTopologyAsOfRequest{At: at, PageSize: pageSize, Read: r.read}
 	return gather(func() (*metadatav1.GetTopologyAsOfResponse, bool, error) {
 		page, err := r.client.GetTopologyAsOf(ctx, req)
 		req.PageToken = page.GetNextPageToken()
@@ -229,7 +234,7 @@ func (r *remote) Topology(ctx context.Context, at *metadatav1.HistoryPoint) (*me
 }
 
 func (r *remote) Diff(ctx context.Context, stream metadatav1.Stream, from, to *metadatav1.HistoryPoint) (*metadatav1.DiffRevisionsResponse, error) {
-	req := &metadatav1.DiffRevisionsRequest{Stream: stream, From: from, To: to, PageSize: pageSize}
+	req := &metadatav1.DiffRevisionsRequest{Stream: stream, From: from, To: to, PageSize: pageSize, Read: r.read}
 	return gather(func() (*metadatav1.DiffRevisionsResponse, bool, error) {
 		page, err := r.client.DiffRevisions(ctx, req)
 		req.PageToken = page.GetNextPageToken()

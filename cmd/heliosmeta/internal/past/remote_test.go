@@ -2,12 +2,17 @@ package past
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"connectrpc.com/connect"
 
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/history/historytest"
@@ -20,6 +25,18 @@ import (
 // trimmed what came before revision 4.
 type pager struct {
 	metadatav1connect.UnimplementedHistoryServiceHandler
+}
+
+func (pager) StreamChanges(context.Context, *metadatav1.StreamChangesRequest, *connect.ServerStream[metadatav1.StreamChangesResponse]) error {
+	return nil
+}
+
+func (pager) GetTableAsOf(context.Context, *metadatav1.GetTableAsOfRequest) (*metadatav1.GetTableAsOfResponse, error) {
+	return new(metadatav1.GetTableAsOfResponse), nil
+}
+
+func (pager) ListSignedHeads(context.Context, *metadatav1.ListSignedHeadsRequest) (*metadatav1.ListSignedHeadsResponse, error) {
+	return new(metadatav1.ListSignedHeadsResponse), nil
 }
 
 // page returns the numbers of a page, and the token for the next one.
@@ -90,16 +107,20 @@ func (pager) GetHead(context.Context, *metadatav1.GetHeadRequest) (*metadatav1.G
 	}, nil
 }
 
-// connected returns the past of a pager.
-func connected(t *testing.T) Past {
+// connected returns the past of a pager, as fresh as the options ask for.
+func connected(t *testing.T, read *metadatav1.ReadOptions, o ...connect.HandlerOption) Past {
 	t.Helper()
 	mux := http.NewServeMux()
-	mux.Handle(metadatav1connect.NewHistoryServiceHandler(pager{}))
-	s := httptest.NewServer(mux)
+	mux.Handle(metadatav1connect.NewHistoryServiceHandler(pager{}, o...))
+	s := httptest.NewUnstartedServer(mux)
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
 	t.Cleanup(s.Close)
 	p, err := Connect([]string{s.Listener.Addr().String()}, func(endpoints []string) (*client.Client, error) {
 		return client.New(client.Options{Endpoints: endpoints})
-	})
+	}, read)
 	must(t, err)
 	t.Cleanup(func() { must(t, p.Close()) })
 	return p
@@ -107,7 +128,7 @@ func connected(t *testing.T) Past {
 
 // Answers in pages come as one, empty pages in between or not.
 func TestPages(t *testing.T) {
-	p, want := connected(t), []uint64{6, 5, 4}
+	p, want := connected(t, nil), []uint64{6, 5, 4}
 	if got := revisions(t, p.Changes(t.Context(), &metadatav1.ChangeSelection{Stream: schemaStream}, true)); !slices.Equal(got, want) {
 		t.Errorf("changes %v", got)
 	}
@@ -135,8 +156,84 @@ func TestPages(t *testing.T) {
 }
 
 func TestServiceThatHasTrimmed(t *testing.T) {
-	_, err := Rehearse(t.Context(), connected(t), schemaStream, nil)
+	_, err := Rehearse(t.Context(), connected(t, nil), schemaStream, nil)
 	if !failure.Is(err, trimmed) || !strings.Contains(err.Error(), "has trimmed the schema stream to revision 4") {
 		t.Errorf("rehearsed with %v", err)
+	}
+}
+
+// asked notes how fresh answers were asked to be, by procedure.
+type asked struct {
+	mu   sync.Mutex
+	read map[string]metadatav1.Consistency
+}
+
+func (a *asked) note(spec connect.Spec, request any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.read[path.Base(spec.Procedure)] = request.(interface {
+		GetRead() *metadatav1.ReadOptions
+	}).GetRead().GetConsistency()
+}
+
+func (a *asked) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		a.note(req.Spec(), req.Any())
+		return next(ctx, req)
+	}
+}
+
+func (a *asked) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+func (a *asked) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		return next(ctx, notingConn{conn, a})
+	}
+}
+
+type notingConn struct {
+	connect.StreamingHandlerConn
+	asked *asked
+}
+
+func (c notingConn) Receive(m any) error {
+	err := c.StreamingHandlerConn.Receive(m)
+	if err == nil {
+		c.asked.note(c.Spec(), m)
+	}
+	return err
+}
+
+// Whatever is read of a service is as fresh as was asked; but what a member says of itself is
+// what it has.
+func TestAsFreshAsAsked(t *testing.T) {
+	const atLeast = metadatav1.Consistency_CONSISTENCY_AT_LEAST
+	a := &asked{read: make(map[string]metadatav1.Consistency)}
+	p := connected(t, &metadatav1.ReadOptions{Consistency: atLeast, AtLeast: new(metadatav1.Position)}, connect.WithInterceptors(a))
+	ctx := t.Context()
+	selection := &metadatav1.ChangeSelection{Stream: schemaStream}
+	_ = revisions(t, p.Changes(ctx, selection, true))
+	_ = revisions(t, p.Changes(ctx, selection, false))
+	for _, err := range p.ObjectLog(ctx, nil, 0, 0) {
+		must(t, err)
+	}
+	_, tableErr := p.Table(ctx, tableNamed(1), nil)
+	_, tablesErr := p.Tables(ctx, "", nil)
+	_, topologyErr := p.Topology(ctx, nil)
+	_, diffErr := p.Diff(ctx, schemaStream, at(1), nil)
+	_, headsErr := p.Heads(ctx, schemaStream)
+	_, sourceErr := p.Source(ctx, schemaStream)
+	must(t, errors.Join(tableErr, tablesErr, topologyErr, diffErr, headsErr, sourceErr))
+	for _, rpc := range []string{
+		"ReadChanges", "StreamChanges", "ObjectLog", "GetTableAsOf", "ListTablesAsOf", "GetTopologyAsOf", "DiffRevisions", "ListSignedHeads", "GetHead",
+	} {
+		if got := a.read[rpc]; got != atLeast {
+			t.Errorf("%s was asked for %v", rpc, got)
+		}
+	}
+	if _, err := p.Said(ctx, schemaStream); err != nil || a.read["GetHead"] != metadatav1.Consistency_CONSISTENCY_LOCAL {
+		t.Errorf("a member was asked for %v, %v", a.read["GetHead"], err)
 	}
 }
