@@ -30,8 +30,11 @@ const aboutHistory = `Read what was: who changed what and when, how things were,
 
 Each of them reads from the running service (--endpoints), from the directory of a stopped
 member (--data DIR) or from a file that history export has written (--file FILE). Neither
-the directory nor the file is changed. Revisions count in each stream by itself: schema
-(namespaces, tables), topology (nodes, shards) and service (consumers, signed heads).`
+the directory nor the file is changed, and both are named on the command line only: in the
+environment, HELIOSMETA_DATA is the directory that serve uses.
+
+Revisions count in each stream by itself: schema (namespaces, tables), topology (nodes,
+shards) and service (consumers, signed heads, where histories begin).`
 
 // pastFlags say where the past is read.
 type pastFlags struct{ data, file string }
@@ -46,29 +49,24 @@ func (s *session) historyCommand() *cobra.Command {
 	flags := c.PersistentFlags()
 	flags.StringVar(&f.data, "data", "", "read the directory of a stopped member, or one that history import has made")
 	flags.StringVar(&f.file, "file", "", "read a file that history export has written")
-	c.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return s.settlePast(cmd, f) }
+	c.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { return s.fillPast(cmd) }
 	return c
 }
 
-// settlePast has the command line win over the environment: who names endpoints or a file
-// does not mean the directory that HELIOSMETA_DATA names for serve. The actor that
-// HELIOSMETA_ACTOR names is who asks, not who is asked about.
-func (s *session) settlePast(cmd *cobra.Command, f *pastFlags) error {
-	given := func(name string) bool { return cmd.Flags().Changed(name) }
-	data, file, endpoints, actor := given("data"), given("file"), given("endpoints"), given("actor")
-	if err := config.Fill(cmd.Flags(), config.Source{LookupEnv: s.lookupEnv}); err != nil {
-		return err
+// fillPast adds the environment to the flags, but for what it says to others: HELIOSMETA_DATA
+// is the directory of a member, for serve, and HELIOSMETA_ACTOR is who asks, not who is asked
+// about. What is read changes by the command line only.
+func (s *session) fillPast(cmd *cobra.Command) error {
+	others := []string{config.EnvName("data"), config.EnvName("file")}
+	if cmd.Name() == "log" {
+		others = append(others, config.EnvName("actor"))
 	}
-	if !data && (file || endpoints) {
-		f.data = ""
-	}
-	if !file && (data || endpoints) {
-		f.file = ""
-	}
-	if !actor && cmd.Name() == "log" {
-		return cmd.Flags().Set("actor", "")
-	}
-	return nil
+	return config.Fill(cmd.Flags(), config.Source{LookupEnv: func(name string) (string, bool) {
+		if slices.Contains(others, name) {
+			return "", false
+		}
+		return s.lookupEnv(name)
+	}})
 }
 
 // openPast opens what the flags name.
