@@ -11,6 +11,7 @@ import (
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
+	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -24,7 +25,14 @@ Run it with the new build's heliosmeta: on a file that history export has writte
 of a stopped member's directory, or against the running service. Every change is folded;
 digest and hash of the model have to be those that the members, the checkpoints or the file
 say. A change that this build cannot fold, or folds to something else, would stop a member
-after the upgrade: here it is an error. Hashes of another checkpoint format are not compared.`,
+after the upgrade: here it is an error. Hashes of another checkpoint format are not compared.
+A stream whose beginning was trimmed can be folded only from a checkpoint, which a stopped
+member's directory (--data) has; elsewhere it is not compared, and the others are.
+
+It is what history replay --check does, under the name of what it is for.
+
+The exit code is 0 if all of it fits, 1 if something differs or cannot be folded, and 5 if
+something could not be compared; --stream leaves out what one does not want compared.`,
 		Example: `  heliosmeta-new history rehearse --file production.export
   heliosmeta-new history rehearse --endpoints m1:9000,m2:9000,m3:9000`,
 		Args: cobra.NoArgs,
@@ -45,6 +53,9 @@ type rehearsal struct {
 	ModelHash string    `json:"model_hash"`
 	Said      []verdict `json:"said"`
 	Seconds   float64   `json:"seconds"`
+	Error     string    `json:"error,omitempty"` // why it was not folded; then there is only the stream
+
+	broken bool // a change cannot be folded
 }
 
 // verdict is what became of a comparison.
@@ -68,10 +79,15 @@ func (s *session) rehearse(ctx context.Context, p past.Past, names []string) err
 	err = onStreams(ctx, streams, func(stream metadatav1.Stream) error {
 		began := time.Now()
 		done, err := past.Rehearse(ctx, p, stream, func(done, last uint64) { tell(bar)(stream, done, last) })
-		if err != nil {
+		_, broken := errors.AsType[*projections.FoldError](err)
+		switch {
+		case err == nil:
+			all = append(all, s.rehearsalOf(done, time.Since(began)))
+		case broken || isTrimmed(err): // of this stream: the others may be sound
+			all = append(all, rehearsal{Stream: streamName(stream), Said: []verdict{}, Error: sentence(err, s.endpoints), broken: broken})
+		default:
 			return fmt.Errorf("the %s stream: %w", streamName(stream), err)
 		}
-		all = append(all, s.rehearsalOf(done, time.Since(began)))
 		return nil
 	})
 	bar.Clear()
@@ -110,6 +126,14 @@ func (s *session) rehearsalOf(done *past.Rehearsal, took time.Duration) rehearsa
 func rehearsalRows(r *output.Rows, all []rehearsal) {
 	r.Row("STREAM", "FOLDED", "REVISION", "SAID BY", "AT", "COMPARED", "RESULT")
 	for _, one := range all {
+		switch {
+		case one.broken:
+			r.Row(one.Stream, "", "", "nobody", "", "", "CANNOT BE FOLDED: "+one.Error)
+			continue
+		case one.Error != "":
+			r.Row(one.Stream, "", "", "nobody", "", "", "not compared: "+one.Error)
+			continue
+		}
 		folded := fmt.Sprintf("%d to %d", one.From+1, one.Revision)
 		if one.Revision == one.From {
 			folded = "nothing"
@@ -132,8 +156,14 @@ func rehearsalRows(r *output.Rows, all []rehearsal) {
 
 // judge says how it went, and makes the exit code.
 func (s *session) judge(all []rehearsal) error {
-	differ, silent, fit := 0, 0, 0
+	differ, silent, fit, broken := 0, 0, 0, 0
 	for _, r := range all {
+		switch {
+		case r.broken:
+			broken++
+		case r.Error != "":
+			silent++
+		}
 		for _, v := range r.Said {
 			switch {
 			case v.Fits:
@@ -146,6 +176,8 @@ func (s *session) judge(all []rehearsal) error {
 		}
 	}
 	switch {
+	case broken > 0:
+		return fmt.Errorf("streams that this build cannot fold: %d; it would stop the members", broken)
 	case differ > 0:
 		return fmt.Errorf("%d of %d comparisons differ: this build does not fold that history as it was folded", differ, differ+silent+fit)
 	case silent > 0:

@@ -8,13 +8,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
 	"github.com/heliosdb/metadata/history/export"
+	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -33,7 +36,9 @@ func (s *session) historyReplayCommand(where *pastFlags) *cobra.Command {
 
 The original bytes of all changes are folded here, by this program's fold: what it shows is
 what the history says, whatever members believe. With -o json or yaml it prints the models
-as they were, with --export DIR it writes them there, a JSON file for each stream.
+as they were, with --export DIR it writes them there, a JSON file for each stream. A stream
+whose beginning was trimmed can be folded only from a checkpoint, which a stopped member's
+directory (--data) has; what cannot be folded is said, behind the others.
 
 With --check it folds everything, and compares digest and hash of the model with what is
 said of them: by each member of --endpoints, by the checkpoints in a directory, or by
@@ -74,20 +79,52 @@ func (s *session) historyReplay(ctx context.Context, p past.Past, f *replayFlags
 		return err
 	}
 	var all []replayed
+	var missing []unfolded
 	bar := s.bar()
 	err = onStreams(ctx, streams, func(stream metadatav1.Stream) error {
 		r, err := replay(ctx, p, stream, until, func(done, last uint64) { tell(bar)(stream, done, last) })
-		all = append(all, r)
-		return err
+		switch {
+		case err == nil:
+			all = append(all, r)
+		case isTrimmed(err):
+			missing = append(missing, s.unfoldedStream(stream, err))
+		default:
+			return fmt.Errorf("the %s stream: %w", streamName(stream), err)
+		}
+		return nil
 	})
 	bar.Clear()
 	if err != nil {
 		return err
 	}
 	if f.export != "" {
-		return s.exportModels(f.export, all)
+		err = s.exportModels(f.export, all)
+	} else if len(all) > 0 {
+		err = s.printReplayed(all, missing)
 	}
-	return s.printReplayed(all)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	for _, m := range missing {
+		s.sayError(fmt.Errorf("the %s stream cannot be folded: %s", m.Stream, m.Error))
+	}
+	return &toldError{exitError}
+}
+
+// unfolded is a stream that could not be folded; its JSON names are part of the interface.
+type unfolded struct {
+	Stream string `json:"stream"`
+	Error  string `json:"error"`
+}
+
+func (s *session) unfoldedStream(stream metadatav1.Stream, err error) unfolded {
+	return unfolded{streamName(stream), sentence(err, s.endpoints)}
+}
+
+// isTrimmed reports whether an error says that a part of a history is not kept.
+func isTrimmed(err error) bool {
+	const trimmed = metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED
+	return failure.Is(err, trimmed) || client.Reason(err) == trimmed
 }
 
 // replayed is a stream that was folded.
@@ -115,6 +152,11 @@ func replay(
 	revision, err := past.Revision(ctx, source, until)
 	if err != nil {
 		return r, err
+	}
+	if revision < r.from {
+		return r, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
+			"it can be folded from revision %d on, where its oldest checkpoint is; revision %d lies before that", r.from, revision).
+			With("oldest_revision", strconv.FormatUint(r.from, 10)).With("stream", stream.String())
 	}
 	if revision != r.from {
 		r.state, err = r.state.Replay(ctx, source, revision, progress)
@@ -177,7 +219,7 @@ func kindOf(object any) string {
 	return "history_floor"
 }
 
-func (s *session) printReplayed(all []replayed) error {
+func (s *session) printReplayed(all []replayed, missing []unfolded) error {
 	if s.format != output.Table {
 		models := make([]model, len(all))
 		for i, r := range all {
@@ -187,8 +229,9 @@ func (s *session) printReplayed(all []replayed) error {
 			}
 		}
 		return s.printer().Value(struct {
-			Streams []model `json:"streams"`
-		}{models}, nil)
+			Streams []model    `json:"streams"`
+			Missing []unfolded `json:"missing,omitempty"`
+		}{models, missing}, nil)
 	}
 	return s.printer().Rows(func(r *output.Rows) {
 		r.Row("STREAM", "REVISION", "TIME", "FOLDED", "OBJECTS", "DIGEST", "MODEL HASH")

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -17,6 +19,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/heliosdb/metadata/examples"
+	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/export"
+	"github.com/heliosdb/metadata/history/historytest"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 // TestMain lets the test binary be the program: scripts run it as heliosmeta.
@@ -46,7 +52,7 @@ func TestScripts(t *testing.T) {
 			return writeExamples(env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "ports": ports, "wide": wide, "occupy": occupy, "certificates": certificates,
+			"exits": exits, "ports": ports, "wide": wide, "occupy": occupy, "certificates": certificates, "trimmed": trimmed,
 		},
 	})
 }
@@ -135,4 +141,21 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = l.Close() })
 	ts.Setenv("TAKEN", l.Addr().String())
+}
+
+// trimmed FILE exports histories: of the schema, six tables of which what came before revision
+// 4 was trimmed, and of the topology two nodes, whole.
+func trimmed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: trimmed FILE")
+	}
+	sources := []history.Source{
+		historytest.New(metadatav1.Stream_STREAM_SCHEMA, historytest.Tables(6, 1)).Trim(4),
+		historytest.New(metadatav1.Stream_STREAM_TOPOLOGY, historytest.Nodes(2)),
+	}
+	ts.Check(export.Create(ts.MkAbs(args[0]), func(to io.Writer) error {
+		header := export.Header{ClusterName: "c", Time: historytest.Start, Build: "test"}
+		_, err := export.Write(context.Background(), to, header, sources, export.Options{})
+		return err
+	}))
 }
