@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"strconv"
-	"strings"
 
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/objects"
@@ -57,15 +55,9 @@ func (s service) ObjectLog(ctx context.Context, r *metadatav1.ObjectLogRequest) 
 		answer.NextPageToken = pastToken(source.Origin(), objectLog, newest, filter, binary.AppendUvarint(nil, next))
 	}
 	if len(answer.Changes) == 0 && next == 0 && q.First == 1 && q.Last == newest {
-		return nil, neverWas(q.Object)
+		return nil, q.Object.NeverWas()
 	}
 	return answer, fits(answer)
-}
-
-// neverWas is the failure of somebody who asks for the log of what there has never been.
-func neverWas(o objects.Object) error {
-	kind := strings.ToLower(strings.TrimPrefix(o.Kind.String(), "OBJECT_KIND_"))
-	return failure.New(metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND, "there has never been a %s %q", kind, cmp.Or(o.Name, strconv.FormatUint(o.ID, 10)))
 }
 
 // queryOf returns what a page is to have of an object that is not known yet, and the newest

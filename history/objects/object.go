@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/failure"
@@ -45,6 +46,13 @@ func (o Object) is(m proto.Message) bool {
 		return o.Kind == metadatav1.ObjectKind_OBJECT_KIND_CONSUMER && m.GetName() == o.Name
 	}
 	return false
+}
+
+// NeverWas is the failure of somebody who asks for the log of what there has never been: all
+// of its history was looked at, from the first change on, and says nothing of it.
+func (o Object) NeverWas() error {
+	kind := strings.ToLower(strings.TrimPrefix(o.Kind.String(), "OBJECT_KIND_"))
+	return missing("there has never been a %s %q", kind, cmp.Or(o.Name, strconv.FormatUint(o.ID, 10)))
 }
 
 // notFound is the failure of somebody who asks for the object where it does not exist.

@@ -1,6 +1,7 @@
 package past
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -104,25 +105,32 @@ func (l *local) Follow(context.Context, *metadatav1.ChangeSelection) iter.Seq2[*
 
 func (l *local) ObjectLog(ctx context.Context, ref *metadatav1.ObjectRef, first, last uint64) iter.Seq2[*metadatav1.ObjectChange, error] {
 	s, err := l.stream(objects.StreamOf(ref))
-	if err == nil && last == 0 {
-		last, err = Revision(ctx, s.source, nil)
+	if err != nil {
+		return failed[*metadatav1.ObjectChange](err)
 	}
-	var object objects.Object
-	if err == nil {
-		object, err = s.log.Resolve(ctx, ref, last)
+	bounds, err := s.source.Bounds(ctx)
+	if err != nil {
+		return failed[*metadatav1.ObjectChange](err)
 	}
+	last = cmp.Or(last, bounds.Last)
+	object, err := s.log.Resolve(ctx, ref, last)
 	if err != nil {
 		return failed[*metadatav1.ObjectChange](err)
 	}
 	return func(yield func(*metadatav1.ObjectChange, error) bool) {
+		none := true
 		for v, err := range s.log.Versions(ctx, object, first, last, true) {
 			if err != nil {
 				yield(nil, err)
 				return
 			}
+			none = false
 			if !yield(v.Message(), nil) {
 				return
 			}
+		}
+		if none && max(first, bounds.First) == 1 && last == bounds.Last {
+			yield(nil, object.NeverWas())
 		}
 	}
 }
