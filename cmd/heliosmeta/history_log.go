@@ -37,7 +37,8 @@ object is ` + objectUsage + `.
 Without, it lists all changes of schema and topology, or those that the filters select.
 
 With -o json each change is one line: {"stream", "change"}, or of an object an
-ObjectChange of the contract. With -f the newest ones are printed oldest first, and then
+ObjectChange of the contract. Where the list ends because older changes are not kept, that
+is said, and with -o json in a last line {"stream", "kept_from"} for each such stream. With -f the newest ones are printed oldest first, and then
 those that come, until Ctrl-C or until -n of them have come.`,
 		Example: `  heliosmeta history log shop.orders shard/7 -n 20
   heliosmeta history log --namespace shop --actor deploy --since 3d
@@ -108,13 +109,13 @@ func (s *session) historyLog(ctx context.Context, p past.Past, f *logFlags, args
 			return err
 		}
 		if count++; count == f.limit {
-			break
+			return nil
 		}
 	}
 	if count == 0 {
 		s.say("no change matches")
 	}
-	return nil
+	return s.sayKept(ctx, p, query)
 }
 
 // query is what a log lists: selections of changes, or objects.

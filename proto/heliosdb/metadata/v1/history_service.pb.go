@@ -176,9 +176,11 @@ type ChangeSelection struct {
 	FirstRevision uint64 `protobuf:"varint,2,opt,name=first_revision,json=firstRevision,proto3" json:"first_revision,omitempty"`
 	// The last revision; 0: the newest one.
 	LastRevision uint64 `protobuf:"varint,3,opt,name=last_revision,json=lastRevision,proto3" json:"last_revision,omitempty"`
-	// Decided at this time or later.
+	// Decided at this time or later. Where some of these changes are not kept any more, the
+	// selection begins with the oldest one that is: oldest_revision of a page and the floor
+	// that GetHead returns say which one.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
-	// Decided before this time.
+	// Decided before this time; likewise.
 	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
 	// The objects. Of a change that has other events too, those that match are given, and it is
 	// marked partial.
