@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -58,8 +59,13 @@ func (s *session) auditKeygen(out string) error {
 	if err := writeNew(out, private, 0o600); err != nil {
 		return errors.Join(err, os.Remove(out+publicSuffix))
 	}
-	s.say("private key %s, public key %s, key id %x", out, out+publicSuffix, audit.KeyID(audit.Public(key)))
-	return nil
+	id := audit.KeyID(audit.Public(key))
+	s.say("private key %s, public key %s, key id %x", out, out+publicSuffix, id)
+	return s.forPrograms(struct {
+		Private string `json:"private_key"` // files
+		Public  string `json:"public_key"`
+		ID      string `json:"key_id"`
+	}{out, out + publicSuffix, hex.EncodeToString(id)})
 }
 
 // writeNew writes a file that does not exist yet.

@@ -68,7 +68,7 @@ func (s *session) historyExport(ctx context.Context, p past.Past, out string, na
 		}
 		bar.Clear()
 		s.say("wrote %s", out)
-		return nil
+		return s.forPrograms(writtenExport{File: out})
 	}
 	header := export.Header{Time: time.Now(), Build: buildVersion()}
 	if header.ClusterName, err = p.ClusterName(ctx); err != nil {
@@ -83,11 +83,27 @@ func (s *session) historyExport(ctx context.Context, p past.Past, out string, na
 		return err
 	}
 	bar.Clear()
+	written := writtenExport{File: out, SignedHeads: new(len(trailer.SignedHeads))}
 	for _, end := range trailer.Streams {
+		written.Streams = append(written.Streams, writtenStream{streamName(end.Stream), end.Changes, end.Bytes, end.Digest.String()})
 		s.say("%s: changes: %d, %s, digest %s", streamName(end.Stream), end.Changes, showBytes(end.Bytes), short(end.Digest.String()))
 	}
 	s.say("wrote %s; signed heads: %d", out, len(trailer.SignedHeads))
-	return nil
+	return s.forPrograms(written)
+}
+
+// writtenExport is a file that was written; its JSON names are part of the interface.
+type writtenExport struct {
+	File        string          `json:"file"`
+	Streams     []writtenStream `json:"streams,omitempty"` // not of JSON lines
+	SignedHeads *int            `json:"signed_heads,omitempty"`
+}
+
+type writtenStream struct {
+	Stream  string `json:"stream"`
+	Changes uint64 `json:"changes"`
+	Bytes   uint64 `json:"bytes"`
+	Digest  string `json:"digest"` // behind the last one
 }
 
 func (s *session) historyImportCommand() *cobra.Command {
@@ -135,5 +151,7 @@ func (s *session) historyImport(ctx context.Context, file, data string) error {
 	for _, name := range written {
 		s.say("wrote %s", name)
 	}
-	return nil
+	return s.forPrograms(struct {
+		Files []string `json:"files"`
+	}{written})
 }

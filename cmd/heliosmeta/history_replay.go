@@ -98,7 +98,7 @@ func (s *session) historyReplay(ctx context.Context, p past.Past, f *replayFlags
 		return err
 	}
 	if f.export != "" {
-		err = s.exportModels(f.export, all)
+		err = s.exportModels(f.export, all, missing)
 	} else if len(all) > 0 {
 		err = s.printReplayed(all, missing)
 	}
@@ -270,10 +270,11 @@ func objectCounts(state past.State) string {
 func short(digits string) string { return digits[:min(16, len(digits))] }
 
 // exportModels writes each model into a file of its own, which must not be there.
-func (s *session) exportModels(dir string, all []replayed) error {
+func (s *session) exportModels(dir string, all []replayed, missing []unfolded) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	written := []writtenModel{}
 	for _, r := range all {
 		m, err := modelOf(r.state)
 		if err != nil {
@@ -285,6 +286,18 @@ func (s *session) exportModels(dir string, all []replayed) error {
 			return err
 		}
 		s.say("wrote %s: revision %d, objects: %d", name, m.Revision, len(m.Objects))
+		written = append(written, writtenModel{m.Stream, name, m.Revision, len(m.Objects)})
 	}
-	return nil
+	return s.forPrograms(struct {
+		Files   []writtenModel `json:"files"`
+		Missing []unfolded     `json:"missing,omitempty"`
+	}{written, missing})
+}
+
+// writtenModel is a file with a model; its JSON names are part of the interface.
+type writtenModel struct {
+	Stream   string `json:"stream"`
+	File     string `json:"file"`
+	Revision uint64 `json:"revision"`
+	Objects  int    `json:"objects"`
 }

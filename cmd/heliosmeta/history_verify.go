@@ -12,7 +12,9 @@ import (
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
+	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/audit"
+	"github.com/heliosdb/metadata/history/export"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -30,7 +32,9 @@ and topology that members have signed. With --public-key they have to be genuine
 history has to be the one that they were signed for; a history without any does not pass,
 unless --allow-unsigned is given too. Of a file, everything else is verified too.
 
-The exit code is 0 if everything fits and 1 if something does not.`,
+The exit code is 0 if everything fits and 1 if something does not. With -o json it is
+{"fits", "streams", "unsigned", "failure"}; a failure has stream, revision and reason, in a
+file also the part and its first byte.`,
 		Example: `  heliosmeta history verify --public-key audit.key.pub
   heliosmeta history verify --file audit.export --public-key audit.key.pub
   heliosmeta history verify --data /var/lib/heliosdb --stream schema -o json`,
@@ -43,13 +47,12 @@ The exit code is 0 if everything fits and 1 if something does not.`,
 			if err != nil {
 				return err
 			}
-			return s.withPast(where, func(p past.Past) error {
-				unsigned, err := s.historyVerify(cmd.Context(), p, streams, public)
-				if err != nil || len(unsigned) == 0 {
-					return err
-				}
-				return s.judgeUnsigned(unsigned, allowUnsigned)
+			var v verification
+			err = s.withPast(where, func(p past.Past) (err error) {
+				v, err = s.historyVerify(cmd.Context(), p, streams, public)
+				return err
 			})
+			return s.tellVerified(v, err, allowUnsigned)
 		},
 	}
 	c.Flags().BoolVar(&allowUnsigned, "allow-unsigned", false, "with --public-key: pass histories that no signed head is there for, too")
@@ -89,52 +92,93 @@ type verified struct {
 	ProvenTo uint64 `json:"proven_to_revision,omitempty"`  // the newest one with a signed head
 }
 
-// historyVerify prints what was verified, and returns the names of the streams that had to be
-// signed and are not.
-func (s *session) historyVerify(ctx context.Context, p past.Past, names []string, keys []ed25519.PublicKey) (unsigned []string, err error) {
-	streams, err := parseStreams(names, p.Streams()...)
-	if err != nil {
-		return nil, err
-	}
-	bar := s.bar()
-	verdicts, failed := past.Verify(ctx, p, streams, keys, tell(bar))
-	bar.Clear()
-	all := make([]verified, len(verdicts))
-	for i, v := range verdicts {
-		h := v.History
-		all[i] = verified{
-			Stream: streamName(v.Stream), First: h.First, Last: h.Last, Changes: h.Changes(), Bytes: h.Bytes, Digest: h.Digest.String(),
-			Signed: v.Signed, Heads: v.Fit, NotHeld: v.Before, ProvenTo: v.Proven,
-		}
-		if v.Unsigned() {
-			unsigned = append(unsigned, streamName(v.Stream))
-		}
-	}
-	if len(all) > 0 {
-		value := struct {
-			Streams []verified `json:"streams"`
-		}{all}
-		if err := s.printer().Value(value, func(r *output.Rows) { verifiedRows(r, all) }); err != nil {
-			return nil, errors.Join(failed, err)
-		}
-	}
-	if failed == nil && len(unsigned) == 0 {
-		s.say("%s: everything fits", p.Name())
-	}
-	return unsigned, failed
+// verification is what came out; its JSON names are part of the interface.
+type verification struct {
+	Fits     bool       `json:"fits"`
+	Streams  []verified `json:"streams"`            // up to the first that does not fit
+	Unsigned []string   `json:"unsigned,omitempty"` // of these, no signed head is there
+	Failure  *misfit    `json:"failure,omitempty"`
+
+	name string // of what was verified
 }
 
-// judgeUnsigned says that nothing proves the histories of streams.
-func (s *session) judgeUnsigned(names []string, allowed bool) error {
-	why := fmt.Sprintf("no signed head fits the history of %s: the changes there fit together, but anybody may have made them up", strings.Join(names, " and "))
-	if !allowed {
-		return errors.New(why + "; have members sign with serve --audit-key, or pass it with --allow-unsigned")
+// misfit is the first that does not fit.
+type misfit struct {
+	Stream   string `json:"stream,omitempty"`
+	Revision uint64 `json:"revision,omitempty"`
+	Part     string `json:"part,omitempty"` // of a file
+	Byte     int64  `json:"byte,omitempty"` // where that part begins
+	Reason   string `json:"reason"`
+}
+
+func (s *session) historyVerify(ctx context.Context, p past.Past, names []string, keys []ed25519.PublicKey) (verification, error) {
+	v := verification{name: p.Name()}
+	streams, err := parseStreams(names, p.Streams()...)
+	if err != nil {
+		return v, err
 	}
-	s.say("%s", why)
+	bar := s.bar()
+	verdicts, err := past.Verify(ctx, p, streams, keys, tell(bar))
+	bar.Clear()
+	for _, found := range verdicts {
+		h := found.History
+		v.Streams = append(v.Streams, verified{
+			Stream: streamName(found.Stream), First: h.First, Last: h.Last, Changes: h.Changes(), Bytes: h.Bytes, Digest: h.Digest.String(),
+			Signed: found.Signed, Heads: found.Fit, NotHeld: found.Before, ProvenTo: found.Proven,
+		})
+		if found.Unsigned() {
+			v.Unsigned = append(v.Unsigned, streamName(found.Stream))
+		}
+	}
+	return v, err
+}
+
+// tellVerified says what came out of a verification, which may have failed.
+func (s *session) tellVerified(v verification, failed error, allowUnsigned bool) error {
+	v.Failure = misfitOf(failed)
+	v.Fits = failed == nil && (allowUnsigned || len(v.Unsigned) == 0)
+	if failed == nil || v.Failure != nil || len(v.Streams) > 0 {
+		v.Streams = append([]verified{}, v.Streams...)
+		if err := s.printer().Value(v, func(r *output.Rows) { verifiedRows(r, v.Streams) }); err != nil {
+			return errors.Join(failed, err)
+		}
+	}
+	unsigned := fmt.Sprintf("no signed head fits the history of %s: the changes there fit together, but anybody may have made them up", strings.Join(v.Unsigned, " and "))
+	switch {
+	case failed != nil:
+		return failed
+	case !v.Fits:
+		return errors.New(unsigned + "; have members sign with serve --audit-key, or pass it with --allow-unsigned")
+	case len(v.Unsigned) > 0:
+		s.say("%s", unsigned)
+	default:
+		s.say("%s: everything fits", v.name)
+	}
 	return nil
 }
 
+// misfitOf says what does not fit; nil if that is not why a verification failed.
+func misfitOf(failed error) *misfit {
+	m := new(misfit)
+	if file, ok := errors.AsType[*export.DamagedError](failed); ok {
+		m.Part, m.Byte, m.Reason = string(file.Part), file.Offset, file.Err.Error()
+	}
+	if h, ok := errors.AsType[*history.DamagedError](failed); ok {
+		m.Stream, m.Revision, m.Reason = streamName(h.Stream), h.Revision, h.Reason
+	}
+	if h, ok := errors.AsType[*audit.HeadError](failed); ok {
+		m.Stream, m.Revision, m.Reason = streamName(h.Head.GetStream()), h.Head.GetRevision(), h.Reason
+	}
+	if m.Reason == "" {
+		return nil
+	}
+	return m
+}
+
 func verifiedRows(r *output.Rows, all []verified) {
+	if len(all) == 0 {
+		return
+	}
 	r.Row("STREAM", "REVISIONS", "CHANGES", "BYTES", "DIGEST", "SIGNED HEADS", "PROVEN TO")
 	for _, v := range all {
 		heads, proven := "not looked at", ""

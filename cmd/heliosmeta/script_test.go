@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func TestScripts(t *testing.T) {
 			return writeExamples(env.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "ports": ports, "wide": wide, "occupy": occupy, "certificates": certificates, "trimmed": trimmed,
+			"exits": exits, "ports": ports, "wide": wide, "occupy": occupy, "certificates": certificates, "trimmed": trimmed, "damage": damage,
 		},
 	})
 }
@@ -158,4 +159,20 @@ func trimmed(ts *testscript.TestScript, neg bool, args []string) {
 		_, err := export.Write(context.Background(), to, header, sources, export.Options{})
 		return err
 	}))
+}
+
+// damage FILE TEXT changes a byte of a file where it first has a text.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: damage FILE TEXT")
+	}
+	name := ts.MkAbs(args[0])
+	content, err := os.ReadFile(name)
+	ts.Check(err)
+	at := bytes.Index(content, []byte(args[1]))
+	if at < 0 {
+		ts.Fatalf("%s does not have %q", args[0], args[1])
+	}
+	content[at] ^= 1
+	ts.Check(os.WriteFile(name, content, 0o600))
 }

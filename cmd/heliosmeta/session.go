@@ -47,6 +47,14 @@ func (s *session) say(format string, args ...any) {
 	_, _ = fmt.Fprintln(s.err, output.Plain(fmt.Sprintf(format, args...)))
 }
 
+// forPrograms prints a value for programs, where people are told otherwise.
+func (s *session) forPrograms(value any) error {
+	if s.format == output.Table {
+		return nil
+	}
+	return s.printer().Value(value, nil)
+}
+
 // connect returns a client. It is the caller's to close.
 func (s *session) connect() (*client.Client, error) {
 	config, err := s.tls.Load(s.endpoints)

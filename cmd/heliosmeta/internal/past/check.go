@@ -108,17 +108,26 @@ func (v Verdict) Unsigned() bool { return v.Signed && v.Fit == 0 && v.History.Ch
 
 // Verify follows the digest chains of streams from end to end and, if there are keys, holds
 // them against the signed heads, but for the service stream, which nobody signs; of a file it
-// verifies everything else too. The first that does not fit is an error that names the change: a *history.DamagedError, an
-// *audit.HeadError or, in a file, an *export.DamagedError. The verdicts of the streams
-// before are returned with it.
+// verifies everything else too. The first that does not fit is an error that names the
+// change: a *history.DamagedError, an *audit.HeadError or, in a file, an
+// *export.DamagedError. The verdicts of the streams before are returned with it.
 func Verify(ctx context.Context, p Past, streams []metadatav1.Stream, keys []ed25519.PublicKey, progress export.Progress) ([]Verdict, error) {
+	known := make(map[metadatav1.Stream]history.Verified) // with the rest of a file
 	if f, ok := p.(*File); ok {
-		if _, err := f.export.Verify(ctx, progress); err != nil {
+		found, err := f.export.Verify(ctx, progress)
+		if err != nil {
 			return nil, err
+		}
+		for i, stream := range f.Streams() {
+			known[stream] = found[i]
 		}
 	}
 	var all []Verdict
 	for _, stream := range streams {
+		if fits, ok := known[stream]; ok && !signs(stream, keys) {
+			all = append(all, Verdict{Stream: stream, Verdict: audit.Verdict{History: fits}})
+			continue
+		}
 		v, err := verify(ctx, p, stream, keys, func(done, last uint64) {
 			if progress != nil {
 				progress(stream, done, last)
@@ -132,8 +141,13 @@ func Verify(ctx context.Context, p Past, streams []metadatav1.Stream, keys []ed2
 	return all, nil
 }
 
+// signs reports whether members sign the heads of a stream, and they can be checked.
+func signs(stream metadatav1.Stream, keys []ed25519.PublicKey) bool {
+	return len(keys) > 0 && stream != serviceStream
+}
+
 func verify(ctx context.Context, p Past, stream metadatav1.Stream, keys []ed25519.PublicKey, progress history.Progress) (Verdict, error) {
-	v := Verdict{Stream: stream, Signed: len(keys) > 0 && stream != serviceStream}
+	v := Verdict{Stream: stream, Signed: signs(stream, keys)}
 	var heads []*metadatav1.SignedHead
 	var err error
 	if v.Signed { // before the history is read: it has to have what they are about
