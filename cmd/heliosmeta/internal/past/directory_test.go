@@ -101,8 +101,12 @@ func TestTrimmedDirectory(t *testing.T) {
 	if _, err := Verify(t.Context(), p, p.Streams(), nil, nil); err != nil {
 		t.Errorf("what is left does not fit: %v", err)
 	}
-	if _, err := source.Read(t.Context(), 30, 1); !failure.Is(err, trimmed) || !strings.Contains(err.Error(), m.dir) {
-		t.Errorf("before it: %v", err)
+	_, err = source.Read(t.Context(), 30, 1)
+	if !failure.Is(err, trimmed) || !strings.Contains(err.Error(), m.dir) || !strings.Contains(err.Error(), "the oldest revision there is 31") {
+		t.Fatalf("before it: %v", err)
+	}
+	if said := failure.As(err).Metadata; said["oldest_revision"] != "31" || said["stream"] != schemaStream.String() {
+		t.Errorf("before it: %v", said)
 	}
 	selection := &metadatav1.ChangeSelection{Stream: schemaStream, FirstRevision: 30, LastRevision: 30}
 	for _, err := range p.Changes(t.Context(), selection, true) {

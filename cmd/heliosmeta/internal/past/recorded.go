@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/heliosdb/metadata/events"
@@ -36,19 +37,24 @@ func (r *recorded) Origin() history.Origin { return r.origin }
 // Bounds returns what is recorded.
 func (r *recorded) Bounds(context.Context) (history.Bounds, error) {
 	nothing := history.Bounds{First: 1, Previous: events.FirstDigest(r.origin.Cluster, r.origin.Stream)}
-	_, last, err := r.store.HistoryBounds(r.group)
+	first, last, err := r.run()
 	if err != nil || last == 0 {
 		return nothing, err
 	}
+	past, err := r.record(first)
+	if err != nil {
+		return nothing, err
+	}
+	return history.Bounds{First: first, Last: last, Previous: past.Previous}, nil
+}
+
+// run returns the newest run of revisions without gaps; 0 and 0 if nothing is recorded.
+func (r *recorded) run() (first, last uint64, err error) {
+	if _, last, err = r.store.HistoryBounds(r.group); err != nil || last == 0 {
+		return 0, 0, err
+	}
 	_, gap, err := r.store.HistoryGap(r.group, last+1)
-	if err != nil {
-		return nothing, err
-	}
-	past, err := r.record(gap + 1)
-	if err != nil {
-		return nothing, err
-	}
-	return history.Bounds{First: gap + 1, Last: last, Previous: past.Previous}, nil
+	return gap + 1, last, err
 }
 
 // record reads the record that holds a revision.
@@ -142,9 +148,14 @@ func (r *recorded) end() (uint64, events.Digest, error) {
 func (r *recorded) explain(revision uint64, err error) error {
 	name := events.StreamName(r.origin.Stream)
 	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
+		oldest, _, err := r.run()
+		if err != nil {
+			return err
+		}
 		return failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
-			"revision %d of the %s stream is not in %s: its history was trimmed, or it began with a checkpoint; another member may have it",
-			gap.Seq, name, r.path)
+			"revision %d of the %s stream is not in %s: its history was trimmed, or it began with a checkpoint; the oldest revision there is %d; another member may have older ones",
+			gap.Seq, name, r.path, oldest).
+			With("oldest_revision", strconv.FormatUint(oldest, 10)).With("stream", r.origin.Stream.String())
 	}
 	if damage, ok := errors.AsType[*raftlog.DamageError](err); ok {
 		return r.damaged(revision, errors.New(raftlog.Why(damage)))
