@@ -41,7 +41,7 @@ func repair(name string, file *os.File, log *slog.Logger) (size int64, err error
 				"file", name, "offset", size, "bytes", rest, "begins", shown(line))
 			return size, cut(file, size)
 		default:
-			return 0, fmt.Errorf("%s is not a file of JSON lines, or it is damaged: at byte %d there is no JSON object on a line but %s, which no crash leaves; "+
+			return 0, fmt.Errorf("%s is not a file of JSON lines, or it is damaged: at byte %d there is no JSON object on a line but %q, which no crash leaves; "+
 				"put the line right or take it out, or name another file", name, size, shown(line))
 		}
 	}
@@ -54,7 +54,7 @@ func torn(line []byte) bool {
 	return (line[0] == '{' || line[0] == 0) && (bytes.IndexByte(line, 0) >= 0 || line[len(line)-1] != '\n')
 }
 
-func shown(line []byte) string { return fmt.Sprintf("%q", line[:min(len(line), shownBytes)]) }
+func shown(line []byte) string { return string(line[:min(len(line), shownBytes)]) }
 
 // end ends the last line, durably.
 func end(file *os.File) error {
