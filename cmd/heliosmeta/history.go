@@ -97,6 +97,8 @@ func (s *session) withPast(f *pastFlags, do func(past.Past) error) error {
 	if err != nil {
 		return err
 	}
+	p.Watch(tell(s.bar()))
+	defer s.clearBar()
 	return errors.Join(do(p), p.Close())
 }
 
@@ -107,14 +109,19 @@ func (s *session) connectTo(endpoints []string) (*client.Client, error) {
 	return other.connect()
 }
 
-// bar shows how far long work is, where people look.
+// bar shows how far long work is, where people look. It is taken away before anything else is
+// printed.
 func (s *session) bar() *progress.Bar {
+	if s.progress != nil {
+		return s.progress
+	}
 	terminal := false
 	if f, ok := s.err.(*os.File); ok {
 		info, err := f.Stat()
 		terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	return progress.New(s.err, terminal, time.Now)
+	s.progress = progress.New(s.err, terminal, time.Now)
+	return s.progress
 }
 
 // tell shows progress of streams on a bar.

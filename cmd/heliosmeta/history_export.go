@@ -47,7 +47,6 @@ func (s *session) historyExport(ctx context.Context, p past.Past, out string, na
 		return err
 	}
 	bar := s.bar()
-	defer bar.Clear()
 	var sources []history.Source
 	options := export.Options{Progress: tell(bar)}
 	for _, stream := range streams {
@@ -66,7 +65,6 @@ func (s *session) historyExport(ctx context.Context, p past.Past, out string, na
 		if err := export.Create(out, func(to io.Writer) error { return export.WriteJSON(ctx, to, sources, options.Progress) }); err != nil {
 			return err
 		}
-		bar.Clear()
 		s.say("wrote %s", out)
 		return s.forPrograms(writtenExport{File: out})
 	}
@@ -82,7 +80,6 @@ func (s *session) historyExport(ctx context.Context, p past.Past, out string, na
 	if err != nil {
 		return err
 	}
-	bar.Clear()
 	written := writtenExport{File: out, SignedHeads: new(len(trailer.SignedHeads))}
 	for _, end := range trailer.Streams {
 		written.Streams = append(written.Streams, writtenStream{streamName(end.Stream), end.Changes, end.Bytes, end.Digest.String()})
@@ -141,7 +138,6 @@ func (s *session) historyImport(ctx context.Context, file, data string) error {
 	}
 	bar := s.bar()
 	written, err := past.Import(ctx, f, data, tell(bar))
-	bar.Clear()
 	if closing := f.Close(); err == nil {
 		err = closing
 	}

@@ -90,7 +90,6 @@ func (s *session) rehearse(ctx context.Context, p past.Past, names []string) err
 		}
 		return nil
 	})
-	bar.Clear()
 	if err != nil {
 		return err
 	}

@@ -93,7 +93,6 @@ func (s *session) historyReplay(ctx context.Context, p past.Past, f *replayFlags
 		}
 		return nil
 	})
-	bar.Clear()
 	if err != nil {
 		return err
 	}

@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/progress"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/export"
 	"github.com/heliosdb/metadata/history/historytest"
@@ -87,5 +91,25 @@ func TestRehearsalOfAStreamThatCannotBeFolded(t *testing.T) {
 	}
 	if text := out.String(); !strings.Contains(text, "CANNOT BE FOLDED: ") || !strings.Contains(text, "topology  1 to 2") {
 		t.Errorf("it prints %s", text)
+	}
+}
+
+// Nothing is printed behind a bar on the same line.
+func TestBarIsTakenAwayBeforeAnythingIsPrinted(t *testing.T) {
+	for name, print := range map[string]func(*session){
+		"say":     func(s *session) { s.say("said") },
+		"error":   func(s *session) { s.sayError(errors.New("said")) },
+		"printer": func(s *session) { _ = s.printer().Rows(func(r *output.Rows) { r.Text("said") }) },
+	} {
+		var screen strings.Builder
+		s := newSession(nil, &screen, &screen, nil)
+		at := time.Unix(0, 0)
+		s.progress = progress.New(&screen, true, func() time.Time { at = at.Add(time.Second); return at })
+		s.bar().Tell("schema", 1, 2)
+		print(s)
+		lines := strings.Split(screen.String(), "\r")
+		if last := lines[len(lines)-1]; len(lines) != 4 || strings.TrimSpace(lines[2]) != "" || !strings.Contains(last, "said") {
+			t.Errorf("%s: the screen has %q", name, screen.String())
+		}
 	}
 }

@@ -119,7 +119,6 @@ func (s *session) historyVerify(ctx context.Context, p past.Past, names []string
 	}
 	bar := s.bar()
 	verdicts, err := past.Verify(ctx, p, streams, keys, tell(bar))
-	bar.Clear()
 	for _, found := range verdicts {
 		h := found.History
 		v.Streams = append(v.Streams, verified{

@@ -51,6 +51,7 @@ func (s *session) execute(ctx context.Context, args []string) int {
 
 // sayError prints an error to where people look.
 func (s *session) sayError(err error) {
+	s.clearBar()
 	_, _ = s.err.Write([]byte(explain(err, s.endpoints) + "\n"))
 }
 

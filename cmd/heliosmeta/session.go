@@ -14,6 +14,7 @@ import (
 
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/progress"
 	"github.com/heliosdb/metadata/internal/positiontext"
 	"github.com/heliosdb/metadata/internal/tlsfiles"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -34,16 +35,28 @@ type session struct {
 	consistency    string
 	writing        writeFlags
 	completionTime time.Duration
+
+	progress *progress.Bar // nil: there is none
 }
 
 func newSession(in io.Reader, out, err io.Writer, lookupEnv func(string) (string, bool)) *session {
 	return &session{in: in, out: out, err: err, lookupEnv: lookupEnv, format: output.Table, completionTime: time.Second}
 }
 
-func (s *session) printer() output.Printer { return output.Printer{To: s.out, Format: s.format} }
+func (s *session) printer() output.Printer {
+	s.clearBar()
+	return output.Printer{To: s.out, Format: s.format}
+}
+
+func (s *session) clearBar() {
+	if s.progress != nil {
+		s.progress.Clear()
+	}
+}
 
 // say tells people what happens; programs do not read it.
 func (s *session) say(format string, args ...any) {
+	s.clearBar()
 	_, _ = fmt.Fprintln(s.err, output.Plain(fmt.Sprintf(format, args...)))
 }
 

@@ -92,10 +92,12 @@ func (d *directory) open() (*stream, error) {
 		return nil, err
 	}
 	d.source = &recorded{path: d.path, store: d.store, group: d.group, origin: d.origin}
+	w := &watched{Source: d.source}
 	return &stream{
 		source:    d.source,
-		log:       objects.NewLog(d.source, objects.NewIndex(d.source, &marks{store: d.store, group: d.group})),
-		models:    modelsFrom(d.source, d.first, d.nearest),
+		watched:   w,
+		log:       objects.NewLog(w, objects.NewIndex(w, &marks{store: d.store, group: d.group})),
+		models:    modelsFrom(w, d.first, d.nearest),
 		beginning: d.beginning,
 		said:      d.said,
 	}, nil

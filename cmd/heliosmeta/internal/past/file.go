@@ -54,11 +54,13 @@ func (f *File) stream(source history.Source, digest events.Digest) (*stream, err
 	if err != nil {
 		return nil, err
 	}
+	w := &watched{Source: source}
 	s := &stream{
-		source: source,
-		log:    objects.NewLog(source, objects.NewIndex(source, new(objects.MemoryMarks))),
-		models: modelsFrom(source, first, nil),
-		said:   func(ctx context.Context) ([]Said, error) { return f.saidOf(ctx, source, digest) },
+		source:  source,
+		watched: w,
+		log:     objects.NewLog(w, objects.NewIndex(w, new(objects.MemoryMarks))),
+		models:  modelsFrom(w, first, nil),
+		said:    func(ctx context.Context) ([]Said, error) { return f.saidOf(ctx, source, digest) },
 	}
 	s.beginning = func(ctx context.Context) (State, error) { return s.fromGenesis(ctx, first) }
 	return s, nil

@@ -78,6 +78,36 @@ func TestNewestFirstOverManyReads(t *testing.T) {
 	}
 }
 
+// What takes a while in a long file is told of: reading for an index, and folding.
+func TestLongReadsAreToldOf(t *testing.T) {
+	ask := map[string]func(Past) error{
+		"a log": func(p Past) error {
+			for _, err := range p.ObjectLog(t.Context(), &metadatav1.ObjectRef{Object: &metadatav1.ObjectRef_Table{Table: tableNamed(7)}}, 0, 0) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		"tables": func(p Past) error { _, err := p.Tables(t.Context(), "", nil); return err },
+		"a diff": func(p Past) error { _, err := p.Diff(t.Context(), schemaStream, at(3), at(50)); return err },
+		"blame":  func(p Past) error { _, err := BlameTable(t.Context(), p, tableNamed(12), nil); return err },
+	}
+	for name, do := range ask {
+		p := openFile(t)
+		var done, last uint64
+		p.Watch(func(stream metadatav1.Stream, d, l uint64) {
+			if stream != schemaStream || d < done || d > l {
+				t.Errorf("%s: told %d of %d of stream %v, behind %d", name, d, l, stream, done)
+			}
+			done, last = d, l
+		})
+		if err := do(p); err != nil || done == 0 || last != tables {
+			t.Errorf("%s: told %d of %d, %v", name, done, last, err)
+		}
+	}
+}
+
 func TestFilesDoNotHaveEverything(t *testing.T) {
 	p := openFile(t)
 	_, sourceErr := p.Source(t.Context(), serviceStream)

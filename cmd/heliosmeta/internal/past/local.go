@@ -8,6 +8,7 @@ import (
 
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/diff"
+	"github.com/heliosdb/metadata/history/export"
 	"github.com/heliosdb/metadata/history/objects"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections"
@@ -26,6 +27,7 @@ type local struct {
 // stream is one stream of a local Past.
 type stream struct {
 	source    history.Source
+	watched   *watched // the source for log and models
 	log       *objects.Log
 	models    models
 	beginning func(context.Context) (State, error)
@@ -53,6 +55,12 @@ func (m modelsOf[D]) At(ctx context.Context, revision uint64) (State, error) {
 func (l *local) Name() string                                { return l.name }
 func (l *local) ClusterName(context.Context) (string, error) { return l.cluster, nil }
 func (l *local) Close() error                                { return l.close() }
+
+func (l *local) Watch(progress export.Progress) {
+	for _, s := range l.streams {
+		s.watched.tell = progress
+	}
+}
 
 func (l *local) Streams() []metadatav1.Stream {
 	var ids []metadatav1.Stream

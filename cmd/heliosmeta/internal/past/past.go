@@ -18,6 +18,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/export"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -40,6 +41,9 @@ type Past interface {
 	ClusterName(ctx context.Context) (string, error)
 	// Streams returns the streams that there are.
 	Streams() []metadatav1.Stream
+	// Watch has progress told of how many changes were read to answer, where that is done here
+	// and not by a service. It is called before any other method; progress, from any goroutine.
+	Watch(progress export.Progress)
 
 	// Source returns the changes of a stream as they were logged.
 	Source(ctx context.Context, stream metadatav1.Stream) (history.Source, error)

@@ -12,6 +12,7 @@ import (
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/export"
 	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -51,6 +52,7 @@ func Connect(endpoints []string, dial Dial, read *metadatav1.ReadOptions) (Past,
 }
 
 func (r *remote) Name() string                 { return "the service" }
+func (r *remote) Watch(export.Progress)        {}
 func (r *remote) Streams() []metadatav1.Stream { return slices.Clone(Streams) }
 
 func (r *remote) ClusterName(ctx context.Context) (string, error) {

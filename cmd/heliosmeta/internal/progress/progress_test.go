@@ -50,17 +50,35 @@ func TestShortWorkSaysNothing(t *testing.T) {
 func TestBarIsDrawnInPlace(t *testing.T) {
 	var out strings.Builder
 	b := New(&out, true, (&clock{step: 200 * time.Millisecond}).now)
+	b.Tell("topology", 0, 1000)
 	b.Tell("topology", 500, 1000)
 	b.Tell("schema", 1000, 1000)
 	b.Tell("schema", 0, 0)
-	first := "\r[" + strings.Repeat("=", 15) + strings.Repeat(" ", 15) + "] topology 500 of 1000 (50%), 0/s"
+	zeroth := "\r[" + strings.Repeat(" ", 30) + "] topology 0 of 1000 (0%), 0/s"
+	first := "\r[" + strings.Repeat("=", 15) + strings.Repeat(" ", 15) + "] topology 500 of 1000 (50%), 2500/s"
 	second := "\r[" + strings.Repeat("=", 30) + "] schema 1000 of 1000 (100%), 0/s"
-	if !strings.HasPrefix(out.String(), first+second) {
+	if !strings.HasPrefix(out.String(), zeroth+first+second) {
 		t.Errorf("it draws %q", out.String())
 	}
 	b.Clear()
 	lines := strings.Split(out.String(), "\r")
 	if last, before := lines[len(lines)-2], strings.TrimRight(lines[len(lines)-3], " "); strings.TrimSpace(last) != "" || len(last) != len(before) {
 		t.Errorf("it leaves %q", lines)
+	}
+}
+
+// What was trimmed away is not done: the share is that of what there is to do.
+func TestShareOfWhatIsThere(t *testing.T) {
+	var out strings.Builder
+	b := New(&out, false, (&clock{step: 5 * time.Second}).now)
+	b.Tell("schema", 900, 1000)
+	b.Tell("schema", 950, 1000)
+	b.Tell("schema", 1000, 1000)
+	b.Tell("topology", 7, 7)
+	want := []string{"schema 900 of 1000 (0%)", "schema 950 of 1000 (50%)", "schema 1000 of 1000 (100%)", "topology 7 of 7 (100%)"}
+	for i, line := range strings.Split(strings.TrimSpace(out.String()), "\n") {
+		if !strings.HasPrefix(line, want[i]) {
+			t.Errorf("it says %q, want %q", line, want[i])
+		}
 	}
 }
