@@ -39,8 +39,8 @@ Without, it lists all changes of schema and topology, or those that the filters 
 With -o json each change is one line: {"stream", "change"}, or of an object an
 ObjectChange of the contract. Where the list ends because older changes are not kept, that
 is said, and with -o json in a last line {"stream", "kept_from"} for each such stream. With -f the newest ones are printed oldest first, and then
-those that come, until Ctrl-C or until -n of them have come.`,
-		Example: `  heliosmeta history log shop.orders shard/7 -n 20
+those that come, until Ctrl-C or until --limit of them have come.`,
+		Example: `  heliosmeta history log shop.orders shard/7 --limit 20
   heliosmeta history log --namespace shop --actor deploy --since 3d
   heliosmeta history log --stream topology -f
   heliosmeta history log node/storage-1 --file audit.export -o json`,
@@ -51,12 +51,12 @@ those that come, until Ctrl-C or until -n of them have come.`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.table, "table", "", "only changes of this table, [NAMESPACE.]NAME")
-	flags.StringVar(&f.namespace, "namespace", "", "only changes of this namespace and its tables")
+	flags.StringVarP(&f.namespace, "namespace", "n", "", "only changes of this namespace and its tables")
 	flags.StringVar(&f.node, "node", "", "only changes of this node and the shards on it")
 	flags.Uint64Var(&f.shard, "shard", 0, "only changes of this shard, by id")
 	flags.StringVar(&f.since, "since", "", "only what was decided then or later: "+moment.TimeUsage)
 	flags.StringVar(&f.until, "until", "", "only what was decided before then")
-	flags.IntVarP(&f.limit, "limit", "n", 0, "at most so many changes; 0: all")
+	flags.IntVar(&f.limit, "limit", 0, "at most so many changes; 0: all")
 	flags.BoolVarP(&f.follow, "follow", "f", false, "wait for more")
 	flags.StringVar(&f.actor, "actor", "", "only what this actor asked for, exactly")
 	addStreamFlag(c, &f.streams, "only these streams: schema, topology, service")
@@ -136,7 +136,7 @@ func (f *logFlags) query(args []string, now time.Time) (q query, err error) {
 		return q, err
 	}
 	if f.limit < 0 {
-		return q, usage("-n %d: give a number of changes, or 0 for all", f.limit)
+		return q, usage("--limit %d: give a number of changes, or 0 for all", f.limit)
 	}
 	filters, err := f.filters()
 	if err != nil {

@@ -40,7 +40,7 @@ as they were, with --export DIR it writes them there, a JSON file for each strea
 whose beginning was trimmed can be folded only from a checkpoint, which a stopped member's
 directory (--data) has; what cannot be folded is said, behind the others.
 
-With --check it folds everything, and compares digest and hash of the model with what is
+With --check it does what history rehearse does: it folds everything, and compares digest and hash of the model with what is
 said of them: by each member of --endpoints, by the checkpoints in a directory, or by
 trailer and signed heads of a file, which know digests only. The exit code is 0 only if all
 of it fits.`,

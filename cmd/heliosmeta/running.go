@@ -140,7 +140,7 @@ func (p *process) build() (err error) {
 		Leases:   f.leases(),
 		AuditKey: p.audit, Audit: audit.Policy{Every: f.auditEvery, Within: audit.DefaultWithin},
 		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries,
-		HistoryMaxAge: f.historyMaxAge, HistoryMaxBytes: f.historyMaxBytes, HistoryHardBytes: f.historyHardBytes,
+		HistoryMaxAge: time.Duration(f.historyMaxAge), HistoryMaxBytes: uint64(f.historyMaxBytes), HistoryHardBytes: uint64(f.historyHardBytes),
 		Version: buildVersion(), Observer: metrics, Logger: p.log,
 	})
 	if err != nil {

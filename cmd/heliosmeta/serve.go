@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/config"
+	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/quantity"
 	"github.com/heliosdb/metadata/history/audit"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/internal/tlsfiles"
@@ -44,8 +45,8 @@ type serveFlags struct {
 	checkpointRevisions, trailingEntries        uint64
 	auditKey                                    string
 	auditEvery                                  uint64
-	historyMaxAge                               time.Duration
-	historyMaxBytes, historyHardBytes           uint64
+	historyMaxAge                               quantity.Age
+	historyMaxBytes, historyHardBytes           quantity.Bytes
 	logLevel, logFormat                         string
 	portsFile                                   string
 
@@ -130,9 +131,9 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.Uint64Var(&f.trailingEntries, "trailing-entries", 0, "log entries kept before a checkpoint, so that members that were away shortly need none; 0: the default")
 	flags.StringVar(&f.auditKey, "audit-key", "", "file of the private key that signs the heads of streams while this member may; see heliosmeta audit keygen")
 	flags.Uint64Var(&f.auditEvery, "audit-every", audit.DefaultEvery, "changes after which a head is signed, at the latest an hour after the first of them; 0: only by time")
-	flags.DurationVar(&f.historyMaxAge, "history-max-age", 0, "how long changes of the schema and the topology are kept, such as 720h; the same on all members; 0: for ever")
-	flags.Uint64Var(&f.historyMaxBytes, "history-max-bytes", 0, "bytes of disk that the history of each of the two may take, about; the same on all members; 0: all that there are")
-	flags.Uint64Var(&f.historyHardBytes, "history-hard-bytes", 0, "size from which on the history is trimmed even of what consumers have not acknowledged; 0: twice --history-max-bytes, if that is set")
+	flags.Var(&f.historyMaxAge, "history-max-age", "how long changes of the schema and the topology are kept, such as 30d; the same on all members; 0: for ever")
+	flags.Var(&f.historyMaxBytes, "history-max-bytes", "how much of the disk the history of each of the two may take, about, such as 10GiB; the same on all members; 0: all that there is")
+	flags.Var(&f.historyHardBytes, "history-hard-bytes", "size from which on the history is trimmed even of what consumers have not acknowledged; 0: twice --history-max-bytes, if that is set")
 	flags.StringVar(&f.logLevel, "log-level", "info", "what to log: debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "how to log: text or json")
 	flags.StringVar(&f.portsFile, "ports-file", "", "file to write the addresses to once the ports are open; for port 0")
@@ -198,10 +199,8 @@ func (f *serveFlags) checkValues() error {
 		return usage("--heartbeat-interval %v: give a time above 0", f.heartbeat)
 	case f.lease <= 0:
 		return usage("--lease-duration %v: give a time above 0", f.lease)
-	case f.historyMaxAge < 0:
-		return usage("--history-max-age %v: give a time above 0, or 0 to keep changes for ever", f.historyMaxAge)
 	case f.historyHardBytes != 0 && f.historyHardBytes < f.historyMaxBytes:
-		return usage("--history-hard-bytes %d: give at least --history-max-bytes (%d), or 0 for twice as much", f.historyHardBytes, f.historyMaxBytes)
+		return usage("--history-hard-bytes %v: give at least --history-max-bytes (%v), or 0 for twice as much", f.historyHardBytes, f.historyMaxBytes)
 	}
 	if refused := failure.As(f.leases().Check()); refused != nil {
 		field := refused.Fields[0] // named as in the file

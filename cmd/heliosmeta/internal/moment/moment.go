@@ -19,8 +19,9 @@ const Usage = "a revision such as 12, a time such as 2026-03-04T12:00:00Z or 202
 // TimeUsage says what can be written for a time.
 const TimeUsage = "a time such as 2026-03-04T12:00:00Z or 2026-03-04 (UTC), or how long ago such as 3d, 2h30m or yesterday"
 
-// maxAgo bounds how long ago something may have been, well within what a Duration holds.
-const maxAgo = 200 * 365 * day
+// MaxDuration bounds how long something may last or be ago, well within what a time.Duration
+// holds.
+const MaxDuration = 200 * 365 * day
 
 const day = 24 * time.Hour
 
@@ -65,7 +66,7 @@ func Time(text string, now time.Time) (time.Time, error) {
 	case "yesterday":
 		return now.UTC().Add(-day), nil
 	}
-	ago, ok := duration(strings.TrimSuffix(text, " ago"))
+	ago, ok := Duration(strings.TrimSuffix(text, " ago"))
 	if !ok {
 		return time.Time{}, fmt.Errorf("%q; write %s", text, TimeUsage)
 	}
@@ -75,25 +76,26 @@ func Time(text string, now time.Time) (time.Time, error) {
 // units are those that durations of package time do not have.
 var units = map[byte]time.Duration{'d': day, 'w': 7 * day}
 
-// duration reads a duration that begins with weeks and days, if it has any.
-func duration(text string) (sum time.Duration, ok bool) {
+// Duration reads a length of time that begins with weeks and days, if it has any, such as 3d or
+// 1w2h; false if it is none, or longer than MaxDuration.
+func Duration(text string) (sum time.Duration, ok bool) {
 	for _, unit := range []byte{'w', 'd'} {
 		number, rest, has := strings.Cut(text, string(unit))
 		if !has {
 			continue
 		}
 		n, err := strconv.Atoi(number)
-		if err != nil || !digits(number) || n > int(maxAgo/units[unit]) {
+		if err != nil || !digits(number) || n > int(MaxDuration/units[unit]) {
 			return 0, false
 		}
 		sum, text = sum+time.Duration(n)*units[unit], rest
 		ok = true
 	}
 	if ok && text == "" {
-		return sum, sum <= maxAgo
+		return sum, sum <= MaxDuration
 	}
 	rest, err := time.ParseDuration(text)
-	if err != nil || rest < 0 || strings.HasPrefix(text, "+") || rest > maxAgo-min(sum, maxAgo) {
+	if err != nil || rest < 0 || strings.HasPrefix(text, "+") || rest > MaxDuration-min(sum, MaxDuration) {
 		return 0, false
 	}
 	return sum + rest, true
