@@ -96,7 +96,7 @@ func TestRehearsalOfAStreamThatCannotBeFolded(t *testing.T) {
 
 // Nothing is printed behind a bar on the same line.
 func TestBarIsTakenAwayBeforeAnythingIsPrinted(t *testing.T) {
-	for name, print := range map[string]func(*session){
+	for name, show := range map[string]func(*session){
 		"say":     func(s *session) { s.say("said") },
 		"error":   func(s *session) { s.sayError(errors.New("said")) },
 		"printer": func(s *session) { _ = s.printer().Rows(func(r *output.Rows) { r.Text("said") }) },
@@ -106,7 +106,7 @@ func TestBarIsTakenAwayBeforeAnythingIsPrinted(t *testing.T) {
 		at := time.Unix(0, 0)
 		s.progress = progress.New(&screen, true, func() time.Time { at = at.Add(time.Second); return at })
 		s.bar().Tell("schema", 1, 2)
-		print(s)
+		show(s)
 		lines := strings.Split(screen.String(), "\r")
 		if last := lines[len(lines)-1]; len(lines) != 4 || strings.TrimSpace(lines[2]) != "" || !strings.Contains(last, "said") {
 			t.Errorf("%s: the screen has %q", name, screen.String())
