@@ -29,6 +29,8 @@ type Place struct {
 	Behind Record // the first one that does not; a zero one if there is none
 	Start  uint64 // of the log
 	Seq    uint64 // of the newest checkpoint
+	// InLog reports whether the log holds exactly that entry.
+	InLog func(*Past) bool
 }
 
 // Fit checks records against the place that they are to go to. They have to reach what is
@@ -45,8 +47,8 @@ func (p Place) Fit(past []Past) error {
 		switch {
 		case r.First == 0 || r.First > r.Last || r.Entry <= GenesisIndex || past[i].Term == 0:
 			return misfit(r, "of term %d, is none", past[i].Term)
-		case r.Entry > p.Start:
-			return misfit(r, "lies in the log, which starts after %d", p.Start)
+		case r.Entry > p.Start && !p.InLog(&past[i]):
+			return misfit(r, "lies in the log, which starts after %d and holds another one", p.Start)
 		case r.First <= before.Last || r.Entry <= before.Entry:
 			return misfit(r, "does not lie behind %d to %d in entry %d", before.First, before.Last, before.Entry)
 		case i > 0 && r.First != before.Last+1:

@@ -19,6 +19,7 @@ func TestPlaceFit(t *testing.T) {
 	between := raftlog.Place{
 		Group: 1, Start: 500, Seq: 400,
 		Before: raftlog.Record{First: 90, Last: 100, Entry: 110}, Behind: raftlog.Record{First: 201, Last: 203, Entry: 220},
+		InLog: func(p *raftlog.Past) bool { return p.Term == 7 },
 	}
 	last, only := between, between
 	last.Behind, only.Before, only.Behind = raftlog.Record{}, raftlog.Record{}, raftlog.Record{}
@@ -44,7 +45,8 @@ func TestPlaceFit(t *testing.T) {
 		{"up to the checkpoint", last, pastAt(1, 300, 400, 500), true},
 		{"not up to the checkpoint", last, pastAt(1, 300, 399, 500), false},
 		{"behind the checkpoint", last, pastAt(1, 300, 401, 500), false},
-		{"an entry of the log", last, pastAt(1, 300, 400, 501), false},
+		{"an entry of the log", last, pastAt(7, 300, 400, 501), true},
+		{"another entry than the log's", last, pastAt(1, 300, 400, 501), false},
 		{"into nothing", only, pastAt(1, 1, 400, 2), true},
 		{"genesis", only, pastAt(1, 1, 400, 1), false},
 		{"no sequence", only, pastAt(1, 0, 400, 2), false},

@@ -16,6 +16,8 @@ const (
 	KeepCheckpoints = 2
 	// KeepArchived is how many replaced ones it keeps besides, to read the past from.
 	KeepArchived = 8
+	// MaxKnownDamage is how many damaged runs of a history a Storage remembers.
+	MaxKnownDamage = 64
 )
 
 // GroupID names a Raft group on a member; it is a prefix of stored keys and part
@@ -152,24 +154,32 @@ type Storage interface {
 
 	// ReadHistory returns records with their entries, dense and in order, beginning with the
 	// one that holds sequence from: at least one if there is one and then as many as fit
-	// maxBytes of content. It returns none when from is above the last sequence and a
-	// *GapError when from is missing.
+	// maxBytes of content. It returns none when from is above the last sequence, a
+	// *GapError when from is missing and a *DamageError when the record that holds it, or its
+	// entry, is not what was written: what lies before damage is returned without an error. What
+	// is found damaged is remembered, see HistoryDamage.
 	ReadHistory(g GroupID, from uint64, maxBytes int) ([]Past, error)
 
 	// HistoryBounds returns the first and last sequence of history; 0, 0 when there is
-	// none. What lies between may have gaps only if the caller wrote gaps.
+	// none. What lies between may have gaps only if the caller wrote gaps. It reads nothing.
 	HistoryBounds(g GroupID) (first, last uint64, err error)
 
 	// ReadHistoryBefore returns records with their entries, dense and in order, of which the
 	// last one ends right before sequence below: as many as fit maxBytes of content, at least
 	// one. It returns none when history begins at below or behind it or is empty, a *GapError
-	// when below-1 is missing and a *SplitError when it is inside of a record.
+	// when below-1 is missing, a *SplitError when it is inside of a record, and a *DamageError as
+	// ReadHistory does.
 	ReadHistoryBefore(g GroupID, below uint64, maxBytes int) ([]Past, error)
 
 	// HistoryGap returns the newest run of sequences before below that history lacks; 0, 0 if
-	// it has all of them from 1 on. It reads the records down to there, no entries: a second
-	// for some millions.
+	// it has all of them from 1 on. What is damaged is there. It reads nothing.
 	HistoryGap(g GroupID, below uint64) (first, last uint64, err error)
+
+	// HistoryDamage returns what reads have found damaged since the start and nothing has
+	// replaced since then, ascending: whole records, with those around them that cannot be read
+	// either. There are MaxKnownDamage at most; what is found beyond them is remembered when it is
+	// read again. It reads nothing.
+	HistoryDamage(g GroupID) ([]Span, error)
 
 	// HistoryBytes returns about how many bytes of the disk the history from a sequence on
 	// takes: the records from the one that holds it on, with their entries. It is 0 behind the
@@ -177,8 +187,10 @@ type Storage interface {
 	// moments, some megabytes at most.
 	HistoryBytes(g GroupID, from uint64) (uint64, error)
 
-	// FillHistory stores records that history lacks, with their entries: dense, the entries
-	// ascending and none behind the start of the log. They end right before a record that is
+	// FillHistory stores records that history lacks, or in place of those that HistoryDamage
+	// returns (all of such a run goes; what of it a call does not fill in, history lacks from then
+	// on), with their entries: dense, the entries ascending and none behind the start of the log,
+	// but for those that the log holds just so. They end right before a record that is
 	// there, and begin behind the one before that. If there is none behind them, they
 	// end at the sequence of the newest checkpoint: what the log holds behind it comes by
 	// Write. Anything else is refused, see Place.Fit. All records of a call are stored in one
@@ -188,7 +200,8 @@ type Storage interface {
 	// is full up to its reserve. The receiver must not change what past points to.
 	FillHistory(g GroupID, past []Past) error
 
-	// TrimHistory deletes records that lie below the sequence as a whole, the entries and
+	// TrimHistory deletes records that lie below the sequence as a whole, damaged ones too that begin
+	// below it, the entries and
 	// marks that nothing needs any more (a segment of marks as a whole), and archived
 	// checkpoints whose Seq is below below-1. It need not be durable.
 	TrimHistory(g GroupID, below uint64) error
@@ -200,8 +213,8 @@ type Storage interface {
 	PutMarks(g GroupID, segment uint64, marks []Mark) error
 
 	// ReadMarks returns the sequences of a segment that have a mark with the tag, in order,
-	// and whether the segment is complete: there are none otherwise. Sequences
-	// below a trim may be among them.
+	// and whether the segment is complete: there are none otherwise. A segment whose marks
+	// are damaged is not complete: they can be made again. Sequences below a trim may be among them.
 	ReadMarks(g GroupID, segment, tag uint64) (seqs []uint64, complete bool, err error)
 
 	// CreateCheckpoint starts the file of an own checkpoint. Bytes, Chunks and Hash

@@ -17,6 +17,7 @@ type group struct {
 	entries     []*pb.Entry
 	past        *btree.Map[uint64, *pb.Entry] // by index: those at or below start, kept for history
 	history     *btree.Map[uint64, raftlog.Record]
+	held        raftlog.Held     // of history
 	marks       map[uint64]marks // of the segments that are complete
 	checkpoints []raftlog.Descriptor
 	archived    []raftlog.Descriptor
@@ -68,29 +69,56 @@ func (g *group) archive(replaced []raftlog.Descriptor) {
 	}
 }
 
-// fill adds records, with their entries, that fit.
-func (g *group) fill(past []raftlog.Past) {
+// fill adds records, with their entries, that fit, in place of a damaged run if that is not a
+// zero one.
+func (g *group) fill(past []raftlog.Past, damaged raftlog.Span) {
+	for _, r := range g.within(damaged) {
+		g.history.Delete(r.First)
+	}
+	if damaged.Last != 0 && damaged.First < past[0].First {
+		g.held = g.held.Without(raftlog.Span{First: damaged.First, Last: past[0].First - 1})
+	}
 	for i := range past {
 		p := &past[i]
-		g.history.Set(p.First, p.Record)
-		g.past.Set(p.Entry, &pb.Entry{Index: new(p.Entry), Term: new(p.Term), Data: p.Content})
+		g.put(p.Record)
+		if p.Entry <= g.start.Index {
+			g.past.Set(p.Entry, &pb.Entry{Index: new(p.Entry), Term: new(p.Term), Data: p.Content})
+		}
 	}
 	first, last := past[0].First/raftlog.MarkSegment, past[len(past)-1].Last/raftlog.MarkSegment
 	maps.DeleteFunc(g.marks, func(segment uint64, _ marks) bool { return first <= segment && segment <= last })
 }
 
-// trim deletes what only sequences below one need.
-func (g *group) trim(below uint64) {
-	var records, entries []uint64
-	keep := uint64(math.MaxUint64) // entries from here on
-	g.history.Scan(func(first uint64, r raftlog.Record) bool {
-		if r.Last >= below {
-			keep = r.Entry
+// within returns the records that begin within a run.
+func (g *group) within(s raftlog.Span) (rs []raftlog.Record) {
+	g.history.Ascend(s.First, func(first uint64, r raftlog.Record) bool {
+		if first > s.Last {
 			return false
 		}
-		records = append(records, first)
+		rs = append(rs, r)
 		return true
 	})
+	return rs
+}
+
+func (g *group) put(r raftlog.Record) {
+	g.history.Set(r.First, r)
+	g.held = g.held.With(raftlog.Span{First: r.First, Last: r.Last})
+}
+
+// trim deletes what only sequences below one need.
+func (g *group) trim(below uint64, damaged func(raftlog.Record) bool) {
+	var records, entries []uint64
+	first, keep := uint64(0), uint64(math.MaxUint64) // with which sequence and entry it begins then
+	g.history.Scan(func(seq uint64, r raftlog.Record) bool {
+		if r.Last >= below && !damaged(r) {
+			first, keep = seq, r.Entry
+			return false
+		}
+		records = append(records, seq)
+		return true
+	})
+	g.held = g.held.From(first)
 	g.past.Scan(func(index uint64, _ *pb.Entry) bool {
 		if index < keep {
 			entries = append(entries, index)
@@ -126,7 +154,7 @@ func (g *group) apply(w *raftlog.Write) {
 		g.hard = *w.HardState
 	}
 	for _, r := range w.History {
-		g.history.Set(r.First, r)
+		g.put(r)
 	}
 	if d := w.Checkpoint; d != nil {
 		g.checkpoints, g.replaced = append(g.checkpoints, *d), d.Index

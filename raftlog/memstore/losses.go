@@ -19,6 +19,7 @@ const (
 	entrySpot      = 'e'
 	recordSpot     = 'r'
 	checkpointSpot = 'c'
+	markSpot       = 'x'
 )
 
 func (s *Store) damageAt(at spot) error {
@@ -57,6 +58,11 @@ func (s *Store) LoseTail(id raftlog.GroupID, n int) {
 		for newest, r, ok := g.history.Max(); ok && r.Entry > g.last(); newest, r, ok = g.history.Max() {
 			g.history.Delete(newest) // it was written after its entry
 		}
+		g.held = raftlog.Held{}
+		g.history.Scan(func(_ uint64, r raftlog.Record) bool {
+			g.held = g.held.With(raftlog.Span{First: r.First, Last: r.Last})
+			return true
+		})
 		gone := func(d raftlog.Descriptor) bool { return d.Index > g.last() }
 		g.checkpoints = slices.DeleteFunc(slices.Clone(g.checkpoints), gone)
 		g.archived = slices.DeleteFunc(slices.Clone(g.archived), gone)
@@ -118,6 +124,7 @@ func (s *Store) empty() {
 	clear(s.files)
 	clear(s.own)
 	clear(s.damaged)
+	clear(s.known)
 	clear(s.short)
 }
 
@@ -127,7 +134,18 @@ func (s *Store) DamageEntry(id raftlog.GroupID, index uint64) { s.damage(spot{en
 
 // DamageRecord damages the record of history that holds a sequence: ReadHistory returns a
 // *DamageError for it, after those before it.
-func (s *Store) DamageRecord(id raftlog.GroupID, seq uint64) { s.damage(spot{recordSpot, id, seq}) }
+func (s *Store) DamageRecord(id raftlog.GroupID, seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g := s.now[id]; g != nil {
+		g.descend(seq+1, func(r raftlog.Record) bool { s.damaged[spot{recordSpot, id, r.First}] = true; return false })
+	}
+}
+
+// DamageMarks damages the marks of a segment: it is not complete any more.
+func (s *Store) DamageMarks(id raftlog.GroupID, segment uint64) {
+	s.damage(spot{markSpot, id, segment})
+}
 
 // DamageCheckpoint damages the chunks of a checkpoint file, current or archived: ReadChunk returns a
 // *DamageError. An archived one is deleted at the next start. A new file of the same index
@@ -142,31 +160,36 @@ func (s *Store) damage(at spot) {
 	s.damaged[at] = true
 }
 
-// mendPast forgets the damage of what is filled in.
-func (s *Store) mendPast(id raftlog.GroupID, past []raftlog.Past) {
-	if len(s.damaged) == 0 {
+// mendPast forgets the damage of what is filled in, in place of a damaged run.
+func (s *Store) mendPast(id raftlog.GroupID, past []raftlog.Past, damaged raftlog.Span) {
+	if len(s.damaged) == 0 && len(s.known) == 0 {
 		return
 	}
 	for i := range past {
 		delete(s.damaged, spot{entrySpot, id, past[i].Entry})
-		for seq := past[i].First; seq <= past[i].Last; seq++ {
-			delete(s.damaged, spot{recordSpot, id, seq})
-		}
+		s.mendRecord(id, past[i].Record)
 	}
+	for _, r := range s.now[id].within(damaged) {
+		s.mendRecord(id, r)
+	}
+	s.known[id] = slices.DeleteFunc(slices.Clone(s.known[id]), func(o raftlog.Span) bool { return o == damaged })
+}
+
+func (s *Store) mendRecord(id raftlog.GroupID, r raftlog.Record) {
+	delete(s.damaged, spot{recordSpot, id, r.First})
+	s.known[id] = raftlog.WithoutSpan(s.known[id], raftlog.Span{First: r.First, Last: r.Last})
 }
 
 // mend forgets the damage of what a Write replaces.
 func (s *Store) mend(w *raftlog.Write) {
-	if len(s.damaged) == 0 {
+	if len(s.damaged) == 0 && len(s.known) == 0 {
 		return
 	}
 	for _, e := range w.Entries {
 		delete(s.damaged, spot{entrySpot, w.Group, e.GetIndex()})
 	}
 	for _, r := range w.History {
-		for seq := r.First; seq <= r.Last; seq++ {
-			delete(s.damaged, spot{recordSpot, w.Group, seq})
-		}
+		s.mendRecord(w.Group, r)
 	}
 }
 

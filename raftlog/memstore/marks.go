@@ -24,6 +24,7 @@ func (s *Store) PutMarks(id raftlog.GroupID, segment uint64, all []raftlog.Mark)
 	for _, m := range sorted {
 		stored[m.Tag] = append(stored[m.Tag], m.Seq)
 	}
+	delete(s.damaged, spot{markSpot, id, segment})
 	s.take(func(groups map[raftlog.GroupID]*group) { groups[id].marks[segment] = stored })
 	return nil
 }
@@ -35,6 +36,9 @@ func (s *Store) ReadMarks(id raftlog.GroupID, segment, tag uint64) (seqs []uint6
 	g, err := s.group(id)
 	if err != nil {
 		return nil, false, err
+	}
+	if s.damaged[spot{markSpot, id, segment}] {
+		return nil, false, nil
 	}
 	stored, complete := g.marks[segment]
 	return slices.Clone(stored[tag]), complete, nil

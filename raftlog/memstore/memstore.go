@@ -36,12 +36,13 @@ type Store struct {
 	floors   map[raftlog.GroupID]raftlog.Promise
 	free     uint64
 	damaged  map[spot]bool
-	short    map[raftlog.GroupID]bool // lost what was promised: its floor stays
-	lag      bool                     // the floor's last index waits for RaiseFloor
-	cutShort floorWrite               // what the next synced Write leaves of its floor
-	torn     bool                     // a crash has torn the floor's last write
-	failSync bool                     // the next sync fails
-	broken   bool                     // a sync has failed: nothing more is taken until Crash
+	known    map[raftlog.GroupID][]raftlog.Span // damage of history that reads have found since the start
+	short    map[raftlog.GroupID]bool           // lost what was promised: its floor stays
+	lag      bool                               // the floor's last index waits for RaiseFloor
+	cutShort floorWrite                         // what the next synced Write leaves of its floor
+	torn     bool                               // a crash has torn the floor's last write
+	failSync bool                               // the next sync fails
+	broken   bool                               // a sync has failed: nothing more is taken until Crash
 	full     bool
 
 	condemned  string
@@ -60,7 +61,7 @@ func New(name string) *Store {
 	return &Store{
 		name: name, now: map[raftlog.GroupID]*group{}, durable: map[raftlog.GroupID]*group{},
 		files: map[fileKey]*file{}, own: map[raftlog.GroupID]uint64{}, floors: map[raftlog.GroupID]raftlog.Promise{},
-		free: math.MaxUint64, damaged: map[spot]bool{}, short: map[raftlog.GroupID]bool{},
+		free: math.MaxUint64, damaged: map[spot]bool{}, known: map[raftlog.GroupID][]raftlog.Span{}, short: map[raftlog.GroupID]bool{},
 	}
 }
 
@@ -84,6 +85,7 @@ func (s *Store) Crash(keep int) {
 	s.unsynced, s.rebuilding, s.broken, s.failSync, s.cutShort = nil, false, false, false, wholeFloor
 	s.now = map[raftlog.GroupID]*group{}
 	clear(s.own)
+	clear(s.known)
 	for id, g := range s.durable {
 		g.replaced = 0
 		s.now[id] = g.clone()
@@ -346,6 +348,7 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	s.rebuilding = false
 	clear(s.own)
+	clear(s.known)
 	if s.broken {
 		return s.syncError()
 	}

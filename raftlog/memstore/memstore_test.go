@@ -14,6 +14,17 @@ type disk struct{ s *memstore.Store }
 func (d disk) Open(*testing.T) raftlog.Storage { return d.s }
 func (d disk) Crash(*testing.T)                { d.s.Crash(0) }
 
+func (d disk) Damage(_ *testing.T, what storagetest.Damaged, at uint64) {
+	switch what {
+	case storagetest.DamagedEntry:
+		d.s.DamageEntry(storagetest.A, at)
+	case storagetest.DamagedRecord:
+		d.s.DamageRecord(storagetest.A, at)
+	case storagetest.DamagedMarks:
+		d.s.DamageMarks(storagetest.A, at)
+	}
+}
+
 func TestContract(t *testing.T) {
 	storagetest.Run(t, func(*testing.T) storagetest.Disk { return disk{memstore.New("disk")} })
 }

@@ -13,7 +13,8 @@
 // Keys are the group (one byte, 0 for the member), a letter and, where there are
 // many, an index of eight bytes, big endian, and in marks a tag like it behind the segment;
 // keys.go has the values. Entries before the start of a log are there for history, whose records
-// name them. All goes through Pebble's one log: of what is not synced, be it history, fills,
+// name them. Which sequences of history there are is known without reading it: its ends stand in the records,
+// its holes in a record of their own; what is damaged is known from when a read has found it. All goes through Pebble's one log: of what is not synced, be it history, fills,
 // trims or marks, a crash loses the last first. Each value has a CRC-32C over its key and its content, because Pebble's own checksums do not see
 // everything: it drops the end of a log whose tail was lost without a word. Against
 // that stands the floor: term and vote are synced there before Write returns, the

@@ -103,3 +103,20 @@ func TestFrozenWords(t *testing.T) {
 	key := groupKey(1, kindHard)
 	expectHex(t, "hard state", seal(key, words(7, 2, 300)), "f84c02ba00000000000000070000000000000002000000000000012c")
 }
+
+func TestFrozenHoles(t *testing.T) {
+	key := groupKey(3, kindHoles)
+	holes := []raftlog.Span{{First: 0x0102, Last: 0x0103}, {First: 0x0a0b, Last: math.MaxUint64 - 1}}
+	expectHex(t, "holes record", seal(key, encodeSpans(holes)), "af13c2cf000000000000010200000000000001030000000000000a0bfffffffffffffffe")
+	if back, err := parseSpans(encodeSpans(holes)); err != nil || !reflect.DeepEqual(back, holes) {
+		t.Fatalf("holes come back as %v, %v", back, err)
+	}
+	if back, err := parseSpans(nil); err != nil || back != nil {
+		t.Fatalf("no holes come back as %v, %v", back, err)
+	}
+	for _, bad := range [][]byte{words(1), words(1, 2, 3), words(0, 2), words(3, 2), words(1, 3, 3, 4)} {
+		if spans, err := parseSpans(bad); err == nil {
+			t.Errorf("%x was read as %v", bad, spans)
+		}
+	}
+}

@@ -27,8 +27,8 @@ func (s *Store) recordAt(g raftlog.GroupID, it *pebble.Iterator) (raftlog.Record
 }
 
 // newestRecord returns the last record of a group's history; a zero one when there is none.
-func (s *Store) newestRecord(r pebble.Reader, g raftlog.GroupID) (newest raftlog.Record, err error) {
-	it, err := s.iterateIn(r, g, kindHistory, 0)
+func (s *Store) newestRecord(g raftlog.GroupID) (newest raftlog.Record, err error) {
+	it, err := s.iterate(g, kindHistory, 0)
 	if err != nil {
 		return newest, err
 	}
@@ -40,52 +40,42 @@ func (s *Store) newestRecord(r pebble.Reader, g raftlog.GroupID) (newest raftlog
 
 // HistoryBounds implements raftlog.Storage.
 func (s *Store) HistoryBounds(g raftlog.GroupID) (first, last uint64, err error) {
-	s.reading.RLock()
-	defer s.reading.RUnlock()
-	if _, err := s.group(g); err != nil {
-		return 0, 0, err
-	}
-	snapshot := s.db.NewSnapshot()
-	defer snapshot.Close()
-	return s.bounds(snapshot, g)
-}
-
-func (s *Store) bounds(r pebble.Reader, g raftlog.GroupID) (first, last uint64, err error) {
-	it, err := s.iterateIn(r, g, kindHistory, 0)
+	st, err := s.group(g)
 	if err != nil {
 		return 0, 0, err
 	}
-	if it.First() {
-		first = indexOf(it.Key())
-	}
-	if err := s.wrap(it.Close()); err != nil || first == 0 {
+	return st.held.First, st.held.Last, nil
+}
+
+// HistoryGap implements raftlog.Storage.
+func (s *Store) HistoryGap(g raftlog.GroupID, below uint64) (first, last uint64, err error) {
+	st, err := s.group(g)
+	if err != nil {
 		return 0, 0, err
 	}
-	newest, err := s.newestRecord(r, g)
-	return first, newest.Last, err
+	gap := st.held.Gap(below)
+	return gap.First, gap.Last, nil
 }
 
-// ReadHistory implements raftlog.Storage. Records and entries are read as of one moment, so
-// that a record whose entry was just trimmed is not taken for damage.
+// ReadHistory implements raftlog.Storage.
 func (s *Store) ReadHistory(g raftlog.GroupID, from uint64, maxBytes int) ([]raftlog.Past, error) {
-	s.reading.RLock()
-	defer s.reading.RUnlock()
-	if _, err := s.group(g); err != nil {
-		return nil, err
-	}
-	snapshot := s.db.NewSnapshot()
-	defer snapshot.Close()
-	out, err := s.readPast(snapshot, g, from, maxBytes)
-	if err != nil || len(out) > 0 {
+	return s.noticing(g, from, func(r pebble.Reader, held raftlog.Held) ([]raftlog.Past, error) {
+		switch {
+		case from > held.Last:
+			return nil, nil
+		case held.Lacks(from):
+			return nil, &raftlog.GapError{Group: g, Seq: from, First: held.First, Last: held.Last}
+		}
+		out, err := s.readPast(r, g, from, maxBytes)
+		if err == nil && len(out) == 0 {
+			err = s.damage("%s: the record that holds %d of history is missing", s.opts.Name(g), from)
+		}
 		return out, err
-	}
-	first, last, err := s.bounds(snapshot, g)
-	if err != nil || from > last {
-		return nil, err
-	}
-	return nil, &raftlog.GapError{Group: g, Seq: from, First: first, Last: last}
+	})
 }
 
+// readPast reads records and entries as of one moment, so that a record whose entry was just
+// trimmed is not taken for damage.
 func (s *Store) readPast(r pebble.Reader, g raftlog.GroupID, from uint64, maxBytes int) (out []raftlog.Past, err error) {
 	records, err := s.iterateIn(r, g, kindHistory, 0)
 	if err != nil {
@@ -101,24 +91,32 @@ func (s *Store) readPast(r pebble.Reader, g raftlog.GroupID, from uint64, maxByt
 	for more := seekHolder(records, g, from); more; more = records.Next() {
 		record, err := s.recordAt(g, records)
 		if err != nil {
-			return nil, err
+			return whole(out, err)
 		}
 		if record.Last < from {
 			continue // it ends before a hole
 		}
-		if record.First > next {
+		if record.First > next || len(out) > 0 && size >= maxBytes {
 			return out, nil
 		}
 		past, err := s.pastOf(g, record, entries)
 		if err != nil {
-			return nil, err
+			return whole(out, err)
 		}
 		if size += len(past.Content); len(out) > 0 && size > maxBytes {
 			return out, nil
 		}
 		out, next = append(out, past), record.Last+1
 	}
-	return out, s.wrap(errors.Join(records.Error(), entries.Error()))
+	return whole(out, s.wrap(errors.Join(records.Error(), entries.Error())))
+}
+
+// whole returns what was read before an error; the error is for who reads on.
+func whole(out []raftlog.Past, err error) ([]raftlog.Past, error) {
+	if len(out) > 0 {
+		return out, nil
+	}
+	return nil, err
 }
 
 // seekHolder moves to the last record that begins at or below a sequence; to the first one
@@ -157,22 +155,19 @@ func (s *Store) pastOf(g raftlog.GroupID, record raftlog.Record, entries *pebble
 
 // ReadHistoryBefore implements raftlog.Storage.
 func (s *Store) ReadHistoryBefore(g raftlog.GroupID, below uint64, maxBytes int) ([]raftlog.Past, error) {
-	s.reading.RLock()
-	defer s.reading.RUnlock()
-	if _, err := s.group(g); err != nil {
-		return nil, err
-	}
-	snapshot := s.db.NewSnapshot()
-	defer snapshot.Close()
-	first, last, err := s.bounds(snapshot, g)
-	if err != nil || first == 0 || below <= first {
-		return nil, err
-	}
-	out, err := s.readPastBefore(snapshot, g, below, maxBytes)
-	if err == nil && len(out) == 0 {
-		err = &raftlog.GapError{Group: g, Seq: below - 1, First: first, Last: last}
-	}
-	return out, err
+	return s.noticing(g, below-1, func(r pebble.Reader, held raftlog.Held) ([]raftlog.Past, error) {
+		switch {
+		case held.First == 0 || below <= held.First:
+			return nil, nil
+		case below-1 > held.Last || held.Lacks(below-1):
+			return nil, &raftlog.GapError{Group: g, Seq: below - 1, First: held.First, Last: held.Last}
+		}
+		out, err := s.readPastBefore(r, g, below, maxBytes)
+		if err == nil && len(out) == 0 {
+			err = s.damage("%s: the record that holds %d of history is missing", s.opts.Name(g), below-1)
+		}
+		return out, err
+	})
 }
 
 func (s *Store) readPastBefore(r pebble.Reader, g raftlog.GroupID, below uint64, maxBytes int) (out []raftlog.Past, err error) {
@@ -189,26 +184,24 @@ func (s *Store) readPastBefore(r pebble.Reader, g raftlog.GroupID, below uint64,
 	size, next := 0, below
 	for more := records.SeekLT(indexKey(g, kindHistory, below)); more; more = records.Prev() {
 		record, err := s.recordAt(g, records)
-		if err != nil {
-			return nil, err
-		}
-		if record.Last >= below && len(out) == 0 {
+		if err == nil && record.Last >= below && len(out) == 0 {
 			return nil, &raftlog.SplitError{Group: g, Seq: below, First: record.First, Last: record.Last}
 		}
-		if record.Last+1 != next {
+		if err == nil && (record.Last+1 != next || len(out) > 0 && size >= maxBytes) {
 			break
 		}
-		past, err := s.pastOf(g, record, entries)
-		if err != nil {
-			return nil, err
+		var past raftlog.Past
+		if err == nil {
+			past, err = s.pastOf(g, record, entries)
 		}
-		if size += len(past.Content); len(out) > 0 && size > maxBytes {
-			break
+		if size += len(past.Content); err != nil || len(out) > 0 && size > maxBytes {
+			slices.Reverse(out)
+			return whole(out, err)
 		}
 		out, next = append(out, past), record.First
 	}
 	slices.Reverse(out)
-	return out, s.wrap(errors.Join(records.Error(), entries.Error()))
+	return whole(out, s.wrap(errors.Join(records.Error(), entries.Error())))
 }
 
 // HistoryBytes implements raftlog.Storage. What Pebble has not put into a table yet, at most
@@ -232,7 +225,7 @@ func (s *Store) HistoryBytes(g raftlog.GroupID, from uint64) (bytes uint64, err 
 }
 
 // holder returns the record that holds a sequence, or the first one behind it; a zero one if
-// there is none.
+// there is none. Damaged ones are passed over.
 func (s *Store) holder(g raftlog.GroupID, seq uint64) (holder raftlog.Record, err error) {
 	records, err := s.iterate(g, kindHistory, 0)
 	if err != nil {
@@ -241,40 +234,12 @@ func (s *Store) holder(g raftlog.GroupID, seq uint64) (holder raftlog.Record, er
 	defer func() { err = errors.Join(err, s.wrap(records.Close())) }()
 	for more := seekHolder(records, g, seq); more; more = records.Next() {
 		r, err := s.recordAt(g, records)
+		if isDamage(err) {
+			continue // where Pebble cannot read on, that is what the iterator says in the end
+		}
 		if err != nil || r.Last >= seq {
 			return r, err
 		}
 	}
 	return holder, nil
-}
-
-// HistoryGap implements raftlog.Storage.
-func (s *Store) HistoryGap(g raftlog.GroupID, below uint64) (first, last uint64, err error) {
-	s.reading.RLock()
-	defer s.reading.RUnlock()
-	if _, err := s.group(g); err != nil {
-		return 0, 0, err
-	}
-	records, err := s.iterate(g, kindHistory, 0)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { err = errors.Join(err, s.wrap(records.Close())) }()
-	first = 1
-	next := below
-	for more := records.SeekLT(indexKey(g, kindHistory, below)); more; more = records.Prev() {
-		r, err := s.recordAt(g, records)
-		if err != nil {
-			return 0, 0, err
-		}
-		if r.Last+1 < next {
-			first = r.Last + 1
-			break
-		}
-		next = min(next, r.First)
-	}
-	if first >= next {
-		return 0, 0, nil
-	}
-	return first, next - 1, nil
 }

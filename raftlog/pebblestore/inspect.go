@@ -91,7 +91,7 @@ func (s *Store) knownKey(key []byte) error {
 	}
 	if len(key) >= 2 && s.groups[raftlog.GroupID(key[0])] != nil {
 		switch key[1] {
-		case kindHard, kindStart:
+		case kindHard, kindStart, kindHoles:
 			if len(key) == 2 {
 				return nil
 			}

@@ -20,6 +20,7 @@ const (
 	kindCheckpoint = 'c' // by index: raftlog.Descriptor
 	kindEntry      = 'e' // by index: term, type, data
 	kindHistory    = 'r' // by first sequence: how many more, entry, opaque
+	kindHoles      = 'g' // holes of history between its first and last sequence, ascending: first, last; nothing: none
 	kindArchived   = 'a' // by index: raftlog.Descriptor of a replaced checkpoint
 	kindMark       = 'x' // by segment: nothing, all its marks are there; by segment and tag: sequences
 )
@@ -166,6 +167,29 @@ func parseMarks(segment uint64, content []byte) (seqs []uint64, err error) {
 		at += n
 	}
 	return seqs, nil
+}
+
+// encodeSpans is runs of sequences, each by its first and last one u64.
+func encodeSpans(spans []raftlog.Span) []byte {
+	b := make([]byte, 0, 16*len(spans))
+	for _, s := range spans {
+		b = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, s.First), s.Last)
+	}
+	return b
+}
+
+func parseSpans(content []byte) (spans []raftlog.Span, err error) {
+	for at := 0; at < len(content); at += 16 {
+		var s raftlog.Span
+		if err := parseWords(content[at:min(at+16, len(content))], &s.First, &s.Last); err != nil {
+			return nil, err
+		}
+		if n := len(spans); s.First == 0 || s.First > s.Last || n > 0 && s.First <= spans[n-1].Last {
+			return nil, fmt.Errorf("a run of sequences %d to %d is none, or not in order", s.First, s.Last)
+		}
+		spans = append(spans, s)
+	}
+	return spans, nil
 }
 
 // words is a record of fixed numbers, each u64.

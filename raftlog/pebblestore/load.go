@@ -51,13 +51,48 @@ func (s *Store) loadGroup(g raftlog.GroupID) (*groupState, error) {
 	if err := s.wrap(it.Close()); err != nil { // it says what the iterator has found, too
 		return nil, err
 	}
-	newest, err := s.newestRecord(s.db, g)
-	if err != nil {
+	if err := s.loadHistory(g, st); err != nil {
 		return nil, err
 	}
-	st.named = newest.Entry
 	st.short = s.compareFloor(g, st)
 	return st, nil
+}
+
+// loadHistory reads what history there is, by its ends. The newest record has to be sound:
+// what it names is not written over.
+func (s *Store) loadHistory(g raftlog.GroupID, st *groupState) error {
+	newest, err := s.newestRecord(g)
+	if err != nil || newest.Last == 0 {
+		return err
+	}
+	st.named, st.held.Last = newest.Entry, newest.Last
+	if st.held.First, err = s.oldestSequence(g); err != nil {
+		return err
+	}
+	content, ok, err := s.get(groupKey(g, kindHoles))
+	if err != nil || !ok {
+		return err
+	}
+	if st.held.Holes, err = parseSpans(content); err != nil {
+		return s.damage("record %c of %s: %v", kindHoles, s.opts.Name(g), err)
+	}
+	return nil
+}
+
+// oldestSequence returns with which sequence history begins. Where Pebble cannot tell it is the
+// first of all: reads find out what is damaged.
+func (s *Store) oldestSequence(g raftlog.GroupID) (first uint64, err error) {
+	it, err := s.iterate(g, kindHistory, 0)
+	if err != nil {
+		return 0, err
+	}
+	if it.First() {
+		first = indexOf(it.Key())
+	}
+	if err = s.wrap(it.Close()); isDamage(err) {
+		return 1, nil
+	}
+	return first, err
 }
 
 // loadDescriptors reads the records of checkpoints of one kind.

@@ -50,6 +50,15 @@ func (s *Store) ReadMarks(g raftlog.GroupID, segment, tag uint64) (seqs []uint64
 	if _, err := s.group(g); err != nil {
 		return nil, false, err
 	}
+	seqs, complete, err = s.readMarks(g, segment, tag)
+	if isDamage(err) {
+		s.opts.Logger.Warn("marks of the history are damaged; they are made again when they are needed", "of", s.opts.Name(g), "segment", segment, "error", raftlog.Why(err))
+		return nil, false, nil
+	}
+	return seqs, complete, err
+}
+
+func (s *Store) readMarks(g raftlog.GroupID, segment, tag uint64) (seqs []uint64, complete bool, err error) {
 	it, err := s.iterate(g, kindMark, segment)
 	if err != nil {
 		return nil, false, err

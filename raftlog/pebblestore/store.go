@@ -18,6 +18,8 @@ type groupState struct {
 	start       raftlog.LogStart
 	last        uint64
 	named       uint64               // index of the last entry that history names
+	held        raftlog.Held         // of history
+	damaged     []raftlog.Span       // of history, as far as reads have found it
 	checkpoints []raftlog.Descriptor // current ones, newest last
 	archived    []raftlog.Descriptor // replaced ones that are kept, oldest first
 	replaced    uint64               // index of the last one that became current in this life: files below it are
@@ -247,7 +249,10 @@ func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, after ra
 		putHard(b, g, st.hard)
 	}
 	for i := range w.History {
-		putRecord(b, g, &w.History[i])
+		r := &w.History[i]
+		putRecord(b, g, r)
+		st.holds(b, g, st.held.With(raftlog.Span{First: r.First, Last: r.Last}))
+		st.damaged = raftlog.WithoutSpan(st.damaged, raftlog.Span{First: r.First, Last: r.Last})
 	}
 	if w.Checkpoint != nil {
 		if err := putCheckpoint(b, st, w.Checkpoint); err != nil {
@@ -263,6 +268,15 @@ func (s *Store) fill(b *pebble.Batch, st *groupState, w *raftlog.Write, after ra
 		put(b, groupKey(g, kindStart), words(w.CutTo, term))
 	}
 	return nil
+}
+
+// holds notes which sequences history has. The first and the last one stand in the records; the
+// holes, which are few, are stored beside them when they change.
+func (st *groupState) holds(b *pebble.Batch, g raftlog.GroupID, held raftlog.Held) {
+	if !slices.Equal(held.Holes, st.held.Holes) {
+		put(b, groupKey(g, kindHoles), encodeSpans(held.Holes))
+	}
+	st.held = held
 }
 
 func putHard(b *pebble.Batch, g raftlog.GroupID, h raftlog.HardState) {

@@ -53,6 +53,11 @@ func (d *disk) Open(t *testing.T) raftlog.Storage {
 
 func (d *disk) Crash(t *testing.T) { d.crash(vfs.CrashCloneCfg{}) }
 
+func (d *disk) Damage(t *testing.T, what storagetest.Damaged, at uint64) {
+	t.Helper()
+	pebblestore.Damage(t, d.store, what, at)
+}
+
 // crash goes on with what the power left; the old store goes on with the old disk.
 func (d *disk) crash(cfg vfs.CrashCloneCfg) {
 	left := d.fs.CrashClone(cfg)
@@ -85,6 +90,11 @@ func (d *osDisk) Open(t *testing.T) raftlog.Storage {
 }
 
 func (d *osDisk) Crash(t *testing.T) { storagetest.Must(t, d.store.Close()) }
+
+func (d *osDisk) Damage(t *testing.T, what storagetest.Damaged, at uint64) {
+	t.Helper()
+	pebblestore.Damage(t, d.store, what, at)
+}
 
 // TestContractOnDisk runs the suite with real files, locks and syncs.
 func TestContractOnDisk(t *testing.T) {

@@ -19,7 +19,20 @@ type Disk interface {
 	Open(t *testing.T) raftlog.Storage
 	// Crash cuts the power: the open storage is gone, and all that was not synced.
 	Crash(t *testing.T)
+	// Damage changes bytes of what the open storage holds of group A: of one entry, the record
+	// of history that begins with a sequence, or all marks of a segment.
+	Damage(t *testing.T, what Damaged, at uint64)
 }
+
+// Damaged is what Disk.Damage damages.
+type Damaged uint8
+
+// Values of Damaged.
+const (
+	DamagedEntry Damaged = iota
+	DamagedRecord
+	DamagedMarks
+)
 
 // Groups of the storages under test.
 const (
@@ -57,6 +70,12 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"HistorySurvivesInstall", testHistoryAndInstall},
 		{"HistoryBefore", testHistoryBefore},
 		{"HistoryBytes", testHistoryBytes},
+		{"HistoryDamage", testHistoryDamage},
+		{"HistoryDamageAtTheEnds", testHistoryDamageAtTheEnds},
+		{"HistoryDamageInTheLog", testHistoryDamageInTheLog},
+		{"HistoryDamageTrimmed", testHistoryDamageTrimmed},
+		{"HistoryDamageBounded", testHistoryDamageBounded},
+		{"MarksDamage", testMarksDamage},
 		{"Fill", testFill},
 		{"FillIsKept", testFillKept},
 		{"FillMisfits", testFillMisfits},
