@@ -11,8 +11,8 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// keyIDBytes is how much of the hash of a public key names it.
-const keyIDBytes = 8
+// KeyIDBytes is how much of the hash of a public key names it.
+const KeyIDBytes = 8
 
 // signHead keeps a signed head. A member that signed an older revision meanwhile, or the
 // same one, was too late.
@@ -54,7 +54,7 @@ func checkSignedHead(h *metadatav1.SignedHead) error {
 	if s := h.Time.Seconds; s < 0 || s >= math.MaxInt64/int64(time.Second) {
 		return invalid("time", "%v lies outside of the years 1970 to 2261", h.Time.AsTime())
 	}
-	if err := checkBytes("key_id", h.KeyId, keyIDBytes); err != nil {
+	if err := checkBytes("key_id", h.KeyId, KeyIDBytes); err != nil {
 		return err
 	}
 	return checkBytes("signature", h.Signature, ed25519.SignatureSize)

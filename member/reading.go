@@ -3,10 +3,13 @@ package member
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/audit"
 	"github.com/heliosdb/metadata/history/objects"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -96,6 +99,8 @@ func (p *past[D]) maintain(ctx context.Context) {
 			p.stream.member.log.Warn("the index of the history cannot be extended; it is tried again", "stream", p.stream.name, "error", err)
 		case completed:
 			wait = indexPause * time.Since(began)
+		default: // there may be no room for what was read
+			wait = max(wait, indexPause*time.Since(began))
 		}
 		timer.Reset(wait)
 	}
@@ -159,8 +164,7 @@ func (m storedMarks) ReadMarks(segment, tag uint64) (seqs []uint64, complete boo
 	return m.store.ReadMarks(m.group, segment, tag)
 }
 
-// PutMarks implements objects.Marks. A full disk is no failure: what was read is used without
-// being kept.
+// PutMarks implements objects.Marks.
 func (m storedMarks) PutMarks(segment uint64, marks []objects.Mark) error {
 	if m.ctx.Err() != nil {
 		return m.ctx.Err() // what is in the directory next is not what was read
@@ -171,10 +175,16 @@ func (m storedMarks) PutMarks(segment uint64, marks []objects.Mark) error {
 	}
 	err := m.store.PutMarks(m.group, segment, stored)
 	if errors.Is(err, raftlog.ErrFull) {
-		return nil
+		return fmt.Errorf("%w: %w", objects.ErrFull, err)
 	}
 	return err
 }
+
+// What marks and keys are to packages that do not know each other.
+var (
+	_ [objects.SegmentRevisions]struct{} = [raftlog.MarkSegment]struct{}{}
+	_ [audit.KeyIDBytes]struct{}         = [commands.KeyIDBytes]struct{}{}
+)
 
 // pastOf returns a stream's past.
 func (r *running) pastOf(id metadatav1.Stream) pastReader {

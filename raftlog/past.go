@@ -75,16 +75,16 @@ type Mark struct {
 	Tag, Seq uint64
 }
 
-// SortMarks returns the marks of a segment by tag and sequence, each once. It refuses those
-// of another segment.
+// SortMarks returns the marks of a segment by tag and sequence, each once, in the memory that it
+// is given. It refuses those of another segment.
 func SortMarks(segment uint64, marks []Mark) ([]Mark, error) {
 	for _, m := range marks {
 		if m.Seq/MarkSegment != segment {
 			return nil, fmt.Errorf("raftlog: sequence %d of a mark is in segment %d, not in %d: each has %d (MarkSegment)", m.Seq, m.Seq/MarkSegment, segment, MarkSegment)
 		}
 	}
-	sorted := slices.SortedFunc(slices.Values(marks), func(a, b Mark) int {
+	slices.SortFunc(marks, func(a, b Mark) int {
 		return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.Seq, b.Seq))
 	})
-	return slices.Compact(sorted), nil
+	return slices.Compact(marks), nil
 }

@@ -209,7 +209,7 @@ type Storage interface {
 	// PutMarks stores all marks of the sequences of a segment and that it is complete, in place of what
 	// was stored of it, in one step. It is not synced. The caller sees to it that history
 	// does not change in the segment between its reading and the end of the call.
-	// ErrFull when the disk is full up to its reserve.
+	// ErrFull when the disk is full up to its reserve. It may change the order of marks.
 	PutMarks(g GroupID, segment uint64, marks []Mark) error
 
 	// ReadMarks returns the sequences of a segment that have a mark with the tag, in order,

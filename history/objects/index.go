@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"slices"
 
@@ -20,6 +21,7 @@ type Index struct {
 	source history.Source
 	marks  Marks
 	size   uint64                // revisions of a segment
+	most   int                   // marks of a segment
 	parts  chan map[uint64]*part // by segment; whoever reads changes holds it
 }
 
@@ -27,6 +29,7 @@ type Index struct {
 type part struct {
 	first, next uint64
 	marks       []Mark // by revision
+	crowded     bool   // there are too many, and none are kept
 }
 
 // NewIndex returns an index of a source's changes.
@@ -37,7 +40,7 @@ func NewIndex(source history.Source, marks Marks) *Index {
 // NewSegmentedIndex is NewIndex with segments of another number of revisions, for marks
 // that are kept by it: short histories have whole segments then.
 func NewSegmentedIndex(source history.Source, marks Marks, size uint64) *Index {
-	x := &Index{source: source, marks: marks, size: size, parts: make(chan map[uint64]*part, 1)}
+	x := &Index{source: source, marks: marks, size: size, most: MaxSegmentMarks, parts: make(chan map[uint64]*part, 1)}
 	x.parts <- make(map[uint64]*part)
 	return x
 }
@@ -98,26 +101,47 @@ func (x *Index) find(ctx context.Context, segment, tag uint64, bounds history.Bo
 	if err != nil || complete {
 		return found, err
 	}
+	found, crowded, err := x.findInPart(ctx, segment, tag, bounds)
+	if crowded {
+		return x.search(ctx, x.spanOf(segment).and(span{bounds.First, bounds.Last}), tag)
+	}
+	return found, err
+}
+
+// findInPart is find for a segment that was not complete, unless it turns out to be crowded.
+func (x *Index) findInPart(ctx context.Context, segment, tag uint64, bounds history.Bounds) (found []uint64, crowded bool, err error) {
 	parts, release, err := x.hold(ctx, bounds)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer release()
-	found, complete, err = x.marks.ReadMarks(segment, tag) // somebody may have completed it meanwhile
+	found, complete, err := x.marks.ReadMarks(segment, tag) // somebody may have completed it meanwhile
 	if err != nil || complete {
-		return found, err
+		return found, false, err
 	}
-	marks, err := x.read(ctx, parts, segment, bounds)
-	if err != nil {
-		return nil, err
+	p, err := x.read(ctx, parts, segment, bounds)
+	if err != nil && !errors.Is(err, ErrFull) {
+		return nil, false, err
 	}
 	found = found[:0]
-	for _, m := range marks {
+	for _, m := range p.marks {
 		if m.Tag == tag {
 			found = append(found, m.Seq)
 		}
 	}
-	return found, nil
+	return found, p.crowded, nil
+}
+
+// search finds the revisions with a tag by reading all changes.
+func (x *Index) search(ctx context.Context, here span, tag uint64) (found []uint64, err error) {
+	var tags []uint64
+	err = x.scan(ctx, here, func(c *events.Change) bool {
+		if tags = tagsInto(tags, c); slices.Contains(tags, tag) {
+			found = append(found, c.Revision())
+		}
+		return true
+	})
+	return found, err
 }
 
 // hold waits until nobody else reads changes for the index.
@@ -131,8 +155,8 @@ func (x *Index) hold(ctx context.Context, bounds history.Bounds) (parts map[uint
 }
 
 // Extend completes the newest segment that can be and is not yet, and reports whether
-// there was one: call it again then, perhaps after a pause. Without it, whoever asks first
-// for something of a segment waits until that has been read.
+// there was one, and room for it: call it again then, perhaps after a pause. Without it, whoever
+// asks first for something of a segment waits until that has been read.
 func (x *Index) Extend(ctx context.Context) (completed bool, err error) {
 	bounds, err := x.source.Bounds(ctx)
 	if err != nil {
@@ -148,10 +172,17 @@ func (x *Index) Extend(ctx context.Context) (completed bool, err error) {
 		if here := x.spanOf(segment); here.first < bounds.First || here.last > bounds.Last {
 			continue
 		}
-		if _, complete, err := x.marks.ReadMarks(segment, 0); err != nil || !complete {
-			if err == nil {
-				_, err = x.read(ctx, parts, segment, bounds)
-			}
+		if p := parts[segment]; p != nil && p.crowded {
+			continue
+		}
+		_, complete, err := x.marks.ReadMarks(segment, 0)
+		if err == nil && !complete {
+			_, err = x.read(ctx, parts, segment, bounds)
+		}
+		switch {
+		case errors.Is(err, ErrFull):
+			return false, nil
+		case err != nil || !complete:
 			return err == nil, err
 		}
 	}
@@ -159,8 +190,8 @@ func (x *Index) Extend(ctx context.Context) (completed bool, err error) {
 }
 
 // read returns the marks of a segment by reading its changes, as far as the bounds have
-// them and it has not read them before. Those of a whole segment are put.
-func (x *Index) read(ctx context.Context, parts map[uint64]*part, segment uint64, bounds history.Bounds) ([]Mark, error) {
+// them and it has not read them before. Those of a whole segment are put, unless it is crowded.
+func (x *Index) read(ctx context.Context, parts map[uint64]*part, segment uint64, bounds history.Bounds) (*part, error) {
 	whole := x.spanOf(segment)
 	here := whole.and(span{bounds.First, bounds.Last})
 	p := parts[segment]
@@ -172,43 +203,62 @@ func (x *Index) read(ctx context.Context, parts map[uint64]*part, segment uint64
 	if err := x.extend(ctx, p, here.last); err != nil {
 		return nil, err
 	}
-	if p.first > whole.first || p.next <= whole.last {
-		return p.marks, nil
+	if p.crowded || p.first > whole.first || p.next <= whole.last {
+		return p, nil
 	}
 	delete(parts, segment)
 	slices.SortFunc(p.marks, compareMarks)
-	return p.marks, x.marks.PutMarks(segment, p.marks)
+	return p, x.marks.PutMarks(segment, p.marks)
 }
 
-// extend reads changes up to the last one wanted.
+// extend reads changes up to the last one wanted, or until they have too many marks.
 func (x *Index) extend(ctx context.Context, p *part, last uint64) error {
+	if p.crowded {
+		return nil
+	}
 	var tags []uint64
-	for p.next <= last {
-		changes, err := x.source.Read(ctx, p.next, indexBytes)
+	return x.scan(ctx, span{p.next, last}, func(c *events.Change) bool {
+		tags = tagsInto(tags, c)
+		if len(p.marks)+len(tags) > x.most {
+			p.marks, p.crowded = nil, true
+			return false
+		}
+		for _, tag := range tags {
+			p.marks = append(p.marks, Mark{tag, c.Revision()})
+		}
+		p.next++
+		return true
+	})
+}
+
+// scan reads the changes of a span while each returns true.
+func (x *Index) scan(ctx context.Context, here span, each func(*events.Change) bool) error {
+	for next := here.first; next <= here.last; {
+		changes, err := x.source.Read(ctx, next, indexBytes)
 		switch {
 		case err != nil:
 			return err
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case len(changes) == 0:
-			return history.Future(x.source.Origin().Stream, p.next, p.next-1)
+			return history.Future(x.source.Origin().Stream, next, next-1)
 		}
-		for _, c := range changes[:min(uint64(len(changes)), last+1-p.next)] {
-			tags = tagsInto(tags, c)
-			for _, tag := range tags {
-				p.marks = append(p.marks, Mark{tag, c.Revision()})
+		for _, c := range changes[:min(uint64(len(changes)), here.last+1-next)] {
+			if !each(c) {
+				return nil
 			}
-			p.next++
+			next++
 		}
 	}
 	return nil
 }
 
 // forget drops what was read of other segments than the first and the last: that was cut
-// short, and is read again when it is needed.
+// short, and is read again when it is needed. That one is crowded is remembered while it is there.
 func (x *Index) forget(parts map[uint64]*part, bounds history.Bounds) {
-	for segment := range parts {
-		if segment != x.segmentOf(bounds.First) && segment != x.segmentOf(bounds.Last) {
+	first, last := x.segmentOf(bounds.First), x.segmentOf(bounds.Last)
+	for segment, p := range parts {
+		if segment < first || segment != first && segment != last && !p.crowded {
 			delete(parts, segment)
 		}
 	}

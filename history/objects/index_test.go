@@ -3,7 +3,9 @@ package objects
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -280,6 +282,90 @@ func TestIndexPassesErrorsOn(t *testing.T) {
 	source.Before = nil
 	if _, err := collect(x.revisions(t.Context(), 1, everything, bounds, false)); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// noRoom refuses marks while it is full.
+type noRoom struct {
+	MemoryMarks
+	full bool
+}
+
+func (m *noRoom) PutMarks(segment uint64, marks []Mark) error {
+	if m.full {
+		return fmt.Errorf("disk 7: %w", ErrFull)
+	}
+	return m.MemoryMarks.PutMarks(segment, marks)
+}
+
+// On a full disk questions are answered, and nobody is told to go on extending.
+func TestIndexWithoutRoom(t *testing.T) {
+	s := schemaStages(1, 100)
+	source := pasts.NewSource(s.changes)
+	bounds, _ := source.Bounds(t.Context())
+	marks := &noRoom{full: true}
+	x := NewSegmentedIndex(source, marks, smallSegments)
+	if completed, err := x.Extend(t.Context()); completed || err != nil {
+		t.Fatalf("without room a segment is completed: %t, %v", completed, err)
+	}
+	all, revisions := s.objects()
+	for _, o := range all[:20] {
+		got, err := collect(x.revisions(t.Context(), o.tag(), span{1, 100}, bounds, false))
+		if err != nil || !slices.Equal(got, revisions[o]) {
+			t.Fatalf("%+v: %v, %v; want %v", o, got, err, revisions[o])
+		}
+	}
+	marks.full = false
+	if completed, err := x.Extend(t.Context()); !completed || err != nil {
+		t.Fatalf("with room no segment is completed: %t, %v", completed, err)
+	}
+}
+
+// A segment with too many marks is not kept, and what is in it is found all the same.
+func TestIndexOfCrowdedSegments(t *testing.T) {
+	s := topologyStages(2, 100)
+	source := pasts.NewSource(s.changes)
+	bounds, _ := source.Bounds(t.Context())
+	marks := new(MemoryMarks)
+	x := NewSegmentedIndex(source, marks, smallSegments)
+	counts := map[uint64]int{}
+	for _, c := range s.changes {
+		counts[x.segmentOf(c.Revision())] += len(tagsInto(nil, c))
+	}
+	x.most = slices.Sorted(maps.Values(counts))[len(counts)/2]
+	for range 2 {
+		for more := true; more; {
+			var err error
+			if more, err = x.Extend(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		source.Reads.Store(0)
+		if more, err := x.Extend(t.Context()); more || err != nil || source.Reads.Load() != 0 {
+			t.Fatalf("what was given up is read again: %t, %v, %d reads", more, err, source.Reads.Load())
+		}
+		kept, crowded := 0, 0
+		for segment, n := range counts {
+			_, complete, err := marks.ReadMarks(segment, 0)
+			if err != nil || n > x.most && complete {
+				t.Errorf("segment %d of %d marks is kept: %t, %v", segment, n, complete, err)
+			}
+			if complete {
+				kept++
+			} else if n > x.most {
+				crowded++
+			}
+		}
+		if kept == 0 || crowded == 0 {
+			t.Fatalf("%d segments are kept, %d crowded", kept, crowded)
+		}
+		all, revisions := s.objects()
+		for _, o := range all {
+			got, err := collect(x.revisions(t.Context(), o.tag(), span{1, 100}, bounds, true))
+			if want := within(revisions[o], 1, 100, true); err != nil || !slices.Equal(got, want) {
+				t.Fatalf("%+v: %v, %v; want %v", o, got, err, want)
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"sync"
 )
@@ -9,6 +10,14 @@ import (
 // SegmentRevisions is the number of revisions of a segment: segment n has the revisions
 // from n*SegmentRevisions on. Storages keep marks by it.
 const SegmentRevisions = 16_384
+
+// MaxSegmentMarks bounds the marks of a segment, each of 16 bytes. One that has more is not
+// indexed: whoever asks for something of it reads its changes.
+const MaxSegmentMarks = 1 << 20
+
+// ErrFull is what PutMarks returns when there is no room. What was read is used without being
+// kept.
+var ErrFull = errors.New("objects: there is no room to keep the marks of a segment")
 
 // Mark says that the change of a revision has a tag.
 type Mark struct{ Tag, Seq uint64 }
@@ -20,7 +29,7 @@ type Marks interface {
 	// is the caller's, and whether the segment is complete. Of one that is not, nothing counts.
 	ReadMarks(segment, tag uint64) (seqs []uint64, complete bool, err error)
 	// PutMarks stores the marks of a segment in place of those that it may have, by tag and
-	// revision, and that it is complete.
+	// revision, and that it is complete. An error that is ErrFull is no failure.
 	PutMarks(segment uint64, marks []Mark) error
 }
 

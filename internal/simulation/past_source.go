@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/heliosdb/metadata/events"
@@ -163,8 +164,7 @@ func (k pastMarks) ReadMarks(segment, tag uint64) (seqs []uint64, complete bool,
 	return seqs, complete, err
 }
 
-// PutMarks implements objects.Marks. On a full disk they are not kept, and made again when
-// somebody asks.
+// PutMarks implements objects.Marks.
 func (k pastMarks) PutMarks(segment uint64, marks []objects.Mark) error {
 	all := make([]raftlog.Mark, len(marks))
 	for i, m := range marks {
@@ -172,7 +172,7 @@ func (k pastMarks) PutMarks(segment uint64, marks []objects.Mark) error {
 	}
 	err := k.store.PutMarks(k.group, segment, all)
 	if errors.Is(err, raftlog.ErrFull) {
-		return nil
+		return fmt.Errorf("%w: %w", objects.ErrFull, err)
 	}
 	return err
 }
