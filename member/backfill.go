@@ -32,16 +32,12 @@ func (s *stream[D]) keepPast() {
 	})
 	ticker := time.NewTicker(s.member.config.Tick)
 	defer ticker.Stop()
-	installs, trimmed := uint64(0), uint64(0)
+	trimmed := uint64(0)
 	for ticks := 0; ; ticks++ {
 		floor := s.life.floor(s.id).OldestRevision()
 		if ticks%trimTicks == 0 || floor != trimmed {
 			trimmed = floor
 			s.trimPast(floor)
-		}
-		if n := s.status.Load().Installs; n != installs {
-			installs = n
-			fill.Again()
 		}
 		fill.Tick(floor)
 		s.carryOutFill(fill)
@@ -90,7 +86,6 @@ func (s *stream[D]) carryOutFill(fill *backfill.Fill) {
 			}
 			fill.Stored(err)
 		}
-		s.missing.Store(fill.Missing())
 	}
 }
 

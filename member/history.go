@@ -73,20 +73,17 @@ func readStored[C any](
 		return nil, history.Trimmed(h.stream, from, oldest)
 	}
 	past, err := h.store.ReadHistory(h.group, from, maxBytes)
-	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
-		return nil, h.missing(gap.Seq)
-	}
-	if damage, ok := errors.AsType[*raftlog.DamageError](err); ok {
-		return nil, h.damaged(from, from, damage.Detail) // without the path, which is nobody's business
-	}
 	if err != nil {
-		return nil, fmt.Errorf("reading history of the %s stream from revision %d: %w", events.StreamName(h.stream), from, err)
+		return nil, h.explain(from, err)
 	}
 	size := 0
 	for i := range past {
 		opened, err := open(&past[i])
+		if err != nil && len(changes) > 0 {
+			return changes, nil // the error is for who reads on
+		}
 		if err != nil {
-			return nil, h.damaged(past[i].First, past[i].Last, err)
+			return nil, h.damaged(max(from, past[i].First), past[i].Last, err)
 		}
 		for _, c := range opened[max(from, past[i].First)-past[i].First:] {
 			if size += len(raw(c)); size > maxBytes && len(changes) > 0 {
@@ -96,6 +93,20 @@ func readStored[C any](
 		}
 	}
 	return changes, nil
+}
+
+// explain says what an error of the storage means to who reads history from a revision on.
+func (h *storedHistory) explain(from uint64, err error) error {
+	if gap, ok := errors.AsType[*raftlog.GapError](err); ok {
+		return h.missing(gap.Seq)
+	}
+	if damage, ok := errors.AsType[*raftlog.DamageError](err); ok {
+		return h.damaged(from, from, damage.Detail) // without the path, which is nobody's business
+	}
+	if err != nil {
+		return fmt.Errorf("reading history of the %s stream from revision %d: %w", events.StreamName(h.stream), from, err)
+	}
+	return nil
 }
 
 // missing is the failure of a read of what this member lacks.

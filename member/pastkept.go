@@ -14,18 +14,22 @@ import (
 // and fills in the rest; when all are rebuilt one after the other, faster than that, the
 // changes before it are gone.
 
-// oldestKept returns the revision from which on this member has the history of a stream; the
-// next one to come when it has none, 0 when it cannot tell.
+// oldestKept returns the revision from which on this member has the history of a stream, and can
+// read it as far as it knows; the next one to come when it has none, 0 when it cannot tell.
 func (s *stream[D]) oldestKept() uint64 {
 	stored := s.feed.Durable() // before: what is stored meanwhile makes no gap, nor does what is about to be
-	first, _, err := s.member.store.HistoryBounds(s.group)
-	switch {
-	case err != nil:
+	_, lacks, err := s.member.store.HistoryGap(s.group, stored+1)
+	if err != nil {
 		return 0
-	case first == 0:
-		return stored + 1
 	}
-	return max(first, s.missing.Load()+1)
+	damaged, err := s.member.store.HistoryDamage(s.group)
+	if err != nil {
+		return 0
+	}
+	if n := len(damaged); n > 0 {
+		lacks = max(lacks, damaged[n-1].Last)
+	}
+	return lacks + 1
 }
 
 // historyAlarms says for each stream that fewer than a majority of the members hold

@@ -41,7 +41,6 @@ func newPast[D projections.Domain[D]](m *Member, r *running, s *stream[D], genes
 	p.index = objects.NewIndex(p.source, storedMarks{m.store, s.group, r.ctx})
 	p.log = objects.NewLog(p.source, p.index)
 	p.models = history.NewModels(p.source, bases[D]{s, genesis}, p.keep)
-	s.onInstalled = p.source.installed
 	return p
 }
 

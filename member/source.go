@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/feed"
@@ -28,16 +27,13 @@ type source struct {
 	feed   *feed.Log
 	stored *storedHistory
 	begin  beginning
-	begins atomic.Uint64 // begin.first, for those who do not wait; 0: not known
-	jumped atomic.Bool   // another member's checkpoint was installed since begin was looked at
 }
 
-// beginning is where the part of a history begins that has no gap.
+// beginning is the digest before the first revision, as it was looked up last.
 type beginning struct {
-	mu       sync.Mutex
-	dense    uint64        // from here on nothing is missing; 0: not known
-	first    uint64        // dense, or the oldest revision that the cluster keeps if that is later; 0: not known
-	previous events.Digest // of the stream before first
+	mu       sync.Mutex // for moments only
+	first    uint64     // 0: it was not
+	previous events.Digest
 }
 
 func newSource[D projections.Domain[D]](m *Member, r *running, s *stream[D]) *source {
@@ -92,12 +88,14 @@ func (s *source) recent(ctx context.Context, from uint64, maxBytes int) ([]*even
 	if oldest := s.life.floor(s.origin.Stream).OldestRevision(); from < oldest {
 		return nil, history.Trimmed(s.origin.Stream, from, oldest)
 	}
-	if from < s.begins.Load() { // there may be more since then
-		if bounds, err := s.Bounds(ctx); err != nil || from < bounds.First {
-			return nil, s.orLacking(ctx, from, 0, err)
-		}
+	if recent := s.feed.Recent(from, maxBytes); len(recent) > 0 {
+		return recent, nil
 	}
-	return s.feed.Recent(from, maxBytes), nil
+	first, _, err := s.first()
+	if err == nil && from < first {
+		err = s.orLacking(ctx, from, 0, nil)
+	}
+	return nil, err
 }
 
 // orLacking returns why a read has found nothing: if there is no error, the member lacks the
@@ -136,72 +134,64 @@ func (s *source) Bounds(ctx context.Context) (history.Bounds, error) {
 		return history.Bounds{}, err
 	}
 	last := s.feed.Head() // before: what comes meanwhile does not matter
-	b := &s.begin
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := s.findGap(); err != nil {
+	first, floor, err := s.first()
+	if err != nil {
 		return history.Bounds{}, err
 	}
-	floor := s.life.floor(s.origin.Stream)
-	if b.first != max(b.dense, floor.OldestRevision()) {
-		first := max(b.dense, floor.OldestRevision())
-		previous, err := s.digestBefore(first, floor)
-		if err != nil {
-			return history.Bounds{}, err
-		}
-		b.first, b.previous = first, previous
-		s.begins.Store(first)
-	}
-	return history.Bounds{First: b.first, Last: max(last, b.first-1), Previous: b.previous}, nil
+	previous, err := s.digestBefore(first, floor)
+	return history.Bounds{First: first, Last: max(last, first-1), Previous: previous}, err
 }
 
-// installed says that the model was replaced by another member's checkpoint: there may be a
-// gap before it. It does not block.
-func (s *source) installed() { s.jumped.Store(true) }
-
-// findGap brings up to date from where on nothing is missing. Where it was known, only what was
-// filled in since then is looked at.
-func (s *source) findGap() error {
-	b := &s.begin
-	if s.jumped.Swap(false) || b.dense == 0 {
-		b.dense = s.feed.Durable() + 1
-	}
-	if b.dense <= max(s.life.floor(s.origin.Stream).OldestRevision(), 1) {
-		return nil
-	}
-	_, last, err := s.member.store.HistoryGap(s.group, b.dense)
-	if err != nil {
-		b.dense = 0
-		return err
-	}
-	b.dense = last + 1
-	return nil
+// first returns from which revision on nothing is missing and nothing was trimmed. What is damaged is
+// not missing: whoever reads it is told, and what lies before it can be read.
+func (s *source) first() (uint64, service.Floor, error) {
+	floor := s.life.floor(s.origin.Stream)
+	_, gap, err := s.member.store.HistoryGap(s.group, s.feed.Durable()+1)
+	return max(gap+1, floor.OldestRevision()), floor, err
 }
 
 // digestBefore returns the digest of the stream before the first revision: where nothing was
-// trimmed, that is where a record of history begins, or behind a checkpoint.
-func (s *source) digestBefore(first uint64, floor service.Floor) (events.Digest, error) {
+// trimmed, that is behind a checkpoint, or where a record of history begins.
+func (s *source) digestBefore(first uint64, floor service.Floor) (digest events.Digest, err error) {
 	switch {
 	case first == 1:
 		return events.FirstDigest(s.origin.Cluster, s.origin.Stream), nil
 	case first == floor.OldestRevision():
 		return floor.PreviousDigest(), nil
 	}
-	at, digest, err := s.keptBefore(first - 1)
-	if err != nil || at == first-1 {
+	b := &s.begin
+	b.mu.Lock()
+	known, digest := b.first, b.previous
+	b.mu.Unlock()
+	if known == first {
+		return digest, nil
+	}
+	if digest, err = s.findDigest(first - 1); err != nil {
 		return digest, err
 	}
+	b.mu.Lock()
+	b.first, b.previous = first, digest
+	b.mu.Unlock()
+	return digest, nil
+}
+
+// findDigest looks for the digest behind a revision in checkpoints and the records around it.
+func (s *source) findDigest(revision uint64) (digest events.Digest, err error) {
 	descriptors, err := s.member.store.Checkpoints(s.group)
 	if err != nil {
 		return digest, err
 	}
 	for _, d := range descriptors {
-		if d.Seq == first-1 {
+		if d.Seq == revision {
 			head, err := projections.ReadHead(d.Meta)
 			return head.Digest, err
 		}
 	}
-	return digest, s.stored.missing(first)
+	at, digest, err := s.keptBefore(revision)
+	if err == nil && at != revision {
+		err = s.stored.missing(revision + 1)
+	}
+	return digest, err
 }
 
 // Digest implements history.Live. It begins with the nearest digest before the revision that is
@@ -246,12 +236,12 @@ const digestBytes = 1 << 20
 // it.
 func (s *source) keptBefore(revision uint64) (at uint64, digest events.Digest, err error) {
 	for _, holding := range []uint64{min(revision, s.feed.Durable()), revision + 1} {
-		past, err := s.member.store.ReadHistory(s.group, max(holding, 1), 1)
-		if _, gap := errors.AsType[*raftlog.GapError](err); gap || err == nil && len(past) == 0 {
+		past, readErr := s.member.store.ReadHistory(s.group, max(holding, 1), 1)
+		if readErr != nil || len(past) == 0 {
+			if _, gap := errors.AsType[*raftlog.GapError](readErr); !gap {
+				err = errors.Join(err, s.stored.explain(holding, readErr)) // the other one may have it
+			}
 			continue
-		}
-		if err != nil {
-			return 0, digest, err
 		}
 		record, err := replica.DecodePast(&past[0])
 		switch {
@@ -262,7 +252,7 @@ func (s *source) keptBefore(revision uint64) (at uint64, digest events.Digest, e
 		}
 		return past[0].First - 1, record.Previous, nil
 	}
-	return 0, digest, nil
+	return 0, digest, err
 }
 
 // checkpointsOf returns the checkpoints of a group, archived and current ones, oldest first.

@@ -42,9 +42,6 @@ type stream[D projections.Domain[D]] struct {
 	nextCampaign uint64 // number of the next time, if there is one
 	seenTerm     uint64 // the term when it last looked
 
-	// missing is the newest revision that the history is known to lack; 0: none.
-	missing atomic.Uint64
-
 	soft    atomic.Pointer[raftlog.SoftState]
 	status  atomic.Pointer[replica.Status]
 	elected *signal // fires when role, leader or term change
@@ -52,8 +49,6 @@ type stream[D projections.Domain[D]] struct {
 	// Called on the stream's goroutine; they must not block.
 	onApplied func([]*events.Change)
 	onLeading func(replica.Leading)
-	// onInstalled: the model was replaced by a checkpoint.
-	onInstalled func()
 
 	elections      atomic.Uint64
 	checkpointTook atomic.Int64
@@ -66,7 +61,7 @@ func newStream[D projections.Domain[D]](
 	s := &stream[D]{
 		member: m, life: life, id: id, name: events.StreamName(id), group: groupOf(id), inputs: newQueue[func()](), elected: newSignal(),
 		sender: raftlog.NewSender(transferIdleTicks), pinned: make(map[uint64]*pin), hearing: hearing{last: make(map[uint64]uint64)},
-		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {}, onInstalled: func() {},
+		onApplied: func([]*events.Change) {}, onLeading: func(replica.Leading) {},
 	}
 	loaded, err := m.takeLoaded(s.group)
 	if err != nil {
@@ -152,9 +147,6 @@ func (s *stream[D]) carryOut(out *replica.Output[D]) {
 	}
 	if out.Write != nil {
 		s.life.writer.pending.push(out.Write)
-	}
-	if out.Installed {
-		s.onInstalled()
 	}
 	if len(out.Applied) > 0 {
 		s.onApplied(out.Applied)

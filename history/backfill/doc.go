@@ -1,5 +1,5 @@
 // Package backfill fills in what a member's history of a stream lacks: what came before a
-// checkpoint that the member was given. Other members have it.
+// checkpoint that the member was given, and what its disk has damaged. Other members have it.
 //
 // A [Fill] is a step machine that decides what to look for, whom to ask, what to believe
 // and when to rest. It goes from the newest missing revision to the oldest, so that what a
@@ -11,5 +11,5 @@
 //
 // One goroutine owns a Fill. The package starts nothing, reads no clock and waits for
 // nobody: members and simulations drive it. It asks for nothing below the history's
-// floor, holds one part at a time, and leaves history that is there as it is.
+// floor, holds one part at a time, and leaves history that is there, and can be read, as it is.
 package backfill

@@ -9,6 +9,8 @@ import (
 const (
 	// MaxPartBytes bounds the entries of one part, unless it is one.
 	MaxPartBytes = 512 << 10
+	// LookTicks is how often a Fill looks whether something is missing.
+	LookTicks = 10
 	// RestTicks is the rest after each part: members write for clients besides.
 	RestTicks = 1
 	// MinPauseTicks is the pause when no member has helped. It doubles up to MaxPauseTicks.
@@ -33,7 +35,7 @@ type Request struct {
 
 // Output is what has to be done. Each part is answered by the method that it names.
 type Output struct {
-	Look  *uint64        // look at the storage before that revision, see Look: Looked
+	Look  *uint64        // look at what the storage lacks from that revision on, see Look: Looked
 	Ask   *Request       // ask a member: Answered or Failed
 	Store []raftlog.Past // fill it into the storage: Stored
 	Begun *Gap           // for people: it begins to fill in a gap
@@ -44,8 +46,7 @@ type Output struct {
 type phase uint8
 
 const (
-	idle    phase = iota // Again
-	resting              // Tick
+	resting phase = iota // Tick
 	looking              // Looked
 	asking               // Answered or Failed
 	storing              // Stored
@@ -56,8 +57,6 @@ type Fill struct {
 	o     Options
 	phase phase
 	floor uint64 // the oldest revision that is kept
-	again bool   // look at all of it as soon as that makes sense
-	below uint64 // where to look next; 0: at all of it
 	found Gap    // the gap as it was found
 	left  Gap    // what is missing of it
 	next  Gap    // what will be, once a part is stored
@@ -72,25 +71,8 @@ type Fill struct {
 // New returns a Fill that begins by looking at the storage.
 func New(o Options) *Fill {
 	f := &Fill{o: o, pause: MinPauseTicks}
-	f.Again()
+	f.proceed()
 	return f
-}
-
-// Again says that the storage may lack something that it did not: a checkpoint of
-// another member was installed.
-func (f *Fill) Again() {
-	f.again = true
-	if f.phase == idle || f.phase == resting {
-		f.proceed()
-	}
-}
-
-// Missing returns the newest revision that is known to be missing; 0: none is.
-func (f *Fill) Missing() uint64 {
-	if f.left.none() || f.left.Last < f.floor {
-		return 0
-	}
-	return f.left.Last
 }
 
 // Tick passes a tick. floor is the oldest revision that is kept, as the member knows it.
@@ -116,22 +98,16 @@ func (f *Fill) Looked(g Gap, err error) {
 	if f.phase != looking {
 		return
 	}
-	f.found, f.left = g, g
-	if err != nil {
-		f.again = true
+	switch {
+	case err != nil:
 		f.backOff()
-		return
+	case g.none() || g.Last < f.floor:
+		f.rest, f.phase = LookTicks, resting
+	default:
+		f.found, f.left = g, g
+		f.out.Begun = &g
+		f.proceed()
 	}
-	if f.left.none() || f.left.Last < f.floor {
-		f.below = 0
-		f.phase = idle
-		if f.again {
-			f.proceed()
-		}
-		return
-	}
-	f.out.Begun = &g
-	f.proceed()
 }
 
 // Answered takes a member's part. An error says what is wrong with it; then another
@@ -163,7 +139,7 @@ func (f *Fill) Stored(err error) {
 		return
 	}
 	if err != nil {
-		f.again = true
+		f.found, f.left = Gap{}, Gap{} // look again
 		f.backOff()
 		return
 	}
@@ -174,11 +150,7 @@ func (f *Fill) Stored(err error) {
 // proceed does what comes next: it asks for the rest of a gap, or looks for another one.
 func (f *Fill) proceed() {
 	if len(f.o.Peers) == 0 {
-		f.phase = idle
 		return
-	}
-	if f.again {
-		f.again, f.below, f.found, f.left = false, 0, Gap{}, Gap{}
 	}
 	if !f.left.none() && f.left.Last >= f.floor {
 		f.phase = asking
@@ -188,10 +160,10 @@ func (f *Fill) proceed() {
 	if !f.found.none() {
 		ended := f.found
 		f.out.Ended = &ended
-		f.below, f.found, f.left = ended.First, Gap{}, Gap{}
+		f.found, f.left = Gap{}, Gap{}
 	}
-	below := f.below
-	f.phase, f.out.Look = looking, &below
+	floor := f.floor
+	f.phase, f.out.Look = looking, &floor
 }
 
 // missed goes on to the next member, and rests when none has helped.

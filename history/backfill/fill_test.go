@@ -170,8 +170,8 @@ func TestFillsInAllThatIsMissing(t *testing.T) {
 		logged(t, store, past[7:7+behind]...)
 		f := backfill.New(options)
 		refused, _ := drive(t, f, store, peers{2: from(past)}, 20, 0)
-		if len(refused) > 0 || f.Missing() != 0 {
-			t.Fatalf("refused %v, %d is missing", refused, f.Missing())
+		if len(refused) > 0 {
+			t.Fatalf("refused %v", refused)
 		}
 		expectPast(t, store, 1, past[:7+behind])
 		if _, asked := drive(t, f, store, peers{2: from(past)}, 1000, 0); asked != nil {
@@ -190,8 +190,8 @@ func TestFillsInHoles(t *testing.T) {
 	give(t, store, past, 18)
 	f := backfill.New(options)
 	drive(t, f, store, peers{2: from(past)}, 1, 0)
-	if missing := f.Missing(); missing != 32 {
-		t.Fatalf("after the first part %d is missing", missing)
+	if _, missing, err := store.HistoryGap(group, 37); missing != 32 || err != nil {
+		t.Fatalf("after the first part %d is missing (%v)", missing, err)
 	}
 	drive(t, f, store, peers{2: from(past)}, 30, 0)
 	expectPast(t, store, 1, past[:18])
@@ -204,14 +204,9 @@ func TestAnInstallInBetween(t *testing.T) {
 	f := backfill.New(options)
 	drive(t, f, store, peers{2: from(past)}, 2, 0)
 	give(t, store, past, 15)
-	f.Again()
 	drive(t, f, store, peers{2: from(past)}, 30, 0)
 	expectPast(t, store, 1, past[:15])
 	give(t, store, past, 20)
-	if _, asked := drive(t, f, store, peers{2: from(past)}, 30, 0); asked != nil {
-		t.Fatalf("members %v are asked before anybody said that something is missing", asked)
-	}
-	f.Again()
 	drive(t, f, store, peers{2: from(past)}, 30, 0)
 	expectPast(t, store, 1, past)
 }
@@ -223,17 +218,74 @@ func TestStopsAtTheFloor(t *testing.T) {
 	f := backfill.New(options)
 	drive(t, f, store, peers{2: from(past)}, 20, 7)
 	expectPast(t, store, 7, past[3:8])
-	f.Again()
-	if _, asked := drive(t, f, store, peers{2: from(past)}, 100, 7); asked != nil || f.Missing() != 0 {
-		t.Fatalf("below the floor members %v are asked for %d", asked, f.Missing())
+	if _, asked := drive(t, f, store, peers{2: from(past)}, 100, 7); asked != nil {
+		t.Fatalf("members %v are asked for what lies below the floor", asked)
 	}
 	store = joined(t, past, 8)
 	f = backfill.New(options)
 	drive(t, f, store, peers{2: from(past)}, 1, 0)
-	if _, asked := drive(t, f, store, peers{2: from(past)}, 100, 15); asked != nil || f.Missing() != 0 {
-		t.Fatalf("when the floor has risen members %v are asked for %d", asked, f.Missing())
+	if _, asked := drive(t, f, store, peers{2: from(past)}, 100, 15); asked != nil {
+		t.Fatalf("when the floor has risen members %v are asked", asked)
 	}
 	expectPast(t, store, 13, past[6:8])
+}
+
+// What reads have found damaged is filled in as well, once nothing is missing, the oldest first.
+func TestMendsWhatIsDamaged(t *testing.T) {
+	past := written(20)
+	store := joined(t, past, 16)
+	logged(t, store, past[16:]...)
+	f := backfill.New(options)
+	drive(t, f, store, peers{2: from(past)}, 60, 0)
+	expectPast(t, store, 1, past)
+	store.DamageRecord(group, 5) // 5 and 6
+	store.DamageEntry(group, past[8].Entry)
+	store.DamageEntry(group, past[9].Entry)
+	store.DamageRecord(group, 37) // of an entry that is still in the log
+	if _, asked := drive(t, f, store, peers{2: from(past)}, 100, 0); asked != nil {
+		t.Fatalf("members %v are asked for what nobody has read", asked)
+	}
+	for _, revision := range []uint64{37, 18, 5} {
+		if _, err := store.ReadHistory(group, revision, 1); err == nil {
+			t.Fatalf("revision %d can be read", revision)
+		}
+	}
+	_, asked := drive(t, f, store, peers{2: from(past)}, 60, 0)
+	if !cmp.Equal(asked, []uint64{2, 2, 2}) {
+		t.Errorf("members %v are asked for three runs", asked)
+	}
+	expectPast(t, store, 1, past)
+	if known, err := store.HistoryDamage(group); len(known) > 0 || err != nil {
+		t.Errorf("%v is still damaged (%v)", known, err)
+	}
+	store.DamageRecord(group, 5)
+	if _, err := store.ReadHistory(group, 5, 1); err == nil {
+		t.Fatal("revision 5 can be read")
+	}
+	if _, asked := drive(t, f, store, peers{2: from(past)}, 60, 9); asked != nil {
+		t.Errorf("members %v are asked for what lies below the floor", asked)
+	}
+}
+
+// What cannot be mended does not keep the rest from being.
+func TestMendsWhatItCan(t *testing.T) {
+	past := written(20)
+	store := joined(t, past, 16)
+	logged(t, store, past[16:]...)
+	f := backfill.New(options)
+	drive(t, f, store, peers{2: from(past)}, 60, 0)
+	store.DamageEntry(group, past[18].Entry) // in the log: the next start finds it
+	store.DamageRecord(group, 21)
+	for _, revision := range []uint64{37, 21} {
+		if _, err := store.ReadHistory(group, revision, 1); err == nil {
+			t.Fatalf("revision %d can be read", revision)
+		}
+	}
+	drive(t, f, store, peers{2: from(past)}, 200, 0)
+	if known, err := store.HistoryDamage(group); !cmp.Equal(known, []raftlog.Span{{First: 37, Last: 38}}) || err != nil {
+		t.Errorf("%v is still damaged (%v)", known, err)
+	}
+	expectPast(t, store, 1, past[:18])
 }
 
 // altered returns a part whose newest record is changed.
@@ -362,10 +414,11 @@ func TestAFullDisk(t *testing.T) {
 
 func TestAloneNothingIsAskedFor(t *testing.T) {
 	f := backfill.New(backfill.Options{Group: group})
-	f.Again()
-	f.Tick(0)
-	if out, more := f.Ready(); more {
-		t.Fatalf("it wants %+v", out)
+	for range 2 * backfill.LookTicks {
+		f.Tick(0)
+		if out, more := f.Ready(); more {
+			t.Fatalf("it wants %+v", out)
+		}
 	}
 }
 

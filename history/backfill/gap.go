@@ -2,6 +2,7 @@ package backfill
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections"
@@ -17,50 +18,54 @@ type Gap struct {
 
 func (g Gap) none() bool { return g.First > g.Last || g.Last == 0 }
 
-// Look returns the newest gap before a revision in what a storage holds of a group's
-// history; below 0: of all. Its digest is what the storage knows for certain: the entry
-// behind the gap names it, and so does the checkpoint at whose revision the gap ends. It
-// reads the records down to the gap: a second for some millions.
-func Look(s raftlog.Storage, g raftlog.GroupID, below uint64) (Gap, error) {
-	var newest raftlog.Descriptor
-	if below == 0 {
-		checkpoints, err := s.Checkpoints(g)
-		if err != nil {
-			return Gap{}, err
-		}
-		_, last, err := s.HistoryBounds(g)
-		if err != nil {
-			return Gap{}, err
-		}
-		if n := len(checkpoints); n > 0 {
-			newest = checkpoints[n-1]
-		}
-		below = max(last, newest.Seq) + 1
-	}
-	first, last, err := s.HistoryGap(g, below)
-	if err != nil || last == 0 {
-		return Gap{}, err
-	}
-	behind, err := s.ReadHistory(g, last+1, 1)
+// Look returns what a storage lacks of a group's history from its floor on: the newest hole, or,
+// without one, the oldest run that is damaged. Its digest is what the storage knows for certain: the
+// entry behind the gap names it, and so does the checkpoint at whose revision the gap ends.
+func Look(s raftlog.Storage, g raftlog.GroupID, floor uint64) (Gap, error) {
+	checkpoints, err := s.Checkpoints(g)
 	if err != nil {
 		return Gap{}, err
 	}
-	gap := Gap{First: first, Last: last}
+	newest := checkpoints[len(checkpoints)-1]
+	_, last, err := s.HistoryBounds(g)
+	if err != nil {
+		return Gap{}, err
+	}
+	var gap Gap
+	if gap.First, gap.Last, err = s.HistoryGap(g, max(last, newest.Seq)+1); err != nil {
+		return Gap{}, err
+	}
+	if gap.none() || gap.Last < floor {
+		damaged, err := s.HistoryDamage(g)
+		at := slices.IndexFunc(damaged, func(d raftlog.Span) bool { return d.Last >= floor })
+		if err != nil || at < 0 {
+			return Gap{}, err
+		}
+		gap.First, gap.Last = damaged[at].First, damaged[at].Last
+	}
+	gap.Digest, err = digestAt(s, g, gap, newest)
+	return gap, err
+}
+
+// digestAt returns the digest of the stream where a gap ends.
+func digestAt(s raftlog.Storage, g raftlog.GroupID, gap Gap, newest raftlog.Descriptor) (digest events.Digest, err error) {
+	behind, err := s.ReadHistory(g, gap.Last+1, 1)
+	if err != nil {
+		return digest, err
+	}
 	if len(behind) > 0 {
 		past, err := replica.DecodePast(&behind[0])
 		if err != nil {
-			return Gap{}, fmt.Errorf("backfill: what follows revision %d: %w", last, err)
+			return digest, fmt.Errorf("backfill: what follows revision %d: %w", gap.Last, err)
 		}
-		gap.Digest = past.Previous
-		return gap, nil
+		return past.Previous, nil
 	}
-	if newest.Seq != last {
-		return Gap{}, fmt.Errorf("backfill: the history of group %d lacks %d to %d, and nothing follows: it has just changed", g, first, last)
+	if newest.Seq != gap.Last {
+		return digest, fmt.Errorf("backfill: the history of group %d lacks %d to %d, and nothing follows that says what they were", g, gap.First, gap.Last)
 	}
 	head, err := projections.ReadHead(newest.Meta)
 	if err != nil {
-		return Gap{}, fmt.Errorf("backfill: the checkpoint at index %d: %w", newest.Index, err)
+		return digest, fmt.Errorf("backfill: the checkpoint at index %d: %w", newest.Index, err)
 	}
-	gap.Digest = head.Digest
-	return gap, nil
+	return head.Digest, nil
 }

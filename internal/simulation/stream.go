@@ -160,9 +160,6 @@ func (s *stream[D]) carryOut(out *replica.Output[D]) {
 	if len(out.Messages) > 0 {
 		s.send(out.Messages)
 	}
-	if out.Installed {
-		s.keeping.fill.Again()
-	}
 	if len(out.Applied) > 0 || out.Installed {
 		s.m.w.judge.applied(s, out.Applied, out.Installed)
 		s.onApplied(out.Applied)
