@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 
@@ -17,12 +18,18 @@ import (
 func joined(t *testing.T, d *disk) raftlog.Storage {
 	t.Helper()
 	s := storagetest.Fresh(t, d)
+	giveCheckpoint(t, s)
+	return s
+}
+
+// giveCheckpoint installs a checkpoint at entry 1001, of sequence 2000.
+func giveCheckpoint(t *testing.T, s raftlog.Storage) {
+	t.Helper()
 	desc := storagetest.Descriptor(storagetest.A, 1001, 1)
 	desc.Seq = 2000
 	w, err := s.CreateCheckpoint(storagetest.A, desc)
 	cp := storagetest.WriteCheckpoint(t, w, err, []byte("x"))
 	storagetest.Must(t, s.Write([]*raftlog.Write{{Group: storagetest.A, Install: &cp}}))
-	return s
 }
 
 // pastBefore returns records of two sequences and one entry each, up to one that ends at a
@@ -90,7 +97,14 @@ func TestFillCrashes(t *testing.T) {
 // TestFillBesideWrites fills, writes, trims and reads at the same time.
 func TestFillBesideWrites(t *testing.T) {
 	d := newDisk(t)
-	s := joined(t, d)
+	s := storagetest.Fresh(t, d)
+	const old = 100 // what the member had before it was given a checkpoint, and is trimmed meanwhile
+	before := &raftlog.Write{Group: storagetest.A, Sync: true, Entries: storagetest.Entries(2, slices.Repeat([]uint64{1}, old)...)}
+	for seq := uint64(1); seq <= old; seq++ {
+		before.History = append(before.History, storagetest.Record(seq, seq, seq+1))
+	}
+	storagetest.Must(t, s.Write([]*raftlog.Write{before}))
+	giveCheckpoint(t, s)
 	var wg sync.WaitGroup
 	errs := make(chan error, 100)
 	const writes = 150
@@ -113,6 +127,18 @@ func TestFillBesideWrites(t *testing.T) {
 		}
 	})
 	wg.Go(func() {
+		for below := uint64(1); below <= old+1; below++ {
+			if err := s.TrimHistory(storagetest.A, below); err != nil {
+				errs <- fmt.Errorf("trim below %d: %w", below, err)
+				return
+			}
+			if first, _, err := s.HistoryBounds(storagetest.A); first < below && first != 0 || err != nil {
+				errs <- fmt.Errorf("trimmed below %d history begins at %d, %v", below, first, err)
+				return
+			}
+		}
+	})
+	wg.Go(func() {
 		for range writes {
 			first, last, err := s.HistoryBounds(storagetest.A)
 			if err == nil && first > 0 {
@@ -129,9 +155,12 @@ func TestFillBesideWrites(t *testing.T) {
 	for err := range errs {
 		t.Error(err)
 	}
-	storagetest.Must(t, s.TrimHistory(storagetest.A, 1201))
-	if first, last, err := s.HistoryGap(storagetest.A, 2001+writes); first != 1 || last != 1200 || err != nil {
+	if first, last, err := s.HistoryGap(storagetest.A, 2001+writes); first != 1 || last != 1000 || err != nil {
 		t.Errorf("history lacks %d to %d, %v", first, last, err)
+	}
+	past, err := s.ReadHistory(storagetest.A, 1001, 1<<30)
+	if want := 500 + writes; len(past) != want || err != nil {
+		t.Errorf("%d records are there, want %d (%v)", len(past), want, err)
 	}
 	storagetest.Must(t, s.Close())
 }
