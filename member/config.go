@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/heliosdb/metadata/history/audit"
+	"github.com/heliosdb/metadata/history/objects"
 	"github.com/heliosdb/metadata/internal/vitals"
 	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/raftlog"
@@ -106,6 +107,8 @@ type Config struct {
 	Now func() time.Time
 	// Seed seeds what need not be secret: jitter and the ids of reads. 0: random.
 	Seed uint64
+
+	segment uint64 // revisions of a segment of the index of objects; tests make it small
 }
 
 func (c *Config) setDefaults() {
@@ -126,6 +129,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64()
+	}
+	if c.segment == 0 {
+		c.segment = objects.SegmentRevisions
 	}
 	if c.HistoryHardBytes == 0 {
 		c.HistoryHardBytes = 2 * c.HistoryMaxBytes

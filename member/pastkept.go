@@ -72,6 +72,42 @@ func historyAlarms(members []*metadatav1.MemberStatus, floor func(metadatav1.Str
 	return alarms
 }
 
+// maxNamedRuns is how many damaged runs of revisions an alarm names.
+const maxNamedRuns = 5
+
+// damageAlarms says what reads have found damaged of this member's histories, and nothing has
+// replaced yet.
+func (m *Member) damageAlarms() []*metadatav1.Alarm {
+	advice := "they are replaced by what the other members have, as soon as one answers; see to the disk and the memory of this machine"
+	if len(m.others()) == 0 {
+		advice = "no other member has them: an export or a copy of the directory may; see to the disk and the memory of this machine"
+	}
+	var alarms []*metadatav1.Alarm
+	for _, g := range groups() {
+		damaged, err := m.store.HistoryDamage(g)
+		if err != nil || len(damaged) == 0 {
+			continue
+		}
+		var runs []string
+		for _, d := range damaged[:min(len(damaged), maxNamedRuns)] {
+			run := fmt.Sprint(d.First)
+			if d.Last > d.First {
+				run += fmt.Sprintf(" to %d", d.Last)
+			}
+			runs = append(runs, run)
+		}
+		if len(damaged) > maxNamedRuns {
+			runs = append(runs, fmt.Sprintf("and %d more runs", len(damaged)-maxNamedRuns))
+		}
+		alarms = append(alarms, &metadatav1.Alarm{
+			Severity: metadatav1.Severity_SEVERITY_WARNING, MemberId: m.identity.Member, Advice: advice,
+			Message: fmt.Sprintf("the history of the %s stream on member %d is damaged at revisions %s",
+				events.StreamName(metadatav1.Stream(g)), m.identity.Member, strings.Join(runs, ", ")),
+		})
+	}
+	return alarms
+}
+
 // floor returns the oldest revision of a stream that is kept, as far as this member knows;
 // 0: nothing was trimmed.
 func (m *Member) floor(id metadatav1.Stream) uint64 {

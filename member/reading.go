@@ -38,7 +38,7 @@ type pastReader interface {
 
 func newPast[D projections.Domain[D]](m *Member, r *running, s *stream[D], genesis *projections.State[D]) *past[D] {
 	p := &past[D]{stream: s, source: newSource(m, r, s), folded: make(chan *projections.State[D], 1)}
-	p.index = objects.NewIndex(p.source, storedMarks{m.store, s.group, r.ctx})
+	p.index = objects.NewSegmentedIndex(p.source, storedMarks{m.store, s.group, r.ctx}, m.config.segment)
 	p.log = objects.NewLog(p.source, p.index)
 	p.models = history.NewModels(p.source, bases[D]{s, genesis}, p.keep)
 	return p

@@ -196,12 +196,45 @@ func TestAFoldedModelIsArchived(t *testing.T) {
 	}
 }
 
-// Objects are found by the index, which the member makes by itself.
+// smallSegment is the size of segments of smallMarks.
+const smallSegment = 8
+
+// smallMarks keep the marks of small segments where those of the storage's own would be.
+type smallMarks struct{ raftlog.Storage }
+
+func (s smallMarks) PutMarks(g raftlog.GroupID, segment uint64, marks []raftlog.Mark) error {
+	for i := range marks {
+		marks[i].Seq += segment * (raftlog.MarkSegment - smallSegment)
+	}
+	return s.Storage.PutMarks(g, segment, marks)
+}
+
+func (s smallMarks) ReadMarks(g raftlog.GroupID, segment, tag uint64) ([]uint64, bool, error) {
+	seqs, complete, err := s.Storage.ReadMarks(g, segment, tag)
+	for i := range seqs {
+		seqs[i] -= segment * (raftlog.MarkSegment - smallSegment)
+	}
+	return seqs, complete, err
+}
+
+// Objects are found by the index, which the member makes by itself before anybody asks.
 func TestTheIndexFindsObjects(t *testing.T) {
-	c := newCluster(t, 1, smallMemory)
+	c := newCluster(t, 1, func(c *Config) {
+		smallMemory(c)
+		c.segment, c.Store = smallSegment, smallMarks{c.Store}
+	})
 	c.start(1)
 	for i := range 30 {
 		c.mustCreate(1, fmt.Sprintf("t%d", i))
+	}
+	c.stop(1)
+	c.start(1) // then it looks at once
+	c.leader(schemaStream)
+	for segment := range uint64(3) { // of 1 to 23
+		c.eventually(fmt.Sprintf("segment %d is indexed", segment), func() bool {
+			_, complete, err := c.up[1].store.ReadMarks(groupOf(schemaStream), segment, 0)
+			return err == nil && complete
+		})
 	}
 	log, err := c.up[1].Objects(t.Context(), schemaStream)
 	if err != nil {

@@ -249,6 +249,7 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 	}
 	alarms = append(alarms, divergenceAlarms(members)...)
 	alarms = append(alarms, historyAlarms(members, m.floor)...)
+	alarms = append(alarms, m.damageAlarms()...)
 	if r := m.running.Load(); r != nil {
 		alarms = append(alarms, r.consumerAlarms()...)
 	}
