@@ -34,6 +34,22 @@ func Archive(archived []Descriptor, d Descriptor) (kept, dropped []Descriptor) {
 	return kept, dropped
 }
 
+// ThinArchive drops one archived checkpoint because its room is needed: the one whose neighbours
+// are closest to each other in the sequence, or else the last. The first one stays: what is left of a
+// trimmed history may be read from there.
+func ThinArchive(archived []Descriptor) (kept, dropped []Descriptor) {
+	if len(archived) <= 1 {
+		return archived, nil
+	}
+	closest := len(archived) - 1
+	for i := 1; i < len(archived)-1; i++ {
+		if i == 1 || archived[i+1].Seq-archived[i-1].Seq < archived[closest+1].Seq-archived[closest-1].Seq {
+			closest = i
+		}
+	}
+	return slices.Delete(slices.Clone(archived), closest, closest+1), []Descriptor{archived[closest]}
+}
+
 func byIndex(a, b Descriptor) int { return cmp.Compare(a.Index, b.Index) }
 
 // TrimArchive parts archived checkpoints from those that no sequence from below on can be

@@ -40,6 +40,34 @@ func TestArchive(t *testing.T) {
 	}
 }
 
+func TestThinArchive(t *testing.T) {
+	for _, test := range []struct{ seqs, kept []uint64 }{
+		{nil, nil},
+		{[]uint64{10}, []uint64{10}},
+		{[]uint64{10, 20}, []uint64{10}},
+		{[]uint64{10, 20, 25}, []uint64{10, 25}},
+		{[]uint64{10, 20, 30, 31, 40}, []uint64{10, 20, 30, 40}},
+		{[]uint64{10, 20, 30, 40}, []uint64{10, 30, 40}},
+	} {
+		_, archived := archiveOf(test.seqs...)
+		before := slices.Clone(archived)
+		kept, dropped := raftlog.ThinArchive(archived)
+		if len(kept)+len(dropped) != len(archived) {
+			t.Errorf("of %d checkpoints %d are kept, %d dropped", len(archived), len(kept), len(dropped))
+		}
+		var seqs []uint64
+		for _, d := range kept {
+			seqs = append(seqs, d.Seq)
+		}
+		if !slices.Equal(seqs, test.kept) {
+			t.Errorf("of %d are kept %d, want %d", test.seqs, seqs, test.kept)
+		}
+		if !slices.EqualFunc(before, archived, func(a, b raftlog.Descriptor) bool { return a.Seq == b.Seq }) {
+			t.Error("the archived ones that were given have changed")
+		}
+	}
+}
+
 // TestArchiveSpreads checks that a long life leaves no large part of the sequence without a
 // checkpoint, and that what is given stays as it is.
 func TestArchiveSpreads(t *testing.T) {

@@ -285,7 +285,8 @@ type Storage interface {
 	EndRebuild() error
 
 	// Space returns the bytes that may still be written before proposals should be
-	// refused, and the bytes in use.
+	// refused, and the bytes in use. Before it says 0, and before a checkpoint of the log finds no
+	// room, archived ones are deleted, see ThinArchive.
 	Space() (free, used uint64, err error)
 
 	// Close releases the directory. It is a clean stop: nothing written is lost and

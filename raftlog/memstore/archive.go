@@ -2,6 +2,7 @@ package memstore
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/heliosdb/metadata/raftlog"
@@ -73,6 +74,21 @@ func (w *writer) archive(d raftlog.Descriptor) error {
 	s.sync()
 	s.prune()
 	return nil
+}
+
+// thinArchives deletes archived checkpoints on a disk that is full up to its reserve.
+func (s *Store) thinArchives() {
+	if s.free > 0 || s.full || s.broken || s.condemned != "" {
+		return
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.now)) {
+		for len(s.now[id].archived) > 1 {
+			s.take(func(groups map[raftlog.GroupID]*group) {
+				groups[id].archived, _ = raftlog.ThinArchive(groups[id].archived)
+			})
+		}
+	}
+	s.prune()
 }
 
 // dropUnreadable deletes damaged archived checkpoints, as a start does.

@@ -326,6 +326,7 @@ func (s *Store) check(ws []*raftlog.Write) error {
 func (s *Store) Space() (free, used uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.thinArchives()
 	for _, f := range s.files {
 		used += f.desc.Bytes
 	}

@@ -83,12 +83,7 @@ func (s *Store) CreateArchived(g raftlog.GroupID, d raftlog.Descriptor) (raftlog
 	if err := raftlog.FitArchived(d, st.checkpoints, st.archived); err != nil {
 		return nil, err
 	}
-	w, err := s.newWriter(g, d, nil)
-	if err != nil {
-		return nil, err
-	}
-	w.past = true
-	return w, nil
+	return asWriter(s.newWriter(g, d, &writer{past: true}))
 }
 
 // archive gives a finished file its name and makes it an archived one, in one step for what

@@ -34,12 +34,12 @@ func (s *Store) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftl
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	return asWriter(s.newWriter(g, d, nil))
+	return asWriter(s.newWriter(g, d, &writer{}))
 }
 
 // StageCheckpoint implements raftlog.Storage.
 func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
-	return asWriter(s.newWriter(g, d, &d))
+	return asWriter(s.newWriter(g, d, &writer{want: &d}))
 }
 
 // asWriter keeps an interface nil beside an error.
@@ -50,7 +50,8 @@ func asWriter(w *writer, err error) (raftlog.CheckpointWriter, error) {
 	return w, nil
 }
 
-func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor) (*writer, error) {
+// newWriter begins a file; w says what it is to become.
+func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, w *writer) (*writer, error) {
 	if err := s.available(); err != nil {
 		return nil, err
 	}
@@ -60,24 +61,24 @@ func (s *Store) newWriter(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog
 	if d.Group != g {
 		return nil, fmt.Errorf("pebblestore: a checkpoint of group %d is not for group %d", d.Group, g)
 	}
-	enc, err := raftlog.NewFileEncoder(d)
-	if err != nil {
+	var err error
+	if w.enc, err = raftlog.NewFileEncoder(d); err != nil {
 		return nil, err
 	}
-	if err := s.needRoom(); err != nil {
+	w.s = s
+	if err := w.needRoom(); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	s.temps++
-	temp := fmt.Sprintf("%s.%d%s", s.checkpointPath(g, d.Index), s.temps, tempSuffix)
+	w.temp = fmt.Sprintf("%s.%d%s", s.checkpointPath(g, d.Index), s.temps, tempSuffix)
 	s.mu.Unlock()
-	f, err := s.filesFS.Create(temp, writeCategory)
+	f, err := s.filesFS.Create(w.temp, writeCategory)
 	if err != nil {
 		return nil, fmt.Errorf("pebblestore: %w", full(err))
 	}
-	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: stepBytes, NoSyncOnClose: true})
-	w := &writer{s: s, enc: enc, want: want, file: f, temp: temp}
-	if err := w.write(enc.Header()); err != nil {
+	w.file = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: stepBytes, NoSyncOnClose: true})
+	if err := w.write(w.enc.Header()); err != nil {
 		return nil, err
 	}
 	return w, nil
@@ -94,6 +95,14 @@ type writer struct {
 	buf  []byte // of the chunk that is written, to be used again
 }
 
+// needRoom refuses a file on a full disk. Archived checkpoints make room for those of the log.
+func (w *writer) needRoom() error {
+	if w.past {
+		return w.s.needRoom()
+	}
+	return w.s.needRoomForLog()
+}
+
 // write gives up on an error. It owns b: a file may change what it is given.
 func (w *writer) write(b []byte) error {
 	if _, err := w.file.Write(b); err != nil {
@@ -106,7 +115,7 @@ func (w *writer) WriteChunk(data []byte) error {
 	if w.file == nil {
 		return raftlog.ErrTransferDone
 	}
-	if err := w.s.needRoom(); err != nil {
+	if err := w.needRoom(); err != nil {
 		return errors.Join(err, w.Abort())
 	}
 	frame, err := w.enc.Frame(data)

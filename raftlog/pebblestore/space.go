@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/errors/oserror"
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -126,6 +127,63 @@ func (s *Store) needRoom() error {
 	return nil
 }
 
+// needRoomForLog is needRoom for what is worth more than archived checkpoints.
+func (s *Store) needRoomForLog() error {
+	if _, err := s.roomWithoutPast(); err != nil {
+		return err
+	}
+	return s.needRoom()
+}
+
+// roomWithoutPast is room, once archived checkpoints have made some if that is needed.
+func (s *Store) roomWithoutPast() (uint64, error) {
+	for {
+		free, err := s.room()
+		if err != nil || free > 0 {
+			return free, err
+		}
+		if dropped, err := s.thinArchives(); err != nil || !dropped {
+			return 0, err
+		}
+	}
+}
+
+// thinArchives deletes an archived checkpoint of each group, as far as there are some that may
+// go, and reports whether there were.
+func (s *Store) thinArchives() (bool, error) {
+	if s.available() != nil {
+		return false, nil
+	}
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if s.available() != nil {
+		return false, nil
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	changed := map[raftlog.GroupID]*groupState{}
+	var dropped []raftlog.Descriptor
+	for g, st := range s.groups {
+		after := *st
+		var of []raftlog.Descriptor
+		if after.archived, of = raftlog.ThinArchive(st.archived); len(of) > 0 {
+			_ = b.Delete(indexKey(g, kindArchived, of[0].Index), nil)
+			changed[g], dropped = &after, append(dropped, of...)
+		}
+	}
+	if len(dropped) == 0 {
+		return false, nil
+	}
+	if err := s.db.Apply(b, pebble.Sync); err != nil {
+		return false, s.wrap(err)
+	}
+	for g, st := range changed {
+		s.setGroup(g, st)
+	}
+	s.opts.Logger.Warn("the disk is full up to its reserve: archived checkpoints are deleted, and reads of the past take longer", "deleted", len(dropped))
+	return true, s.prune(dropped)
+}
+
 // sayAside names what could be deleted.
 func (s *Store) sayAside() string {
 	bytes, err := s.SetAside()
@@ -155,7 +213,7 @@ func full(err error) error {
 
 // Space implements raftlog.Storage.
 func (s *Store) Space() (free, used uint64, err error) {
-	if free, err = s.room(); err != nil {
+	if free, err = s.roomWithoutPast(); err != nil {
 		return 0, 0, err
 	}
 	if used, err = s.usedBytes(); err != nil {

@@ -3,6 +3,7 @@ package pebblestore_test
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -23,6 +24,8 @@ type smallFS struct {
 	reserved map[string]int64
 	failSync error
 	full     error
+
+	checkpoint int64 // what the deletion of a replaced or archived one gives back
 }
 
 func newSmallFS(free int64) *smallFS {
@@ -77,6 +80,9 @@ func (fs *smallFS) Remove(name string) error {
 	defer fs.mu.Unlock()
 	fs.free += fs.reserved[name]
 	delete(fs.reserved, name)
+	if strings.HasSuffix(name, ".checkpoint.tmp") {
+		fs.free += fs.checkpoint
+	}
 	return err
 }
 
@@ -209,6 +215,70 @@ func fillDisk(t *testing.T, full error) {
 	if err != nil || l.LastIndex() != 102 {
 		t.Fatalf("load: %+v, %v", l, err)
 	}
+	storagetest.Must(t, s.Close())
+}
+
+// TestArchivedMakeRoom fills a disk on which there are archived checkpoints: as many of them go as
+// are needed before anything is refused, but not the first one, and not for another one.
+func TestArchivedMakeRoom(t *testing.T) {
+	const reserve, plenty = 32 << 20, 100 << 20 // half of the reserve is ballast
+	fs := newSmallFS(plenty)
+	s, err := pebblestore.Open(dir, pebblestore.Options{FS: fs, ReserveBytes: reserve, Fatal: func(err error) { panic(err) }})
+	storagetest.Must(t, err)
+	storagetest.Must(t, s.Bootstrap(storagetest.Identity(), []raftlog.GroupID{storagetest.A, storagetest.B}, storagetest.Voters))
+	archive(t, s, 12)
+	storagetest.Must(t, s.Close()) // what was replaced is deleted then
+	s, err = pebblestore.Open(dir, pebblestore.Options{FS: fs, ReserveBytes: reserve, Fatal: func(err error) { panic(err) }})
+	storagetest.Must(t, err)
+	expect := func(want ...uint64) {
+		t.Helper()
+		if got := archivedAt(t, s); !slices.Equal(got, want) {
+			t.Fatalf("archived are %d, want %d", got, want)
+		}
+	}
+	before := archivedAt(t, s)
+	if len(before) != raftlog.KeepArchived {
+		t.Fatalf("archived are %d", before)
+	}
+	fs.checkpoint = 10 << 20
+	fs.set(0)
+	between := before[0] + 1
+	for slices.Contains(before, between) {
+		between++
+	}
+	if _, err := s.CreateArchived(storagetest.A, storagetest.Descriptor(storagetest.A, between, 1)); !errors.Is(err, raftlog.ErrFull) {
+		t.Fatalf("a checkpoint of the past on a full disk: %v", err)
+	}
+	if err := s.PutMarks(storagetest.A, 0, nil); !errors.Is(err, raftlog.ErrFull) {
+		t.Fatalf("marks on a full disk: %v", err)
+	}
+	expect(before...)
+	if free, _, err := s.Space(); free != 4<<20 || err != nil {
+		t.Fatalf("when two are deleted %d bytes are free, %v", free, err)
+	}
+	if left := archivedAt(t, s); len(left) != len(before)-2 || left[0] != before[0] {
+		t.Fatalf("of %d are left %d", before, left)
+	}
+	fs.set(0)
+	w, err := s.CreateCheckpoint(storagetest.A, storagetest.Descriptor(storagetest.A, 13, 1))
+	storagetest.WriteCheckpoint(t, w, err, []byte("x"))
+	if left := archivedAt(t, s); len(left) != len(before)-4 {
+		t.Fatalf("a checkpoint has left %d of %d", left, before)
+	}
+	fs.checkpoint = 0
+	fs.set(0)
+	if free, _, err := s.Space(); free != 0 || err != nil {
+		t.Fatalf("%d bytes are free, %v", free, err)
+	}
+	expect(before[0])
+	if _, err := s.CreateCheckpoint(storagetest.A, storagetest.Descriptor(storagetest.A, 14, 1)); !errors.Is(err, raftlog.ErrFull) {
+		t.Fatalf("a checkpoint on a full disk: %v", err)
+	}
+	fs.set(plenty)
+	storagetest.Must(t, s.Close())
+	s, err = pebblestore.Open(dir, pebblestore.Options{FS: fs, ReserveBytes: reserve})
+	storagetest.Must(t, err)
+	expect(before[0])
 	storagetest.Must(t, s.Close())
 }
 
