@@ -138,6 +138,9 @@ func (f Frame) Message() (*metadatav1.SubscribeResponse, error) {
 	return &metadatav1.SubscribeResponse{Frame: &metadatav1.SubscribeResponse_Changes{Changes: all}}, nil
 }
 
+// Bookmark returns the position of a bookmark; nil if the frame is none.
+func (f Frame) Bookmark() *metadatav1.Position { return f.message.GetBookmark().GetPosition() }
+
 // Changes returns the changes of a frame that has some, and their stream.
 func (f Frame) Changes() (metadatav1.Stream, []Change) { return f.stream, f.changes }
 

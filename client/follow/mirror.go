@@ -1,8 +1,9 @@
 package follow
 
 import (
-	"errors"
 	"fmt"
+	"iter"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -12,13 +13,15 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// Mirror folds the frames of a subscription to everything into models: with the
+// Mirror folds the frames of a subscription to whole streams into models: with the
 // members' fold, snapshots by way of the records of their checkpoints.
 //
 // What it shows never goes back. A snapshot is taken over when it is complete,
 // belongs to the same life of the cluster or a later one, and is not older than
-// what is shown; until then it is folded on beside.
+// what is shown; until then it is folded on beside. Another cluster is taken over only
+// after all streams were reset.
 type Mirror struct {
+	followed [len(Streams)]bool
 	schema   side[*schema.Model]
 	topology side[*projections.TopologyModel]
 	// position is that of what is shown; nil: nothing is.
@@ -28,12 +31,16 @@ type Mirror struct {
 	folded folded // by the last step
 }
 
-// NewMirror returns a Mirror that shows nothing.
-func NewMirror() *Mirror {
-	return &Mirror{
+// NewMirror returns a Mirror of some streams, or of all, that shows nothing.
+func NewMirror(streams ...metadatav1.Stream) *Mirror {
+	m := &Mirror{
 		schema:   side[*schema.Model]{stream: schemaStream},
 		topology: side[*projections.TopologyModel]{stream: topologyStream},
 	}
+	for i, s := range Streams {
+		m.followed[i] = len(streams) == 0 || slices.Contains(streams, s)
+	}
+	return m
 }
 
 // Step is StepFrame for a frame that is decoded already.
@@ -42,7 +49,7 @@ func (m *Mirror) Step(frame *metadatav1.SubscribeResponse) (changed bool, err er
 }
 
 // StepFrame takes the next frame. changed says that something else is shown than
-// before. After an error nothing shown is to be trusted.
+// before. After an error nothing shown is to be trusted; see Distrust.
 func (m *Mirror) StepFrame(frame Frame) (changed bool, err error) {
 	m.folded = folded{}
 	if frame.message == nil {
@@ -105,14 +112,31 @@ func (m *Mirror) Current() bool {
 	return m.position != nil && !m.schema.loading() && !m.topology.loading()
 }
 
-// Position returns the position of what is shown; nil if nothing is. It is
-// replaced, never changed: do not change it either.
+// Distrust has all streams begin anew, with snapshots of another subscription, after an
+// error of StepFrame: what is shown is not Trusted until they have replaced it. They never
+// lead back behind it.
+func (m *Mirror) Distrust() {
+	m.ahead = nil
+	for _, one := range m.sides() {
+		one.reset()
+		one.distrust()
+	}
+}
+
+// Trusted reports whether something is shown, and none of it from before Distrust.
+func (m *Mirror) Trusted() bool {
+	return m.position != nil && !m.schema.suspect && !m.topology.suspect
+}
+
+// Position returns the position of what is shown; nil if nothing is. Of streams that are
+// not followed it repeats what the service says. It is replaced, never changed: do not
+// change it either.
 func (m *Mirror) Position() *metadatav1.Position { return m.position }
 
-// Schema returns the schema at Position; nil if nothing is shown.
+// Schema returns the schema at Position; nil if nothing is shown, or it is not followed.
 func (m *Mirror) Schema() *schema.Model { return m.schema.shown.model }
 
-// Topology returns the topology at Position; nil if nothing is shown.
+// Topology returns the topology at Position; nil if nothing is shown, or it is not followed.
 func (m *Mirror) Topology() *projections.TopologyModel { return m.topology.shown.model }
 
 // sideways is a side whose model does not matter.
@@ -120,6 +144,8 @@ type sideways interface {
 	restore(*metadatav1.SnapshotChunk) error
 	fold([]Change) ([]*events.Change, error)
 	reset()
+	distrust()
+	suspected() bool
 	restoring() bool
 	loading() bool
 	at() (shown, newest uint64, ready bool)
@@ -127,16 +153,34 @@ type sideways interface {
 	keep()
 }
 
-// sides returns the sides in the order of streams.
-func (m *Mirror) sides() [len(Streams)]sideways { return [...]sideways{&m.schema, &m.topology} }
+// sides yields the sides of the streams that are followed, by the index of their stream.
+func (m *Mirror) sides() iter.Seq2[int, sideways] {
+	return func(yield func(int, sideways) bool) {
+		for i, one := range [len(Streams)]sideways{&m.schema, &m.topology} {
+			if m.followed[i] && !yield(i, one) {
+				return
+			}
+		}
+	}
+}
 
 func (m *Mirror) side(s metadatav1.Stream) (sideways, error) {
-	for i, known := range Streams {
-		if s == known {
-			return m.sides()[i], nil
+	for i, one := range m.sides() {
+		if s == Streams[i] {
+			return one, nil
 		}
 	}
 	return nil, &events.UnsupportedError{What: fmt.Sprintf("stream %d", s)}
+}
+
+// forgotten reports whether all streams were reset and nothing has replaced them yet.
+func (m *Mirror) forgotten() bool {
+	for _, one := range m.sides() {
+		if !one.loading() {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *Mirror) reset(s metadatav1.Stream) error {
@@ -163,11 +207,11 @@ func (m *Mirror) bookmark(p *metadatav1.Position) (changed bool, err error) {
 				said, Streams[i], newest, ready)
 		}
 	}
-	if m.position != nil && p.GetClusterId() != m.position.GetClusterId() {
+	if m.position != nil && p.GetClusterId() != m.position.GetClusterId() && !m.forgotten() {
 		return false, fmt.Errorf("client: cluster %s answers where cluster %s did: name endpoints of one cluster only",
 			p.GetClusterId(), m.position.GetClusterId())
 	}
-	if p.GetRecoveryEpoch() < m.position.GetRecoveryEpoch() && !(m.schema.loading() && m.topology.loading()) {
+	if p.GetRecoveryEpoch() < m.position.GetRecoveryEpoch() && !m.forgotten() {
 		return false, fmt.Errorf("client: recovery epoch %d answers where epoch %d did, without a reset: the member was not restored",
 			p.GetRecoveryEpoch(), m.position.GetRecoveryEpoch())
 	}
@@ -180,7 +224,8 @@ func (m *Mirror) show() (changed bool) {
 	switch {
 	case m.ahead == nil: // it is not known yet which life of the cluster this is
 		return m.advance(m.position)
-	case m.position == nil || m.ahead.GetRecoveryEpoch() > m.position.GetRecoveryEpoch():
+	case m.position == nil || m.ahead.GetClusterId() != m.position.GetClusterId() ||
+		m.ahead.GetRecoveryEpoch() > m.position.GetRecoveryEpoch():
 		for _, one := range m.sides() {
 			one.replace()
 		}
@@ -194,7 +239,7 @@ func (m *Mirror) show() (changed bool) {
 		shown, newest, ready := one.at()
 		switch {
 		case !one.loading() || !ready || newest < shown:
-		case newest > shown:
+		case newest > shown || one.suspected():
 			one.replace()
 		default: // the same; readers may have decoded what is shown
 			one.keep()
@@ -216,137 +261,4 @@ func (m *Mirror) advance(p *metadatav1.Position) (changed bool) {
 	}
 	m.position = next
 	return changed
-}
-
-// side is one stream of a mirror.
-type side[D projections.Domain[D]] struct {
-	stream metadatav1.Stream
-	shown  version[D]
-	// coming replaces shown when it is complete and not older.
-	coming   *version[D]
-	restorer projections.Restorer[D] // of a snapshot that is not complete
-	epoch    uint64                  // highest of a node in it
-	revision uint64                  // of it
-	// waiting says that a snapshot has to come first.
-	waiting bool
-}
-
-// version is a model at a revision.
-type version[D any] struct {
-	model    D
-	revision uint64
-	ready    bool
-}
-
-func (s *side[D]) restoring() bool { return s.restorer != nil }
-
-func (s *side[D]) loading() bool { return s.waiting || s.restorer != nil || s.coming != nil }
-
-// at returns the revision that is shown and that of what came last.
-func (s *side[D]) at() (shown, newest uint64, ready bool) {
-	switch {
-	case s.waiting || s.restorer != nil:
-		return s.shown.revision, 0, false
-	case s.coming != nil:
-		return s.shown.revision, s.coming.revision, true
-	}
-	return s.shown.revision, s.shown.revision, s.shown.ready
-}
-
-// replace shows what has come.
-func (s *side[D]) replace() {
-	if s.coming != nil {
-		s.shown, s.coming = *s.coming, nil
-	}
-}
-
-// keep shows what is shown, though something else has come.
-func (s *side[D]) keep() { s.coming = nil }
-
-func (s *side[D]) reset() { s.waiting, s.restorer, s.coming = true, nil, nil }
-
-// restore takes a chunk of a snapshot.
-func (s *side[D]) restore(chunk *metadatav1.SnapshotChunk) error {
-	if level := chunk.GetFeatureLevel(); level > events.FeatureLevel {
-		return &events.UnsupportedError{What: fmt.Sprintf("feature level %d of %v", level, s.stream)}
-	}
-	if s.restorer == nil {
-		s.reset()
-		s.restorer, s.revision, s.epoch = s.shown.model.Restorer(), chunk.GetRevision(), 0
-		s.waiting = false
-	}
-	if chunk.GetRevision() != s.revision {
-		return fmt.Errorf("client: a snapshot of %v at revision %d goes on at revision %d", s.stream, s.revision, chunk.GetRevision())
-	}
-	for record, err := range records(chunk, &s.epoch) {
-		if err == nil {
-			err = s.restorer.Restore(record)
-		}
-		if err != nil {
-			return fmt.Errorf("client: a snapshot of %v: %w", s.stream, err)
-		}
-	}
-	if !chunk.GetLast() {
-		return nil
-	}
-	model, err := s.restorer.Done()
-	if err != nil {
-		return fmt.Errorf("client: a snapshot of %v: %w", s.stream, err)
-	}
-	s.restorer, s.coming = nil, &version[D]{model, s.revision, true}
-	return nil
-}
-
-// fold applies changes to what came last, and returns them.
-func (s *side[D]) fold(changes []Change) ([]*events.Change, error) {
-	to := &s.shown
-	if s.coming != nil {
-		to = s.coming
-	}
-	if s.waiting || s.restorer != nil || !to.ready {
-		return nil, fmt.Errorf("client: changes of %v came before its snapshot was complete", s.stream)
-	}
-	next := to.revision
-	whole := make([]*events.Change, 0, len(changes))
-	for _, change := range changes {
-		if change.Partial() {
-			return nil, fmt.Errorf("client: change %d is not a whole change of %v", change.Revision(), s.stream)
-		}
-		c, err := change.Sealed()
-		if err != nil {
-			return nil, fmt.Errorf("client: %w", err)
-		}
-		next++
-		switch {
-		case c.Revision() != next:
-			return nil, fmt.Errorf("client: change %d of %v came where change %d belongs", c.Revision(), s.stream, next)
-		case c.Stream() != s.stream:
-			return nil, fmt.Errorf("client: change %d is not a change of %v", c.Revision(), s.stream)
-		}
-		whole = append(whole, c)
-	}
-	model, err := foldAll(to.model, whole)
-	if err != nil {
-		return nil, err
-	}
-	to.model, to.revision = model, next
-	return whole, nil
-}
-
-// foldAll turns the fold's panic, which ends a member, into an error.
-func foldAll[D projections.Domain[D]](model D, changes []*events.Change) (next D, err error) {
-	defer func() {
-		switch failed := recover().(type) {
-		case nil:
-		case error:
-			var fold *projections.FoldError
-			if !errors.As(failed, &fold) {
-				panic(failed)
-			}
-			err = fmt.Errorf("client: %w", fold)
-		default:
-			panic(failed)
-		}
-	}()
-	return model.Fold(changes...), nil
 }

@@ -81,13 +81,24 @@ type CachedRead struct {
 	Answer   proto.Message // the response without its position; nil: no such object
 	Position *metadatav1.Position
 	At       time.Duration
+
+	own    int           // the client whose writes are shown, if vouched
+	vouch  bool          // for them
+	before time.Duration // all that was committed before is shown; 0: nobody vouched for any
 }
+
+// ShowsOwn records that the cache vouched for showing all that a client had written by
+// then. It is for whoever recorded the read.
+func (r *CachedRead) ShowsOwn(client int) { r.own, r.vouch = client, true }
+
+// ShowsAll records that the cache vouched for showing all that was committed before a time.
+func (r *CachedRead) ShowsAll(before time.Duration) { r.before = before }
 
 // Cached records what a client's cache showed: in answer to a query, in the words
 // of the contract (GetTableRequest and GetTableResponse and so on), and at which
 // position. A nil answer says that there is no such object; a nil query only that
 // the cache was there.
-func (h *History) Cached(client int, query, answer proto.Message, position *metadatav1.Position, at time.Duration) {
+func (h *History) Cached(client int, query, answer proto.Message, position *metadatav1.Position, at time.Duration) *CachedRead {
 	if query != nil {
 		query = proto.Clone(query)
 	}
@@ -96,7 +107,9 @@ func (h *History) Cached(client int, query, answer proto.Message, position *meta
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.cached = append(h.cached, &CachedRead{client, query, answer, proto.CloneOf(position), at})
+	r := &CachedRead{Client: client, Query: query, Answer: answer, Position: proto.CloneOf(position), At: at}
+	h.cached = append(h.cached, r)
+	return r
 }
 
 // Session is one run of a node's process.

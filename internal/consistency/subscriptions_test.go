@@ -2,6 +2,7 @@ package consistency
 
 import (
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -270,6 +271,46 @@ func TestCaches(t *testing.T) {
 			before := r.h.cached
 			r.h.Cached(wrong.client, query, wrong.answer, schemaAt(r, wrong.at), r.now)
 			r.wrong(t, wrong.kind, wrong.says)
+			r.h.cached = before
+		})
+	}
+}
+
+// What a cache vouches for is held against what was committed, and against what its client
+// had heard of.
+func TestCachesKeepTheirWord(t *testing.T) {
+	r, _, _, _, _ := three()
+	r.knowing()
+	committed := r.when[schemaStream] // revisions 1 to 4
+	acked := r.h.ops[len(r.h.ops)-1].Ended
+	read := func(revision uint64, at time.Duration) *CachedRead {
+		return r.h.Cached(9, nil, nil, schemaAt(r, revision), at)
+	}
+	for _, c := range []struct {
+		name  string
+		shown uint64
+		at    time.Duration // of the read
+		vouch func(*CachedRead)
+		says  string
+	}{
+		{"nothing", 0, r.now, func(*CachedRead) {}, ""},
+		{"all before the second", 1, r.now, func(c *CachedRead) { c.ShowsAll(committed[1]) }, ""},
+		{"the second too", 1, r.now, func(c *CachedRead) { c.ShowsAll(committed[1] + 1) }, "change 2 of schema was committed at"},
+		{"all", 4, r.now, func(c *CachedRead) { c.ShowsAll(r.now) }, ""},
+		{"all but the last", 3, r.now, func(c *CachedRead) { c.ShowsAll(r.now) }, "change 4 of schema"},
+		{"own writes", 4, r.now, func(c *CachedRead) { c.ShowsOwn(1) }, ""},
+		{"too few own writes", 3, r.now, func(c *CachedRead) { c.ShowsOwn(1) }, "revision 4 of schema was acknowledged at"},
+		{"own writes before the last answer", 3, acked, func(c *CachedRead) { c.ShowsOwn(1) }, ""},
+		{"the writes of one who wrote nothing", 0, r.now, func(c *CachedRead) { c.ShowsOwn(77) }, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := r.h.cached
+			c.vouch(read(c.shown, c.at))
+			if c.says == "" {
+				r.right(t)
+			} else {
+				r.wrong(t, WrongCache, c.says)
+			}
 			r.h.cached = before
 		})
 	}

@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/client/follow"
 	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/internal/consistency"
 )
@@ -21,7 +22,8 @@ type caller struct {
 	hasty  bool          // gives the service little time
 	home   uint64        // the member that it asks first; 0: any
 
-	open *consistency.Op // under way
+	open  *consistency.Op // under way
+	wrote follow.Seen     // what its writes were answered with
 }
 
 func newCaller(c *clients, link int) *caller {
@@ -69,6 +71,9 @@ func (k *caller) patience() time.Duration {
 func (k *caller) done(o *consistency.Op) {
 	k.open = nil
 	k.c.requests.Learn(o)
+	if answer, ok := o.Response.(withResult); ok && o.Known {
+		k.wrote.Learn(answer.GetResult().GetPosition())
+	}
 	switch {
 	case k.c.settling:
 	case o.Known && isCommand(o.Request) && k.c.w.chance(0.05):

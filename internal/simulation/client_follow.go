@@ -14,22 +14,27 @@ import (
 
 // follower keeps a subscription as the Go client does, with the client's own step
 // machines: it resumes after each break, and folds what comes into a cache if it hears
-// of everything. Now and then it begins another one.
+// of everything. Now and then it begins another one. A cache is in the process of a caller,
+// whose writes it shows, and asks how old it is.
 type follower struct {
-	c    *clients
-	link int
+	c     *clients
+	link  int
+	owner *caller
 
 	number     int
 	life       int // counts the subscriptions begun; what belongs to an earlier one does not count
 	resumption *follow.Resumption
 	mirror     *follow.Mirror // nil: no cache
+	freshness  follow.Freshness
 	filter     *events.Filter
 	session    *consistency.Subscription
 	cancel     func()
 	reached    map[metadatav1.Stream]uint64 // by what came in the present session
 }
 
-func newFollower(c *clients, link int) *follower { return &follower{c: c, link: link} }
+func newFollower(c *clients, link int) *follower {
+	return &follower{c: c, link: link, owner: c.callers[link]}
+}
 
 // begin starts a subscription of its own, as a process that begins.
 func (f *follower) begin() {
@@ -37,7 +42,7 @@ func (f *follower) begin() {
 	f.life++
 	f.number = f.c.number()
 	request, cached := f.c.requests.Subscribe(f.number), w.chance(0.4)
-	f.mirror = nil
+	f.mirror, f.freshness = nil, follow.Freshness{}
 	if cached {
 		request.Filter, request.FailOnGap = nil, false
 		request.Start = &metadatav1.SubscribeRequest_Snapshot{Snapshot: true}
@@ -49,6 +54,9 @@ func (f *follower) begin() {
 	}
 	f.resumption = follow.NewResumption(request, len(w.members), follow.JudgeFailure)
 	f.open(f.c.anyMember())
+	if cached {
+		f.question()
+	}
 	life := f.life
 	w.after(around(w.rng, 30*time.Second), func() {
 		if f.life == life && !f.c.settling {
@@ -116,7 +124,7 @@ func (f *follower) take(frame *metadatav1.SubscribeResponse) {
 	}
 }
 
-// show folds a frame into the cache, and sometimes looks at what it holds.
+// show folds a frame into the cache, and looks at what it holds.
 func (f *follower) show(frame *metadatav1.SubscribeResponse) {
 	if f.mirror == nil {
 		return
@@ -125,13 +133,58 @@ func (f *follower) show(frame *metadatav1.SubscribeResponse) {
 		f.c.w.violate("mirror", "follower %d: %v, after %v", f.number, err, frame)
 		return
 	}
+	f.read()
+}
+
+// read looks at an object of the cache, and says what the cache vouches for besides.
+func (f *follower) read() {
 	position := f.mirror.Position()
 	if position == nil || f.mirror.Schema() == nil || f.mirror.Topology() == nil {
 		return
 	}
+	f.freshness.Shown(position)
 	f.c.w.counts.add("cached reads", 1)
 	query, answer := f.look()
-	f.c.history.Cached(f.number, query, answer, position, f.c.w.now)
+	read := f.c.history.Cached(f.number, query, answer, position, f.c.w.now)
+	if f.owner.wrote.CoveredBy(position) {
+		f.c.w.counts.add("cached reads that show own writes", 1)
+		read.ShowsOwn(f.owner.number)
+	}
+	if since := f.freshness.Since(); !since.IsZero() {
+		f.c.w.counts.add("cached reads of a known age", 1)
+		read.ShowsAll(since.Sub(wallStart))
+	}
+}
+
+// question asks where the streams are, and asks again after a while, as the Go client's
+// caches do whose age is bounded.
+func (f *follower) question() {
+	w, life, asked := f.c.w, f.life, wallStart.Add(f.c.w.now)
+	var schema, topology *metadatav1.Position
+	heard := func() {
+		if f.life == life && schema != nil && topology != nil {
+			f.freshness.Answered(asked, follow.Newest(schema, topology))
+			f.read()
+		}
+	}
+	to, patience := f.c.anyMember(), f.c.patience()
+	w.call(f.link, to, follow.NewestSchema(), patience, func(reply proto.Message, _ error) {
+		if answer, ok := reply.(*metadatav1.ListNamespacesResponse); ok {
+			schema = answer.GetPosition()
+			heard()
+		}
+	})
+	w.call(f.link, to, follow.NewestTopology(), patience, func(reply proto.Message, _ error) {
+		if answer, ok := reply.(*metadatav1.ListNodesResponse); ok {
+			topology = answer.GetPosition()
+			heard()
+		}
+	})
+	w.after(around(w.rng, 500*time.Millisecond), func() {
+		if f.life == life && !f.c.settling {
+			f.question()
+		}
+	})
 }
 
 // look reads an object of the cache.

@@ -18,7 +18,7 @@ type edit struct {
 }
 
 // mutants are all of them.
-var mutants = slices.Concat(presentMutants, pastMutants)
+var mutants = slices.Concat(presentMutants, pastMutants, cacheMutants)
 
 // presentMutants are in the order of the path of a write: agreement, deciding, applying,
 // reading, subscribing, liveness, checkpoints, clients.
