@@ -148,12 +148,11 @@ func (c *Client) Heartbeat(
 // StreamHeartbeats opens a stream of beats to one member, until its context ends. It does
 // not reconnect.
 func (c *Client) StreamHeartbeats(ctx context.Context) (*HeartbeatStream, error) {
-	at := c.endpoints[c.first(topologyStream)].grpc
-	stream, err := at.open(ctx, metadatav1connect.MetadataServiceStreamHeartbeatsProcedure, duplex)
-	if err != nil {
+	s := c.endpoints[c.first(topologyStream)].grpc.open(ctx, metadatav1connect.MetadataServiceStreamHeartbeatsProcedure, duplex)
+	if err := s.Send(nil); err != nil {
 		return nil, err
 	}
-	return &HeartbeatStream{stream}, nil
+	return &HeartbeatStream{s}, nil
 }
 
 // Subscribe opens a subscription to one member, until its context ends or it is closed.

@@ -15,6 +15,8 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/heliosdb/metadata/client/follow"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
 
@@ -49,7 +51,20 @@ type Options struct {
 	TLS *tls.Config
 	// Actor names the caller in the history where TLS does not.
 	Actor string
-	// Logger gets retries and reconnects; nil: silent.
+	// Consistency is that of reads that do not ask for one. 0: LINEARIZABLE. With AT_LEAST
+	// they show at least what this client has seen before, its own writes included, and spare
+	// the members the round among themselves that LINEARIZABLE takes.
+	Consistency metadatav1.Consistency
+	// HedgeAfter is when a read that nobody has answered yet is made at a second endpoint
+	// besides; the first answer counts. 0: never. The 99th percentile of answers is a good
+	// choice: then about one read in a hundred costs twice.
+	HedgeAfter time.Duration
+	// Interceptors are put around each attempt of a call and around each stream, the first
+	// outermost: for tracing (connectrpc.com/otelconnect has one) or credentials. With any,
+	// calls are made one by one and share no stream.
+	Interceptors []connect.Interceptor
+	// Logger gets retries and reconnects, and warnings of endpoints that are silent, of another
+	// cluster, or refuse the client; nil: silent.
 	Logger *slog.Logger
 }
 
@@ -61,7 +76,10 @@ type Client struct {
 	preferred atomic.Uint32 // index of the endpoint that answered last
 	leaders   leaders
 	known     known
-	transport *http.Transport // of unary calls that no stream carries
+	seen      follow.Seen            // in all answers
+	wrote     follow.Seen            // in answers to writes
+	cluster   atomic.Pointer[string] // whose client this is; nil: not known yet
+	transport *http.Transport        // of unary calls that no stream carries
 	metrics   metrics
 	patience  patience
 
@@ -69,7 +87,8 @@ type Client struct {
 	end  context.CancelFunc
 
 	mu         sync.Mutex     // held to add to background, and to end life
-	background sync.WaitGroup // look-ups, caches and sessions
+	background sync.WaitGroup // look-ups, hedged reads, caches and sessions
+	caches     map[*Cache]struct{}
 }
 
 // endpoint is one member as the client reaches it.
@@ -78,6 +97,9 @@ type endpoint struct {
 	unary   service
 	grpc    *connection
 	health  health
+
+	identified atomic.Bool            // it has said of which cluster it is
+	foreign    atomic.Pointer[string] // that of which it is, if it is not the client's
 }
 
 // service is the unary calls of all services of the contract.
@@ -93,13 +115,16 @@ func New(opts Options) (*Client, error) {
 	if n := len(opts.Endpoints); n == 0 || n > MaxEndpoints {
 		return nil, fmt.Errorf("client: %d endpoints; name 1 to %d", n, MaxEndpoints)
 	}
-	if opts.Timeout < 0 {
-		return nil, fmt.Errorf("client: timeout %v is negative", opts.Timeout)
+	if opts.Timeout < 0 || opts.HedgeAfter < 0 {
+		return nil, fmt.Errorf("client: timeout %v, hedge after %v; neither may be negative", opts.Timeout, opts.HedgeAfter)
+	}
+	if _, known := metadatav1.Consistency_name[int32(opts.Consistency)]; !known {
+		return nil, fmt.Errorf("client: there is no consistency %d", opts.Consistency)
 	}
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
 	}
-	c := &Client{opts: opts, log: opts.Logger, patience: defaultPatience}
+	c := &Client{opts: opts, log: opts.Logger, patience: defaultPatience, caches: make(map[*Cache]struct{})}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -144,25 +169,26 @@ func (c *Client) inBackground(job func()) bool {
 }
 
 func (c *Client) newEndpoint(base *url.URL) (*endpoint, error) {
-	connection, err := c.newConnection(base)
-	if err != nil {
+	e := &endpoint{address: base.Host}
+	var err error
+	if e.grpc, err = c.newConnection(e, base); err != nil {
 		return nil, err
 	}
 	options := []connect.ClientOption{
 		connect.WithReadMaxBytes(maxReceiveBytes),
+		connect.WithInterceptors(c.opts.Interceptors...),
 		connect.WithInterceptors(actorInterceptor(c.opts.Actor)),
+		// Members are to spend no time on packing answers that are read in a moment.
+		connect.WithAcceptCompression("gzip", nil, nil),
 	}
 	unary, address := &http.Client{Transport: c.transport}, base.String()
-	return &endpoint{
-		address: base.Host,
-		unary: service{
-			metadatav1connect.NewMetadataServiceClient(unary, address, options...),
-			metadatav1connect.NewClusterServiceClient(unary, address, options...),
-			metadatav1connect.NewConsumerServiceClient(unary, address, options...),
-			metadatav1connect.NewHistoryServiceClient(unary, address, options...),
-		},
-		grpc: connection,
-	}, nil
+	e.unary = service{
+		metadatav1connect.NewMetadataServiceClient(unary, address, options...),
+		metadatav1connect.NewClusterServiceClient(unary, address, options...),
+		metadatav1connect.NewConsumerServiceClient(unary, address, options...),
+		metadatav1connect.NewHistoryServiceClient(unary, address, options...),
+	}
+	return e, nil
 }
 
 // newTransport speaks HTTP/1.1, the cheapest way to make single calls with net/http, and
@@ -175,6 +201,7 @@ func newTransport(config *tls.Config) *http.Transport {
 		TLSHandshakeTimeout: 5 * time.Second,
 		MaxIdleConnsPerHost: idleConnections,
 		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true, // see newEndpoint
 		Protocols:           new(http.Protocols),
 	}
 	t.Protocols.SetHTTP1(true)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -18,10 +17,8 @@ import (
 	grpcproto "google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/heliosdb/metadata/client/follow"
 	"github.com/heliosdb/metadata/client/internal/pipeline"
 	"github.com/heliosdb/metadata/internal/canonical"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -43,9 +40,10 @@ const (
 // connection is the gRPC connection to a member. It carries streams and, while a Pipeline
 // stream is open on it, unary calls.
 type connection struct {
-	client *Client
-	conn   *grpc.ClientConn
-	pipe   atomic.Pointer[pipeline.Pipe] // nil: none is open
+	client   *Client
+	endpoint *endpoint
+	conn     *grpc.ClientConn
+	pipe     atomic.Pointer[pipeline.Pipe] // nil: none is open
 
 	mu      sync.Mutex
 	opening bool
@@ -53,7 +51,7 @@ type connection struct {
 }
 
 // newConnection prepares a connection; the first stream connects.
-func (c *Client) newConnection(base *url.URL) (*connection, error) {
+func (c *Client) newConnection(e *endpoint, base *url.URL) (*connection, error) {
 	security := insecure.NewCredentials()
 	if base.Scheme == "https" {
 		config := c.opts.TLS.Clone()
@@ -78,28 +76,17 @@ func (c *Client) newConnection(base *url.URL) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &connection{client: c, conn: conn}, nil
+	return &connection{client: c, endpoint: e, conn: conn}, nil
 }
-
-// open opens a stream. Cancel its context when it is done with.
-func (n *connection) open(
-	ctx context.Context, procedure string, desc *grpc.StreamDesc, options ...grpc.CallOption,
-) (grpc.ClientStream, error) {
-	if actor := n.client.opts.Actor; actor != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, actorHeader, actor)
-	}
-	stream, err := n.conn.NewStream(ctx, desc, procedure, options...)
-	return stream, fromStatus(err)
-}
-
-// duplex describes streams of both directions to grpc-go.
-var duplex = &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
 
 // pipelined returns the Pipeline stream that unary calls can be made on; nil if there is
 // none right now. Then it begins to open one, and the caller does without: nobody waits
 // for it, and what a member without it, or a proxy that carries no gRPC, says to the
 // attempt is of no interest.
 func (n *connection) pipelined() *pipeline.Pipe {
+	if len(n.client.opts.Interceptors) > 0 {
+		return nil // they want to see each call
+	}
 	if p := n.pipe.Load(); p != nil {
 		return p
 	}
@@ -121,7 +108,7 @@ func (n *connection) keepPipe() {
 		n.mu.Unlock()
 	}()
 	late := time.AfterFunc(greeting, cancel)
-	stream, err := n.open(ctx, metadatav1connect.MetadataServicePipelineProcedure, duplex,
+	stream, err := n.conn.NewStream(n.outgoing(ctx, nil), duplex, metadatav1connect.MetadataServicePipelineProcedure,
 		grpc.ForceCodecV2(inPipe{}))
 	if err != nil {
 		return
@@ -183,71 +170,6 @@ func (inPipe) Unmarshal(data mem.BufferSlice, to any) error {
 	return canonical.Unmarshal(buf.ReadOnlyData(), m)
 }
 
-// HeartbeatStream is an open stream of beats to one member. One goroutine may send while
-// another receives.
-type HeartbeatStream struct{ stream grpc.ClientStream }
-
-// Send sends a beat. It returns [io.EOF] if the stream has ended: Receive says why.
-func (s *HeartbeatStream) Send(m *metadatav1.StreamHeartbeatsRequest) error {
-	return fromStatus(s.stream.SendMsg(m))
-}
-
-// Receive returns the next answer; [io.EOF] after the last one.
-func (s *HeartbeatStream) Receive() (*metadatav1.StreamHeartbeatsResponse, error) {
-	m := new(metadatav1.StreamHeartbeatsResponse)
-	if err := s.stream.RecvMsg(m); err != nil {
-		return nil, fromStatus(err)
-	}
-	return m, nil
-}
-
-// CloseRequest says that no beat will follow. The member answers those that it has got.
-func (s *HeartbeatStream) CloseRequest() error { return s.stream.CloseSend() }
-
-// Subscription is an open subscription to one member, for one goroutine.
-type Subscription struct {
-	stream grpc.ClientStream
-	cancel context.CancelFunc
-}
-
-// subscribe opens a subscription.
-func (n *connection) subscribe(ctx context.Context, req *metadatav1.SubscribeRequest) (*Subscription, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	stream, err := n.open(ctx, metadatav1connect.MetadataServiceSubscribeProcedure, &grpc.StreamDesc{ServerStreams: true},
-		grpc.ForceCodecV2(undecoded{}))
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	s := &Subscription{stream, cancel}
-	if err := stream.SendMsg(req); err != nil && err != io.EOF { //nolint:errorlint // gRPC's io.EOF is never wrapped
-		cancel()
-		return nil, fromStatus(err)
-	}
-	_ = stream.CloseSend() // never fails
-	return s, nil
-}
-
-// Receive returns the next frame. After an error, which is [io.EOF] if the member ended
-// the subscription without one, there are no more.
-func (s *Subscription) Receive() (*metadatav1.SubscribeResponse, error) {
-	frame, err := s.ReceiveFrame()
-	if err != nil {
-		return nil, err
-	}
-	return frame.Message()
-}
-
-// ReceiveFrame is Receive for those who decode what they want of the changes, or nothing.
-func (s *Subscription) ReceiveFrame() (follow.Frame, error) {
-	var raw []byte
-	if err := s.stream.RecvMsg(&raw); err != nil {
-		s.cancel()
-		return follow.Frame{}, fromStatus(err)
-	}
-	return follow.ParseFrame(raw)
-}
-
 // undecoded is protobuf's codec for requests, and hands out answers in their encoding.
 type undecoded struct{}
 
@@ -265,7 +187,3 @@ func (undecoded) Unmarshal(data mem.BufferSlice, to any) error {
 	*raw = data.Materialize()
 	return nil
 }
-
-// Close ends the subscription; a Receive that waits fails. It may be called more than
-// once, and by any goroutine.
-func (s *Subscription) Close() { s.cancel() }

@@ -22,7 +22,8 @@ import (
 type member struct {
 	metadatav1connect.UnimplementedMetadataServiceHandler
 	alone, piped, streams atomic.Int64
-	ids                   chan string // request ids of writes, as they come
+	ids                   chan string            // request ids of writes, as they come
+	token                 atomic.Pointer[string] // of the last subscription
 	// lose ends a stream instead of answering a call on it; hold keeps calls that come by
 	// themselves from being answered.
 	lose, hold atomic.Bool
@@ -40,6 +41,14 @@ func (m *member) CreateTable(ctx context.Context, r *metadatav1.CreateTableReque
 		<-ctx.Done()
 	}
 	return &metadatav1.CreateTableResponse{}, nil
+}
+
+func (m *member) Subscribe(
+	_ context.Context, _ *metadatav1.SubscribeRequest, s *connect.ServerStream[metadatav1.SubscribeResponse],
+) error {
+	token := s.Conn().RequestHeader().Get("Token")
+	m.token.Store(&token)
+	return connect.NewError(connect.CodeInvalidArgument, errors.New("nothing to hear"))
 }
 
 func (m *member) Pipeline(_ context.Context, s *connect.BidiStream[metadatav1.PipelineRequest, metadatav1.PipelineResponse]) error {
@@ -157,6 +166,10 @@ type oldMember struct{ *member }
 
 func (m oldMember) Pipeline(context.Context, *connect.BidiStream[metadatav1.PipelineRequest, metadatav1.PipelineResponse]) error {
 	m.streams.Add(1)
+	return connect.NewError(connect.CodeUnimplemented, errors.New("no such rpc"))
+}
+
+func (m oldMember) Subscribe(context.Context, *metadatav1.SubscribeRequest, *connect.ServerStream[metadatav1.SubscribeResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("no such rpc"))
 }
 

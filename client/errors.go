@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +59,20 @@ func IsInvalid(err error) bool { return connect.CodeOf(err) == connect.CodeInval
 // IsStaleEpoch reports whether a node has to register again.
 func IsStaleEpoch(err error) bool {
 	return Reason(err) == metadatav1.ErrorReason_ERROR_REASON_STALE_EPOCH
+}
+
+// IsUnavailable reports whether nobody could answer in time: no member was reached, or
+// none led the stream. What was asked may be right; try again later.
+func IsUnavailable(err error) bool {
+	code := connect.CodeOf(err)
+	return code == connect.CodeUnavailable || code == connect.CodeDeadlineExceeded
+}
+
+// IsRefused reports whether the client was refused, for its token or certificate, whatever
+// it asks.
+func IsRefused(err error) bool {
+	e, ok := errors.AsType[*EndpointError](err)
+	return ok && (e.says == saysRefused || e.says == saysNoClientCert)
 }
 
 // OutcomeUnknown reports whether a write may or may not have taken effect, and
@@ -159,14 +172,14 @@ func detail[D any](err error) (D, bool) {
 	return none, false
 }
 
-// retryable reports whether another attempt can help, and how long the service
-// asks to wait before it.
+// retryable reports whether another attempt can help, here or at another member, and how
+// long the service asks to wait before it.
 func retryable(err error) (wait time.Duration, ok bool) {
 	if _, told := errors.AsType[*connect.Error](err); !told {
 		return 0, false
 	}
-	if _, bad := errors.AsType[*tls.CertificateVerificationError](err); bad {
-		return 0, false
+	if isAboutEndpoint(err) {
+		return 0, true // at another one
 	}
 	info, _ := detail[*errdetails.RetryInfo](err)
 	wait = max(0, info.GetRetryDelay().AsDuration())
@@ -198,6 +211,9 @@ func mayHaveHappened(err error) bool {
 		metadatav1.ErrorReason_ERROR_REASON_CANCELED:
 		return true
 	case metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED:
+		if isAboutEndpoint(err) {
+			return false // it was refused as a whole
+		}
 		op, ok := errors.AsType[*net.OpError](err)
 		return !ok || op.Op != "dial" // nothing was sent if nobody was reached
 	}

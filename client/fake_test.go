@@ -25,6 +25,7 @@ import (
 type fakes struct {
 	t       *testing.T
 	answers []answer
+	each    []answer // by server, instead; nil: answers
 	addrs   []string
 	before  func(server int, r *http.Request) // of each answer; nil: nothing
 
@@ -89,6 +90,10 @@ func (f *fakes) serve(server int, w http.ResponseWriter, r *http.Request) {
 	f.mu.Unlock()
 	if f.before != nil {
 		f.before(server, r)
+	}
+	if f.each != nil {
+		f.each[server](w, r)
+		return
 	}
 	f.answers[n](w, r)
 }

@@ -54,16 +54,19 @@ func (h *health) askOn() bool {
 	return h.silent
 }
 
+// isAvoided reports whether others are asked instead, if there are any.
+func (e *endpoint) isAvoided() bool { return e.health.isSilent() || e.foreign.Load() != nil }
+
 // told reports whether an attempt ended with an answer of the service.
 func told(err error) bool {
 	return err == nil || Reason(err) != metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED || connect.IsWireError(err)
 }
 
-// answering returns an endpoint or, if that is silent, the next one that is not; if
-// all are, the endpoint itself.
+// answering returns an endpoint or, if that is silent or of another cluster, the next one
+// that is neither; if there is none, the endpoint itself.
 func (c *Client) answering(index int) int {
 	for i := range c.endpoints {
-		if at := (index + i) % len(c.endpoints); !c.endpoints[at].health.isSilent() {
+		if at := (index + i) % len(c.endpoints); !c.endpoints[at].isAvoided() {
 			return at
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -119,6 +118,7 @@ type changeStream struct {
 	begun    bool                             // a message was yielded
 	index    int                              // of the endpoint to ask
 	progress time.Time                        // of the last message
+	gaps     int                              // members in a row that lack what is to follow
 }
 
 // session yields what one member sends. io.EOF: it has sent all.
@@ -134,7 +134,7 @@ func (s *changeStream) session(ctx context.Context, yield func(*metadatav1.Strea
 		if err != nil {
 			return err
 		}
-		s.progress = time.Now()
+		s.progress, s.gaps = time.Now(), 0
 		if s.begun {
 			message.PreviousDigest, message.ClusterId, message.RecoveryEpoch = nil, "", 0
 		}
@@ -154,41 +154,37 @@ func (s *changeStream) judge(ctx context.Context, err error) (wait time.Duration
 		err = errEnded
 	}
 	wait, again = retryable(err)
+	if isAboutEndpoint(err) || Reason(err) == metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP {
+		s.gaps++
+		again = again && s.gaps < len(s.client.endpoints) // else nobody knows better
+	}
 	late := !s.request.GetFollow() && time.Since(s.progress) > s.client.opts.Timeout
 	return wait, again && !late && ctx.Err() == nil
 }
 
 // Answers are what one member sends in answer to a call, for one goroutine.
-type Answers[M any] struct {
-	stream grpc.ClientStream
-	cancel context.CancelFunc
-}
+type Answers[M any] struct{ stream stream }
 
 // openAnswers makes a call that is answered by a stream.
 func openAnswers[M any](ctx context.Context, n *connection, procedure string, req proto.Message) (*Answers[M], error) {
-	ctx, cancel := context.WithCancel(ctx)
-	stream, err := n.open(ctx, procedure, &grpc.StreamDesc{ServerStreams: true})
-	if err != nil {
-		cancel()
+	s := n.open(ctx, procedure, oneRequest)
+	if err := s.Send(req); err != nil && !errors.Is(err, io.EOF) {
+		_ = s.CloseResponse() // it has not begun
 		return nil, err
 	}
-	if err := stream.SendMsg(req); err != nil && err != io.EOF { //nolint:errorlint // gRPC's io.EOF is never wrapped
-		cancel()
-		return nil, fromStatus(err)
-	}
-	_ = stream.CloseSend() // never fails
-	return &Answers[M]{stream, cancel}, nil
+	_ = s.CloseRequest() // what fails is said to who receives
+	return &Answers[M]{s}, nil
 }
 
 // Receive returns the next answer; [io.EOF] after the last one.
 func (a *Answers[M]) Receive() (*M, error) {
 	m := new(M)
-	if err := a.stream.RecvMsg(m); err != nil {
-		a.cancel()
-		return nil, fromStatus(err)
+	if err := a.stream.Receive(m); err != nil {
+		a.Close()
+		return nil, err
 	}
 	return m, nil
 }
 
 // Close ends the call. It may be called more than once, and by any goroutine.
-func (a *Answers[M]) Close() { a.cancel() }
+func (a *Answers[M]) Close() { _ = a.stream.CloseResponse() }

@@ -29,20 +29,8 @@ type sighting struct {
 	at       time.Time
 }
 
-// learn notes the position of an answer, if it has one.
-func (k *known) learn(answer any) {
-	var p *metadatav1.Position
-	switch a := answer.(type) {
-	case interface {
-		GetResult() *metadatav1.WriteResult
-	}:
-		p = a.GetResult().GetPosition()
-	case interface{ GetPosition() *metadatav1.Position }:
-		p = a.GetPosition()
-	}
-	if p == nil {
-		return
-	}
+// learn notes the position of an answer.
+func (k *known) learn(p *metadatav1.Position) {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()

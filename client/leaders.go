@@ -29,7 +29,7 @@ type leaders struct {
 // is known, else the one that answered last.
 func (c *Client) first(s metadatav1.Stream) int {
 	if s != 0 {
-		if leader, ok := c.leader(s); ok && !c.endpoints[leader].health.isSilent() {
+		if leader, ok := c.leader(s); ok && !c.endpoints[leader].isAvoided() {
 			return leader
 		}
 	}
@@ -74,7 +74,7 @@ func (c *Client) lookUpLeaders() {
 	if err == nil {
 		l.note(first, status)
 	}
-	if err != nil || !l.settled(status) {
+	if err != nil || !l.settled(status) || !c.allIdentified() {
 		var all sync.WaitGroup
 		for at, e := range c.endpoints {
 			if at == first {
@@ -89,6 +89,11 @@ func (c *Client) lookUpLeaders() {
 		all.Wait()
 	}
 	l.publish(false)
+}
+
+// allIdentified reports whether all endpoints have said of which cluster they are.
+func (c *Client) allIdentified() bool {
+	return !slices.ContainsFunc(c.endpoints, func(e *endpoint) bool { return !e.identified.Load() })
 }
 
 // statusOf asks one endpoint, which has to answer soon.
@@ -115,6 +120,9 @@ type claim struct {
 // note takes from an answer who leads, and which endpoints are known by the addresses
 // that the members advertise. Endpoints under other names are found by asking them.
 func (l *lookUp) note(at int, status *metadatav1.StatusResponse) {
+	if l.client.admit(l.client.endpoints[at], status.GetClusterId()) != nil {
+		return
+	}
 	l.mu.Lock()
 	l.members[status.GetMemberId()] = at
 	for _, m := range status.GetMembers() {

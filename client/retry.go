@@ -22,9 +22,6 @@ const (
 	maxBackoff = 500 * time.Millisecond
 )
 
-// method is a unary rpc as an endpoint offers it, by itself.
-type method[Req, Res any] = func(service, context.Context, *Req) (*Res, error)
-
 // message is a pointer to a message.
 type message[M any] interface {
 	*M
@@ -37,10 +34,10 @@ type attempt[Res any] = func(a try) (*Res, error)
 // try is one try of a call at one member. It ends with the caller's context or at its
 // time, without a context of its own, which would be made and given a timer for each call.
 type try struct {
-	ctx   context.Context
-	until time.Time
-	at    *endpoint
-	first bool
+	ctx          context.Context
+	began, until time.Time
+	at           *endpoint
+	first        bool
 }
 
 // limited is the context of a try, for those who need it.
@@ -95,13 +92,32 @@ func callOnce[Req, Res any, Q message[Req], A message[Res]](
 func read[Req, Res any, Q message[Req], A message[Res]](
 	ctx context.Context, c *Client, req Q, name string, call func(service, context.Context, Q) (A, error),
 ) (*Res, error) {
-	return perform(ctx, c.tries(0), func(a try) (*Res, error) { return callOnce(a, req, name, call) })
+	own, filled := withOwn(c, req)
+	for {
+		res, err := perform(ctx, c.readTries(), func(a try) (*Res, error) { return callOnce(a, own, name, call) })
+		if !filled || !c.lostSight(err) {
+			return res, err
+		}
+		own, filled = withConsistency(req, linearizable, nil), false
+	}
 }
 
 // readPage is read for methods that no stream carries, and for answers so large that they
 // would keep others on the same stream waiting.
-func readPage[Req, Res any](ctx context.Context, c *Client, req *Req, call method[Req, Res]) (*Res, error) {
-	return perform(ctx, c.tries(0), func(a try) (*Res, error) { return alone(a, req, call) })
+func readPage[Req, Res any, Q message[Req], A message[Res]](
+	ctx context.Context, c *Client, req Q, call func(service, context.Context, Q) (A, error),
+) (*Res, error) {
+	own, filled := withOwn(c, req)
+	for {
+		res, err := perform(ctx, c.readTries(), func(a try) (*Res, error) {
+			res, err := alone(a, own, call)
+			return (*Res)(res), err
+		})
+		if !filled || !c.lostSight(err) {
+			return res, err
+		}
+		own, filled = withConsistency(req, linearizable, nil), false
+	}
 }
 
 // write makes a call with effect. All attempts carry one request id, so at most
@@ -119,6 +135,7 @@ func write[Req, Res any, Q interface {
 		known = c.known.revision(s)
 	}
 	t := c.tries(s)
+	t.effect = true
 	res, err := perform(ctx, t, func(a try) (*Res, error) {
 		if !a.first && known > 0 && p.GetWrite().GetKnownRevision() == 0 {
 			// From now on the id may have been used; say how old it is, so that a
@@ -133,8 +150,7 @@ func write[Req, Res any, Q interface {
 	return res, err
 }
 
-// withOptions returns a command with other write options. It shares the rest with the
-// caller's, which stays as it is.
+// withOptions returns a command with other write options.
 func withOptions[M interface {
 	proto.Message
 	GetWrite() *metadatav1.WriteOptions
@@ -144,18 +160,24 @@ func withOptions[M interface {
 		options = proto.CloneOf(own)
 	}
 	change(options)
-	from := m.ProtoReflect()
-	if c, ok := any(m).(*metadatav1.CreateTableRequest); ok && len(from.GetUnknown()) == 0 {
+	if c, ok := any(m).(*metadatav1.CreateTableRequest); ok && len(m.ProtoReflect().GetUnknown()) == 0 {
 		// The same without reflection, for what busy clients create.
 		return any(&metadatav1.CreateTableRequest{Table: c.GetTable(), Write: options}).(M)
 	}
+	return withField(m, "write", options)
+}
+
+// withField returns a request with another message in a field. It shares the rest with the
+// caller's, which stays as it is.
+func withField[M proto.Message](m M, name protoreflect.Name, value proto.Message) M {
+	from := m.ProtoReflect()
 	to := from.New()
 	from.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		to.Set(field, v)
 		return true
 	})
 	to.SetUnknown(from.GetUnknown())
-	to.Set(from.Descriptor().Fields().ByName("write"), protoreflect.ValueOfMessage(options.ProtoReflect()))
+	to.Set(from.Descriptor().Fields().ByName(name), protoreflect.ValueOfMessage(value.ProtoReflect()))
 	return to.Interface().(M)
 }
 
@@ -163,13 +185,16 @@ func withOptions[M interface {
 type tries struct {
 	client    *Client
 	stream    metadatav1.Stream           // whose leader is asked first; 0: any member
+	effect    bool                        // it is a write
 	index     int                         // of the endpoint to ask
 	failed    int                         // attempts so far
+	faults    int                         // attempts that failed for what their endpoint is, or lacks
 	uncertain bool                        // an attempt may take or have taken effect, and none told
 	deadline  time.Time                   // of the call
 	pause     *backoff.ExponentialBackOff // nil before the first
 
 	attempt, longest time.Duration // see patience
+	hedge            time.Duration // when another member is asked besides; 0: never
 }
 
 func (c *Client) tries(s metadatav1.Stream) *tries {
@@ -177,6 +202,13 @@ func (c *Client) tries(s metadatav1.Stream) *tries {
 		client: c, stream: s, index: c.first(s),
 		attempt: c.patience.attempt, longest: c.patience.longest,
 	}
+}
+
+// readTries are the attempts of a read.
+func (c *Client) readTries() *tries {
+	t := c.tries(0)
+	t.hedge = c.opts.HedgeAfter
+	return t
 }
 
 // timeout is for how long the next attempt waits: not long at first, because the next
@@ -200,7 +232,7 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 		t.deadline = began.Add(t.client.opts.Timeout)
 	}
 	for {
-		res, err := once(ctx, t, began, call)
+		res, err := hedged(ctx, t, began, call)
 		if err == nil {
 			t.succeeded(res)
 			return res, nil
@@ -215,28 +247,41 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 	}
 }
 
-// once makes one attempt, which begins now.
-func once[Res any](ctx context.Context, t *tries, began time.Time, call attempt[Res]) (*Res, error) {
-	a := try{ctx: ctx, until: began.Add(t.timeout()), at: t.client.endpoints[t.index], first: t.failed == 0}
+// try returns the attempt at an endpoint that begins at a time.
+func (t *tries) try(ctx context.Context, index int, began time.Time) try {
+	a := try{ctx: ctx, began: began, until: began.Add(t.timeout()), at: t.client.endpoints[index], first: t.failed == 0}
 	if t.deadline.Before(a.until) {
 		a.until = t.deadline
 	}
+	return a
+}
+
+// once makes one attempt.
+func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 	res, err := call(a)
 	switch {
 	case told(err):
 		a.at.health.answered()
-	case time.Since(began) >= t.attempt && (ctx.Err() != nil || !time.Now().Before(a.until)):
-		t.client.noteWaited(a.at, began)
+	case time.Since(a.began) >= t.attempt && (a.ctx.Err() != nil || !time.Now().Before(a.until)):
+		t.client.noteWaited(a.at, a.began)
 	}
 	if errors.Is(err, proto.Error) && connect.CodeOf(err) == connect.CodeInternal {
 		err = connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("client: the request cannot be encoded: %w", err))
 	}
-	return res, err
+	if err == nil {
+		if err = t.client.admit(a.at, positionOf(res).GetClusterId()); err == nil {
+			return res, nil
+		}
+		if foreign, ok := isForeign(err); ok {
+			foreign.Written = t.effect
+		}
+	}
+	return nil, explained(a.at, err)
 }
 
 func (t *tries) succeeded(res any) {
 	t.uncertain = false
-	t.client.known.learn(res)
+	t.client.learn(res, t.effect)
 	if t.failed > 0 {
 		t.client.preferred.Store(uint32(t.index))
 	}
@@ -246,7 +291,7 @@ func (t *tries) succeeded(res any) {
 // at the next endpoint, and how long to wait before.
 func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again bool) {
 	hint, again := retryable(err)
-	if !again {
+	if !again || t.isSettled(err) {
 		// A refusal tells nothing of an attempt before it: that one may still be on its
 		// way, in a member that is paused or behind a link that is cut, and take effect
 		// later. Only success, which names the change, makes up for it.
@@ -278,6 +323,19 @@ func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again
 		return 0, false
 	}
 	return wait, true
+}
+
+// isSettled reports whether no other member could give another answer than this error: those
+// that could have said so already, or there are none.
+func (t *tries) isSettled(err error) bool {
+	foreign, isForeign := isForeign(err)
+	switch {
+	case isForeign && foreign.Written:
+		return true
+	case isForeign || isAboutEndpoint(err) || Reason(err) == metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP:
+		t.faults++
+	}
+	return t.faults >= len(t.client.endpoints)
 }
 
 func newBackoff() *backoff.ExponentialBackOff {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -42,7 +44,8 @@ func (c *Client) Watch(
 	ctx context.Context, req *metadatav1.SubscribeRequest,
 ) iter.Seq2[*metadatav1.SubscribeResponse, error] {
 	return func(yield func(*metadatav1.SubscribeResponse, error) bool) {
-		c.follow(ctx, follow.NewResumption(req, len(c.endpoints), judge), func(frame follow.Frame, err error) bool {
+		w := c.newWatch(follow.NewResumption(req, len(c.endpoints), judge))
+		w.run(ctx, func(frame follow.Frame, err error) bool {
 			var message *metadatav1.SubscribeResponse
 			if err == nil {
 				message, err = frame.Message()
@@ -52,26 +55,53 @@ func (c *Client) Watch(
 	}
 }
 
-// follow yields what a Resumption hands on, until there is no more.
-func (c *Client) follow(
-	ctx context.Context, r *follow.Resumption, yield func(follow.Frame, error) bool,
-) {
-	w := &watch{client: c, resumption: r, pause: newBackoff(), index: c.first(0)}
+// watch drives one Watch.
+type watch struct {
+	client     *Client
+	resumption *follow.Resumption
+	pause      *backoff.ExponentialBackOff
+	index      int         // of the endpoint to ask
+	failed     int         // sessions in a row without a frame
+	faults     int         // of them, those that ended for what their endpoint is
+	broke      func(error) // hears why each session ended
+
+	mu     sync.Mutex
+	cancel context.CancelCauseFunc // of the present session
+}
+
+func (c *Client) newWatch(r *follow.Resumption) *watch {
+	return &watch{client: c, resumption: r, pause: newBackoff(), index: c.first(0), broke: func(error) {}}
+}
+
+// run yields what the Resumption hands on, until there is no more. It may be called again
+// then.
+func (w *watch) run(ctx context.Context, yield func(follow.Frame, error) bool) {
+	c := w.client
 	for {
 		done, err := w.session(ctx, yield)
 		if done {
 			return
 		}
+		if Reason(err) == metadatav1.ErrorReason_ERROR_REASON_FOREIGN_POSITION {
+			if foreign := c.identify(c.endpoints[w.index]); foreign != nil {
+				err = foreign // another member has what follows
+			}
+		}
 		wait, again := w.resumption.Broke(err)
+		if isAboutEndpoint(err) {
+			w.faults++
+			again = w.faults < len(c.endpoints)
+		}
 		if ctx.Err() != nil {
 			err, again = context.Cause(ctx), false
 		}
+		w.broke(err)
 		if !again {
+			w.faults = 0
 			yield(follow.Frame{}, err)
 			return
 		}
-		c.log.Debug("subscription broke; resuming", "endpoint", c.endpoints[w.index].address, "error", err)
-		c.metrics.reconnects.Add(1)
+		w.report(err)
 		w.index = c.answering((w.index + 1) % len(c.endpoints))
 		sleep(ctx, max(wait, w.pause.NextBackOff()))
 		if frame := w.resumption.Announce(); frame != nil && !yield(follow.FrameOf(frame), nil) {
@@ -80,12 +110,33 @@ func (c *Client) follow(
 	}
 }
 
-// watch drives one Watch.
-type watch struct {
-	client     *Client
-	resumption *follow.Resumption
-	pause      *backoff.ExponentialBackOff
-	index      int // of the endpoint to ask
+// warnAfter is how many sessions in a row may fail before somebody should look.
+const warnAfter = 10
+
+// report counts and logs a session that broke.
+func (w *watch) report(err error) {
+	w.client.metrics.reconnects.Add(1)
+	level := slog.LevelDebug
+	if w.failed++; w.failed == warnAfter {
+		level = slog.LevelWarn
+	}
+	w.client.log.Log(context.Background(), level, "a subscription broke; it is resumed",
+		"endpoint", w.client.endpoints[w.index].address, "failed", w.failed, "error", err)
+}
+
+// interrupt ends the present session, so that another member is asked.
+func (w *watch) interrupt(why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cancel != nil {
+		w.cancel(connect.NewError(connect.CodeUnavailable, why))
+	}
+}
+
+func (w *watch) setCancel(cancel context.CancelCauseFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cancel = cancel
 }
 
 // session follows one subscription until it breaks. done means that the caller
@@ -94,6 +145,8 @@ func (w *watch) session(
 	ctx context.Context, yield func(follow.Frame, error) bool,
 ) (done bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	w.setCancel(cancel)
+	defer w.setCancel(nil)
 	request := w.resumption.Next()
 	silence := w.silence(request)
 	patience := silence
@@ -105,7 +158,8 @@ func (w *watch) session(
 	})
 	defer alive.Stop()
 	defer cancel(nil)
-	stream, err := w.client.endpoints[w.index].grpc.subscribe(ctx, request)
+	at := w.client.endpoints[w.index]
+	stream, err := at.grpc.subscribe(ctx, request)
 	if err != nil {
 		return false, causeOf(ctx, err)
 	}
@@ -119,7 +173,11 @@ func (w *watch) session(
 			return false, causeOf(ctx, err)
 		}
 		alive.Stop() // the caller may take its time
+		if err := w.client.admit(at, frame.Bookmark().GetClusterId()); err != nil {
+			return false, err
+		}
 		w.pause.Reset()
+		w.failed, w.faults = 0, 0
 		if frame, passOn := w.resumption.SeeFrame(frame); passOn && !yield(frame, nil) {
 			return true, nil
 		}

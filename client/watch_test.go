@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -181,45 +180,5 @@ func TestWatchEndsWhenToldTo(t *testing.T) {
 		if f != nil || !IsInvalid(err) {
 			t.Fatalf("got %v, %v", f, err)
 		}
-	}
-}
-
-func TestABrokenCacheDropsWhatItHas(t *testing.T) {
-	newer := frames.Created(4, 4)
-	newer.GetChanges().GetChanges()[0].FeatureLevel = 99
-	proceed := make(chan struct{})
-	c := startPublishers(t, func(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
-		for _, f := range []frames.Frame{frames.Tables(3), frames.Nodes(1), frames.Bookmark(frames.At(1, 3, 1))} {
-			send(f)
-		}
-		<-proceed
-		send(newer)
-		<-ctx.Done()
-		return ctx.Err()
-	})
-	cache, err := c.NewCache(CacheOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cache.Ready(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	kept := cache.View()
-	close(proceed)
-	err = cache.WaitFor(t.Context(), frames.At(1, 4, 1))
-	if err == nil || !strings.Contains(err.Error(), "broken") || !strings.Contains(err.Error(), "feature level 99") {
-		t.Fatalf("the cache says %v", err)
-	}
-	if _, ok := cache.Table("", "t1"); ok || cache.View() != nil || cache.Err() == nil || cache.Position() != nil {
-		t.Fatal("a broken cache shows what it had")
-	}
-	if _, err := cache.Route([]byte("k")); err == nil || !strings.Contains(err.Error(), "feature level 99") {
-		t.Fatalf("a broken cache routes: %v", err)
-	}
-	if _, err := cache.RouteRange(nil, nil); err == nil {
-		t.Fatal("a broken cache routes a range")
-	}
-	if _, ok := kept.Table("", "t1"); !ok {
-		t.Fatal("a view changed")
 	}
 }

@@ -1,0 +1,90 @@
+package client
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+
+	"connectrpc.com/connect"
+)
+
+// EndpointError is a call that failed for what an endpoint is, or takes the client for, and
+// not for what the call says. Other endpoints are asked before it is returned.
+type EndpointError struct {
+	Endpoint string // HOST:PORT
+	says     string
+	cause    error
+}
+
+// Error says what is wrong with the endpoint, and what to do.
+func (e *EndpointError) Error() string {
+	return fmt.Sprintf("client: %s %s: %v", e.Endpoint, e.says, e.cause)
+}
+
+// Unwrap returns the error as it came.
+func (e *EndpointError) Unwrap() error { return e.cause }
+
+// What can be wrong with an endpoint.
+const (
+	saysUnimplemented = "does not know this call: it runs an older version of the service, or is another program; upgrade it, or name another endpoint"
+	saysRefused       = "refuses this client: show it a token or certificate that it accepts"
+	saysUntrusted     = "shows a certificate that this client does not trust: name its authority in Options.TLS, and the endpoint as the certificate does"
+	saysNoClientCert  = "refuses this client's certificate, or its having none: set Options.TLS.Certificates to one that its authority has signed"
+	saysPlain         = "does not speak TLS: leave out Options.TLS and https://, or turn TLS on there"
+	saysTLS           = "speaks TLS: set Options.TLS, or write https:// before the endpoint"
+)
+
+// signs are what errors say that have no type, or lose it inside grpc-go.
+var signs = []struct{ text, says string }{
+	{"tls: failed to verify certificate", saysUntrusted},
+	{"remote error: tls:", saysNoClientCert},
+	{"first record does not look like a TLS handshake", saysPlain},
+	{"gave HTTP response to HTTPS client", saysPlain},
+	{"HTTP/1.x transport connection broken: malformed HTTP response", saysTLS},
+	{"client sent an HTTP request to an HTTPS server", saysTLS},
+}
+
+// explained returns the error of an attempt at an endpoint as an [*EndpointError] if it is
+// about the endpoint.
+func explained(e *endpoint, err error) error {
+	if err == nil {
+		return nil
+	}
+	if says := aboutEndpoint(err); says != "" {
+		return &EndpointError{Endpoint: e.address, says: says, cause: err}
+	}
+	return err
+}
+
+func aboutEndpoint(err error) string {
+	switch connect.CodeOf(err) {
+	case connect.CodeUnimplemented:
+		return saysUnimplemented
+	case connect.CodeUnauthenticated, connect.CodePermissionDenied:
+		return saysRefused
+	case connect.CodeUnavailable, connect.CodeInternal, connect.CodeUnknown:
+	default:
+		return ""
+	}
+	if told(err) {
+		return "" // the service has been reached
+	}
+	if _, bad := errors.AsType[*tls.CertificateVerificationError](err); bad {
+		return saysUntrusted
+	}
+	text := err.Error()
+	for _, sign := range signs {
+		if strings.Contains(text, sign.text) {
+			return sign.says
+		}
+	}
+	return ""
+}
+
+// isAboutEndpoint reports whether another endpoint may answer differently, and this one
+// not before something is set right.
+func isAboutEndpoint(err error) bool {
+	_, ok := errors.AsType[*EndpointError](err)
+	return ok
+}

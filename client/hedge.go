@@ -1,0 +1,52 @@
+package client
+
+import (
+	"context"
+	"time"
+)
+
+// hedged makes one attempt of a read, and a second one at another endpoint if the first is
+// not answered in time. The first answer counts; an error that another attempt may change
+// does not, as long as the other may still answer.
+func hedged[Res any](ctx context.Context, t *tries, began time.Time, call attempt[Res]) (*Res, error) {
+	type outcome struct {
+		res *Res
+		err error
+	}
+	second := t.index
+	if t.hedge > 0 {
+		second = t.client.answering((t.index + 1) % len(t.client.endpoints))
+	}
+	if second == t.index {
+		return once(t, t.try(ctx, t.index, began), call)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the slower one
+	answers := make(chan outcome, 2)
+	ask := func(index int, began time.Time) bool {
+		a := t.try(ctx, index, began)
+		return t.client.inBackground(func() {
+			res, err := once(t, a, call)
+			answers <- outcome{res, err}
+		})
+	}
+	if !ask(t.index, began) {
+		return nil, errClientClosed
+	}
+	late := time.NewTimer(t.hedge)
+	defer late.Stop()
+	for asked := 1; ; {
+		select {
+		case a := <-answers:
+			asked--
+			if _, again := retryable(a.err); a.err == nil || !again || asked == 0 {
+				return a.res, a.err
+			}
+		case <-late.C:
+			if ask(second, time.Now()) {
+				asked++
+				t.client.metrics.hedges.Add(1)
+			}
+		}
+	}
+}
