@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/heliosdb/metadata/client/follow"
+	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -17,6 +18,11 @@ const (
 	// MinCacheInterval and MaxCacheInterval bound CacheOptions.BookmarkInterval.
 	MinCacheInterval = 10 * time.Millisecond
 	MaxCacheInterval = time.Minute
+	// MinMaxStaleness and MaxMaxStaleness bound CacheOptions.MaxStaleness.
+	MinMaxStaleness = 100 * time.Millisecond
+	MaxMaxStaleness = time.Hour
+	// MaxCachedTables bounds CacheOptions.MaxTables.
+	MaxCachedTables = 10_000_000
 )
 
 var (
@@ -27,25 +33,76 @@ var (
 
 // CacheOptions configure a Cache. The zero value works.
 type CacheOptions struct {
-	// BookmarkInterval is how often the service says that nothing has changed,
-	// and so how exact Staleness is. 0: 1 second.
+	// BookmarkInterval is how often the service says that nothing has changed. 0: 1 second.
 	BookmarkInterval time.Duration
+	// MaxStaleness is how old what reads find may be. An older cache shows nothing, as one
+	// that is loading, until it has caught up; its Get reads ask the service. It costs two
+	// small linearizable reads every quarter of it, at most every 5 seconds. 0: no bound.
+	MaxStaleness time.Duration
+	// FailWhenStale has the Get reads of a cache that is too old fail with a [*StaleError]
+	// instead of asking the service.
+	FailWhenStale bool
+	// MaxTables, unless 0, bounds the tables that are kept: they are loaded when they are asked
+	// for by GetTable or GetTableByID, and followed from then on. Views, Tables and Namespaces
+	// show none. Nodes and shards are kept whole. 0: all tables are kept.
+	MaxTables int
 }
 
-// Cache is a copy of all tables, nodes and shards that one subscription keeps
-// fresh. Reads come from memory and take no locks; what they show never goes back
-// in time, is never ahead of commit, and is at most Staleness old.
+func (o CacheOptions) check() error {
+	if i := o.BookmarkInterval; i != 0 && (i < MinCacheInterval || i > MaxCacheInterval) {
+		return fmt.Errorf("client: a bookmark interval of %v; use %v to %v", i, MinCacheInterval, MaxCacheInterval)
+	}
+	if s := o.MaxStaleness; s != 0 && (s < MinMaxStaleness || s > MaxMaxStaleness) {
+		return fmt.Errorf("client: a staleness of at most %v; use %v to %v, or 0 for no bound", s, MinMaxStaleness, MaxMaxStaleness)
+	}
+	if o.FailWhenStale && o.MaxStaleness == 0 {
+		return errors.New("client: FailWhenStale without MaxStaleness: nothing is ever too old")
+	}
+	if o.MaxTables < 0 || o.MaxTables > MaxCachedTables {
+		return fmt.Errorf("client: a cache of %d tables; use 1 to %d, or 0 for all", o.MaxTables, MaxCachedTables)
+	}
+	return nil
+}
+
+// StaleError says that a cache is older than it may be.
+type StaleError struct{ Age, Max time.Duration }
+
+// Error says how old.
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("client: the cache is %v old, at most %v are allowed: the service does not answer, or what it sends comes late",
+		e.Age.Round(time.Millisecond), e.Max)
+}
+
+// Cache is a copy of all tables, nodes and shards that one subscription keeps fresh (two,
+// if MaxTables is set). Reads come from memory, take no locks and allocate nothing.
 //
-// A cache that meets what this build does not know (a newer kind of event), or
-// what cannot be, breaks: it drops what it has, finds nothing any more, and Err
-// says why. GetTable, GetTopology and GetRoute ask the service then.
+// What it shows never goes back in time and is never ahead of commit. What is at most
+// Staleness old is said by Staleness; for certain only with MaxStaleness. The reads that
+// take a context show besides what this client has written before. All others do so after
+// Sync.
+//
+// It goes on by itself after whatever happens: while the service cannot be reached it shows
+// what it has; when the service starts it anew (after a restoration from a backup, or when
+// all endpoints have become another cluster's) it loads behind the readers' backs. When it
+// meets what this build does not know (a newer kind of event), or what cannot be, it shows
+// nothing, says why by Err, and loads again, at first soon and then every half minute.
 type Cache struct {
-	client *Client
-	state  atomic.Pointer[cacheState]
-	fresh  atomic.Int64 // nanoseconds since begin; 0: never
-	begin  time.Time
-	cancel context.CancelFunc
-	done   chan struct{}
+	client  *Client
+	options CacheOptions
+	watch   *watch // the one that all models come from
+	shelf   *shelf // of tables; nil: the models have all
+	begin   time.Time
+	state   atomic.Pointer[cacheState]
+	fresh   atomic.Pointer[time.Time] // all that was committed before is shown; nil: nothing is known
+	hints   atomic.Pointer[[]hint]    // nil: none
+	floor   follow.Seen               // in answers that this cache has passed on
+	cancel  context.CancelFunc
+	work    sync.WaitGroup
+
+	mu        sync.Mutex // held to change what follows, state, fresh and hints
+	freshness follow.Freshness
+	view      *View // the last one, even if it is not shown any more
+	trouble   error // what has kept it from hearing anything new; nil: nothing
 }
 
 // cacheState is what a cache shows.
@@ -57,25 +114,35 @@ type cacheState struct {
 
 // NewCache returns a cache and begins to load it. Close it.
 func (c *Client) NewCache(opts CacheOptions) (*Cache, error) {
-	if i := opts.BookmarkInterval; i != 0 && (i < MinCacheInterval || i > MaxCacheInterval) {
-		return nil, fmt.Errorf("client: a bookmark interval of %v; use %v to %v", i, MinCacheInterval, MaxCacheInterval)
+	if err := opts.check(); err != nil {
+		return nil, err
 	}
-	cache := &Cache{client: c, begin: time.Now(), done: make(chan struct{})}
+	cache := &Cache{client: c, options: opts, begin: time.Now()}
 	cache.state.Store(&cacheState{err: errLoading, next: make(chan struct{})})
 	ctx, cancel := context.WithCancel(c.life)
 	cache.cancel = cancel
-	request := &metadatav1.SubscribeRequest{
-		Start:                  &metadatav1.SubscribeRequest_Snapshot{Snapshot: true},
-		BookmarkIntervalMillis: uint32(opts.BookmarkInterval.Milliseconds()),
+	if opts.MaxTables > 0 {
+		cache.shelf = newShelf(opts.MaxTables)
 	}
-	c.background.Go(func() {
-		defer close(cache.done)
-		resumption := follow.NewResumption(request, len(c.endpoints), judge)
-		resumption.PreferSnapshots()
-		cache.run(func(yield func(follow.Frame, error) bool) {
-			c.follow(ctx, resumption, yield)
-		})
-	})
+	cache.watch = c.newWatch(cache.newResumption())
+	cache.watch.broke = cache.noteTrouble
+	jobs := []func(context.Context){cache.keep}
+	if opts.MaxStaleness > 0 {
+		jobs = append(jobs, cache.confirm)
+	}
+	if cache.shelf != nil {
+		jobs = append(jobs, cache.keepShelf)
+	}
+	for _, job := range jobs {
+		cache.work.Add(1)
+		if !c.inBackground(func() { defer cache.work.Done(); job(ctx) }) {
+			cache.work.Done()
+			cache.noteClosed()
+		}
+	}
+	c.mu.Lock()
+	c.caches[cache] = struct{}{}
+	c.mu.Unlock()
 	return cache, nil
 }
 
@@ -83,79 +150,112 @@ func (c *Client) NewCache(opts CacheOptions) (*Cache, error) {
 // more than once.
 func (c *Cache) Close() {
 	c.cancel()
-	<-c.done
+	c.work.Wait()
+	c.client.mu.Lock()
+	defer c.client.mu.Unlock()
+	delete(c.client.caches, c)
 }
 
-// run folds frames until there are no more.
-func (c *Cache) run(frames iter.Seq2[follow.Frame, error]) {
-	m := follow.NewMirror()
-	var view *View
-	for frame, err := range frames {
-		changed := false
-		if err == nil {
-			changed, err = m.StepFrame(frame)
-		}
-		if err != nil {
-			c.stop(err)
-			return
-		}
-		if changed {
-			view = view.next(m)
-			c.publish(&cacheState{view: view})
-		}
-		if m.Current() {
-			c.fresh.Store(int64(max(time.Since(c.begin), 1)))
-		}
+// noteClosed drops what the cache holds, for good.
+func (c *Cache) noteClosed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Load().err != errClosed { //nolint:errorlint // it is never wrapped
+		c.publish(&cacheState{err: errClosed})
 	}
 }
 
-// stop drops what the cache holds.
-func (c *Cache) stop(err error) {
-	if errors.Is(err, context.Canceled) {
-		err = errClosed
-	} else {
-		c.client.log.Error("the cache is broken", "error", err)
-		err = fmt.Errorf("client: the cache is broken: %w", err)
-	}
-	c.publish(&cacheState{err: err})
-}
-
-// publish replaces the state. Only the cache's goroutine does.
+// publish replaces the state. The lock is held.
 func (c *Cache) publish(s *cacheState) {
 	s.next = make(chan struct{})
 	close(c.state.Swap(s).next)
 }
 
-// View returns what the cache shows now; nil while it is loading and when it is
-// broken or closed, see Err.
-func (c *Cache) View() *View { return c.state.Load().view }
-
-// Err returns why the cache shows nothing: it is loading, broken or closed; nil
-// if it shows something.
-func (c *Cache) Err() error { return c.state.Load().err }
-
-// Position returns the position that the cache shows; nil if it shows nothing.
-func (c *Cache) Position() *metadatav1.Position { return c.View().Position() }
-
-// Staleness returns the time since the service last confirmed that what the
-// cache shows is all there is, or since the cache began. It grows while the
-// service cannot be reached, and while a snapshot replaces what is shown.
-func (c *Cache) Staleness() time.Duration {
-	return time.Since(c.begin) - time.Duration(c.fresh.Load())
+// current returns what reads go by: the state, unless it is too old.
+func (c *Cache) current() *cacheState {
+	s := c.state.Load()
+	if most := c.options.MaxStaleness; most > 0 && s.view != nil {
+		if age := c.Staleness(); age > most {
+			return &cacheState{err: &StaleError{Age: age, Max: most}}
+		}
+	}
+	return s
 }
 
-// Ready waits until the cache has loaded once. It returns the context's error, or
-// why the cache will never be ready.
+// View returns what the cache shows now; nil while it is loading, too old, broken or
+// closed, see Err.
+func (c *Cache) View() *View {
+	if c.options.MaxStaleness == 0 {
+		return c.state.Load().view
+	}
+	return c.current().view
+}
+
+// Err returns why the cache shows nothing: it is loading (then with what is in the way, if
+// something is), too old, broken or closed; nil if it shows something.
+func (c *Cache) Err() error {
+	err := c.current().err
+	if !errors.Is(err, errLoading) {
+		return err
+	}
+	return c.withTrouble(err)
+}
+
+func (c *Cache) withTrouble(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.trouble == nil {
+		return err
+	}
+	return fmt.Errorf("%w; in the way: %w", err, c.trouble)
+}
+
+// Position returns the position that the cache has come to, however long ago; nil if it
+// has nothing.
+func (c *Cache) Position() *metadatav1.Position { return c.state.Load().view.Position() }
+
+// Staleness returns how old what the cache shows may be. With MaxStaleness it is an upper
+// bound: all that was committed so long ago is shown, whatever is slow, paused or cut off.
+// Without, it is the time since a member sent something last, and that member may be
+// behind without knowing. It grows while the service cannot be reached, while a snapshot
+// replaces what is shown, and from the beginning on.
+func (c *Cache) Staleness() time.Duration {
+	if fresh := c.fresh.Load(); fresh != nil {
+		return ageOf(*fresh)
+	}
+	return ageOf(c.begin)
+}
+
+// ageOf returns the time since a moment, the sleep of the machine included, during which
+// the monotonic clock may stand still. A wall clock that is set forward makes it longer.
+func ageOf(t time.Time) time.Duration {
+	now := time.Now()
+	return max(now.Sub(t), now.Round(0).Sub(t.Round(0)))
+}
+
+// Ready waits until the cache shows something. It returns the context's error with what is
+// in the way, that the cache was closed, or that this build is too old for what the service
+// sends.
 func (c *Cache) Ready(ctx context.Context) error {
 	return c.wait(ctx, func(*View) (bool, error) { return true, nil })
 }
 
 // WaitFor waits until the cache shows a position, such as that of a write's
 // answer. It returns the context's error, or why the cache will never show it:
-// the position is of another cluster or of a future that was lost, or the cache is
-// broken or closed.
+// the position is of another cluster or of a future that was lost, the cache was closed, or
+// this build is too old for what the service sends.
 func (c *Cache) WaitFor(ctx context.Context, p *metadatav1.Position) error {
 	return c.wait(ctx, func(v *View) (bool, error) { return v.covers(p) })
+}
+
+// Sync waits until the cache shows all that this client has seen, its own writes included.
+// It returns what WaitFor does.
+func (c *Cache) Sync(ctx context.Context) error {
+	p := c.client.Position()
+	if p == nil {
+		return c.Ready(ctx)
+	}
+	return c.WaitFor(ctx, p)
 }
 
 func (c *Cache) wait(ctx context.Context, enough func(*View) (bool, error)) error {
@@ -166,18 +266,24 @@ func (c *Cache) wait(ctx context.Context, enough func(*View) (bool, error)) erro
 			if done, err := enough(s.view); done || err != nil {
 				return err
 			}
-		case !errors.Is(s.err, errLoading):
+		case errors.Is(s.err, errClosed) || isTooNew(s.err):
 			return s.err
 		}
 		select {
 		case <-s.next:
 		case <-ctx.Done():
-			return context.Cause(ctx)
+			return c.withTrouble(context.Cause(ctx))
 		}
 	}
 }
 
-// covers reports whether the view shows everything up to a position.
+// isTooNew reports whether what came is of a newer build than this one.
+func isTooNew(err error) bool {
+	_, ok := errors.AsType[*events.UnsupportedError](err)
+	return ok
+}
+
+// covers reports whether the view shows everything up to a position, or why none ever will.
 func (v *View) covers(p *metadatav1.Position) (bool, error) {
 	at := v.position
 	if p.GetClusterId() != "" {
@@ -188,14 +294,6 @@ func (v *View) covers(p *metadatav1.Position) (bool, error) {
 			return false, fmt.Errorf("client: the position is of recovery epoch %d, which was replaced by %d: start anew",
 				p.GetRecoveryEpoch(), at.GetRecoveryEpoch())
 		}
-		if p.GetRecoveryEpoch() > at.GetRecoveryEpoch() {
-			return false, nil
-		}
 	}
-	for _, s := range follow.Streams {
-		if follow.RevisionOf(at, s) < follow.RevisionOf(p, s) {
-			return false, nil
-		}
-	}
-	return true, nil
+	return follow.Covers(at, p), nil
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +12,7 @@ import (
 type metrics struct {
 	hits, misses        stripes
 	reconnects, retries atomic.Uint64
+	hedges              atomic.Uint64
 }
 
 // stripes is a counter for what takes less time than two processors do to pass a counter
@@ -41,12 +43,13 @@ type Stats struct {
 	CacheMisses uint64 // reads that found no object in a cache
 	Reconnects  uint64 // subscriptions that broke and were resumed
 	Retries     uint64 // attempts of calls beyond the first
+	Hedges      uint64 // reads that were made at a second endpoint besides
 }
 
 // Stats returns the counters.
 func (c *Client) Stats() Stats {
 	m := &c.metrics
-	return Stats{m.hits.Load(), m.misses.Load(), m.reconnects.Load(), m.retries.Load()}
+	return Stats{m.hits.Load(), m.misses.Load(), m.reconnects.Load(), m.retries.Load(), m.hedges.Load()}
 }
 
 var (
@@ -58,10 +61,14 @@ var (
 		"Subscriptions that broke and were resumed.", nil, nil)
 	retries = prometheus.NewDesc("heliosmeta_client_retries_total",
 		"Attempts of calls beyond the first.", nil, nil)
+	hedges = prometheus.NewDesc("heliosmeta_client_hedges_total",
+		"Reads that were made at a second endpoint besides.", nil, nil)
+	cacheStaleness = prometheus.NewDesc("heliosmeta_client_cache_staleness_seconds",
+		"How old what the oldest of the caches shows may be.", nil, nil)
 )
 
-// Collector exposes the client's counters to Prometheus. The cache's hit rate is
-// hits / (hits + misses).
+// Collector exposes the client's counters to Prometheus, and the staleness of the oldest of
+// its caches while there is one. The caches' hit rate is hits / (hits + misses).
 func (c *Client) Collector() prometheus.Collector { return collector{c} }
 
 type collector struct{ client *Client }
@@ -77,7 +84,21 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		value interface{ Load() uint64 }
 	}{
 		{cacheHits, &m.hits}, {cacheMisses, &m.misses}, {reconnects, &m.reconnects}, {retries, &m.retries},
+		{hedges, &m.hedges},
 	} {
 		ch <- prometheus.MustNewConstMetric(counter.desc, prometheus.CounterValue, float64(counter.value.Load()))
 	}
+	if oldest, ok := c.client.staleness(); ok {
+		ch <- prometheus.MustNewConstMetric(cacheStaleness, prometheus.GaugeValue, oldest.Seconds())
+	}
+}
+
+// staleness is that of the oldest of the client's caches; false: there is none.
+func (c *Client) staleness() (oldest time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for cache := range c.caches {
+		oldest = max(oldest, cache.Staleness())
+	}
+	return oldest, len(c.caches) > 0
 }

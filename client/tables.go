@@ -37,7 +37,7 @@ type child struct {
 type table struct {
 	hash            uint64
 	namespace, name string
-	record          *schema.Table
+	record          *schema.Table                          // nil: the message is there
 	message         atomic.Pointer[metadatav1.TableSchema] // nil: nobody has asked
 	same            *table                                 // another one of the same hash; nil: none
 }
@@ -93,12 +93,14 @@ func newTable(record *schema.Table) *table {
 }
 
 // with returns the trie with a table, in place of one of the same name.
-func (t tables) with(e *edit, record *schema.Table) tables {
+func (t tables) with(e *edit, record *schema.Table) tables { return t.withTable(e, newTable(record)) }
+
+func (t tables) withTable(e *edit, one *table) tables {
 	root := t.root
 	if root == nil {
 		root = &branch{owner: e}
 	}
-	return tables{root.with(e, newTable(record), 0)}
+	return tables{root.with(e, one, 0)}
 }
 
 // without returns the trie without a name.
@@ -187,8 +189,8 @@ func (t *table) but(gone *table) *table {
 	if rest == t.same {
 		return t
 	}
-	one := newTable(t.record)
-	one.hash, one.same = t.hash, rest
+	one := &table{hash: t.hash, namespace: t.namespace, name: t.name, record: t.record, same: rest}
+	one.message.Store(t.message.Load())
 	return one
 }
 

@@ -26,10 +26,16 @@ type View struct {
 	decoded  *decoded // what is no table
 }
 
+// noSchema is what views show that have no tables.
+var noSchema = schema.New()
+
 // next returns the view of what a mirror shows. What has not changed since the view
 // before (nil: there was none) stays decoded.
 func (v *View) next(m *follow.Mirror) *View {
 	n := &View{position: m.Position(), schema: m.Schema(), topology: m.Topology()}
+	if n.schema == nil {
+		n.schema = noSchema
+	}
 	folded := m.Folded(schemaStream)
 	switch {
 	case v == nil:
