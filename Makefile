@@ -178,6 +178,10 @@ ts-check: check-ts-generate ## Check types of the TypeScript client, build it an
 	@CGO_ENABLED=0 go build -trimpath -o $(TMP)/heliosmeta ./cmd/heliosmeta
 	@cd $(TS) && npm run --silent typecheck && npm run --silent build && npm test --silent
 
+.PHONY: tracing-check
+tracing-check: ## Vet and run the example of tracing, a module of its own
+	@cd examples/tracing && go mod tidy -diff > /dev/null && go vet ./... && go test ./...
+
 # Both versions are built first and run in turn, so that a machine whose speed drifts treats both alike.
 .PHONY: benchstat
 benchstat: ## Compare Go benchmarks with those of another commit: PKG=./commands [BASE=main] [BENCH=.] [COUNT=10]

@@ -3,7 +3,12 @@
 // A Client has the methods of the service's contract, each with what a caller would
 // otherwise write around them: several endpoints, a deadline, retries that are
 // safe because every write carries a request id, and errors that can be asked
-// for their reason.
+// for their reason. An endpoint that is silent, of another cluster, too old for a call, or
+// that refuses the client is left for others.
+//
+// A client remembers the highest position that it has seen (Client.Position). Reads are
+// LINEARIZABLE unless they, or Options.Consistency, ask for less; AT_LEAST without a position
+// is at least what the client has seen, its own writes included.
 //
 // Streams, and the calls that many goroutines make at the same moment, share one gRPC
 // connection to each member. Where a member or a proxy does not carry that, or more than
@@ -17,10 +22,11 @@
 //
 // A Cache holds tables and topology and is kept fresh by one Watch, folded with
 // the members' own fold. Its reads take no locks and no network; they never go back
-// in time and never show what is not committed. Cache.Route maps a key to its shard
-// and nodes; Cache.View is all of it at one position. A cache that meets what this
-// build cannot fold drops everything and says so; Cache.GetTable and its like ask
-// the service then.
+// in time and never show what is not committed. With CacheOptions.MaxStaleness they are
+// never older than that, however slow or cut off a member is. Cache.GetTable and its like
+// show besides what this client has written, and ask the service where the cache cannot
+// answer. Cache.Route maps a key to its shard and nodes; Cache.View is all of it at one
+// position. Whatever breaks a cache, it loads again by itself.
 //
 // A Session is a node's membership: JoinAsNode registers the node, keeps its lease
 // and tells the node in time when it has lost it.

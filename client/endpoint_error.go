@@ -32,7 +32,7 @@ const (
 	saysUntrusted     = "shows a certificate that this client does not trust: name its authority in Options.TLS, and the endpoint as the certificate does"
 	saysNoClientCert  = "refuses this client's certificate, or its having none: set Options.TLS.Certificates to one that its authority has signed"
 	saysPlain         = "does not speak TLS: leave out Options.TLS and https://, or turn TLS on there"
-	saysTLS           = "speaks TLS: set Options.TLS, or write https:// before the endpoint"
+	saysTLS           = "speaks TLS, or is not the service: set Options.TLS, or write https:// before the endpoint"
 )
 
 // signs are what errors say that have no type, or lose it inside grpc-go.
@@ -42,7 +42,7 @@ var signs = []struct{ text, says string }{
 	{"first record does not look like a TLS handshake", saysPlain},
 	{"gave HTTP response to HTTPS client", saysPlain},
 	{"HTTP/1.x transport connection broken: malformed HTTP response", saysTLS},
-	{"client sent an HTTP request to an HTTPS server", saysTLS},
+	{"400 Bad Request", saysTLS}, // the service says what is bad about a request
 }
 
 // explained returns the error of an attempt at an endpoint as an [*EndpointError] if it is

@@ -24,8 +24,8 @@ func inCluster(id string, revision uint64) answer {
 
 // byServer answers as each server does.
 func byServer(f *fakes, answers ...answer) {
-	f.answers = []answer{func(http.ResponseWriter, *http.Request) {}}
-	f.before = nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.each = answers
 }
 

@@ -85,14 +85,14 @@ func (f *fakes) serve(server int, w http.ResponseWriter, r *http.Request) {
 		f.t.Errorf("%s: the actor is %q", method, got)
 	}
 	f.mu.Lock()
-	n := min(len(f.calls), len(f.answers)-1)
+	n, each := min(len(f.calls), len(f.answers)-1), f.each
 	f.calls = append(f.calls, seen{server, method, request, time.Now()})
 	f.mu.Unlock()
 	if f.before != nil {
 		f.before(server, r)
 	}
-	if f.each != nil {
-		f.each[server](w, r)
+	if each != nil {
+		each[server](w, r)
 		return
 	}
 	f.answers[n](w, r)

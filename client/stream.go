@@ -32,12 +32,12 @@ type stream interface {
 
 // open opens a stream to the member, with the interceptors around it. CloseResponse ends it.
 func (n *connection) open(ctx context.Context, procedure string, desc *grpc.StreamDesc, options ...grpc.CallOption) stream {
-	ctx, cancel := context.WithCancel(ctx)
 	spec := connect.Spec{StreamType: connect.StreamTypeServer, Procedure: procedure, IsClient: true}
 	if desc.ClientStreams {
 		spec.StreamType = connect.StreamTypeBidi
 	}
 	next := connect.StreamingClientFunc(func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
+		ctx, cancel := context.WithCancel(ctx) // of the stream alone: interceptors outlive it
 		return &grpcStream{
 			n: n, ctx: ctx, cancel: cancel, spec: spec, desc: desc, options: options,
 			header: make(http.Header), opened: make(chan struct{}),

@@ -69,8 +69,9 @@ func TestBlindPackagesByAnyPath(t *testing.T) {
 		"internal/failure/a.go", imports("proto/v1"),
 		"proto/v1/a.go", "package v1",
 		"raftlog/a_test.go", imports("proto/v1"),
+		"raftlog/fake/a.go", imports("proto/v1"),
 	)
-	expect(t, checkBlind(map[string][]string{"raftlog": {"proto", "events"}}, sources),
+	expect(t, checkBlind(map[string][]string{"raftlog": {"proto", "events"}, "raftlog/fake": nil}, sources),
 		`raftlog/store -> internal/failure -> proto/v1`)
 }
 

@@ -49,12 +49,13 @@ func checkImports(law []Row, sources []source) []string {
 }
 
 // checkBlind finds paths of imports, outside tests, from a package to one that it may not know.
+// The longest matching entry holds.
 func checkBlind(blind map[string][]string, sources []source) []string {
 	graph := importGraph(sources)
 	var broken []string
 	for _, from := range slices.Sorted(maps.Keys(blind)) {
 		for _, start := range slices.Sorted(maps.Keys(graph)) {
-			if !within(start, from) {
+			if !within(start, from) || hasLonger(blind, start, from) {
 				continue
 			}
 			for _, forbidden := range blind[from] {
@@ -65,6 +66,16 @@ func checkBlind(blind map[string][]string, sources []source) []string {
 		}
 	}
 	return broken
+}
+
+// hasLonger reports whether an entry says more about a directory than one does.
+func hasLonger(blind map[string][]string, dir, entry string) bool {
+	for other := range blind {
+		if len(other) > len(entry) && within(dir, other) {
+			return true
+		}
+	}
+	return false
 }
 
 // importGraph maps each directory to the directories of ours that it imports, sorted.

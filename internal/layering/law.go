@@ -41,6 +41,7 @@ var Law = []Row{
 	{"server", []string{"member", "replica", "history", "leases", "feed", "commands", "projections", "events", "proto"}},
 	{"client", []string{"history", "projections", "events", "proto"}},
 	{"client/typescript", nil},
+	{"client/clienttest", []string{"client", "server", "member", "leases", "raftlog", "proto"}},
 	{"console", nil},
 	{"examples", nil},
 	{"cmd", []string{everything}},
@@ -60,6 +61,8 @@ var Blind = map[string][]string{
 	// Models and decisions know nothing of how they are replicated or served.
 	"commands": {"raftlog", "replica", "server"},
 	"client":   {"raftlog", "replica", "server", "commands"},
+	// It is the service, for tests of those who use the client.
+	"client/clienttest": nil,
 }
 
 // coreArea is a part of the tree that has to behave the same on every member and in every run.

@@ -23,6 +23,7 @@ type follower struct {
 
 	number     int
 	life       int // counts the subscriptions begun; what belongs to an earlier one does not count
+	request    *metadatav1.SubscribeRequest
 	resumption *follow.Resumption
 	mirror     *follow.Mirror // nil: no cache
 	freshness  follow.Freshness
@@ -52,7 +53,8 @@ func (f *follower) begin() {
 	if !f.filter.MatchStream(streams[0]) && !f.filter.MatchStream(streams[1]) {
 		request.Filter, f.filter = nil, nil // nothing can match: the service refuses it
 	}
-	f.resumption = follow.NewResumption(request, len(w.members), follow.JudgeFailure)
+	f.request = request
+	f.resume()
 	f.open(f.c.anyMember())
 	if cached {
 		f.question()
@@ -65,6 +67,26 @@ func (f *follower) begin() {
 			f.begin()
 		}
 	})
+}
+
+// resume makes a resumption of the follower's request.
+func (f *follower) resume() {
+	f.resumption = follow.NewResumption(f.request, len(f.c.w.members), follow.JudgeFailure)
+	if f.mirror != nil {
+		f.resumption.PreferSnapshots()
+	}
+}
+
+// reload has the cache load again, beside what it shows or, as after an error, because that
+// is not to be trusted.
+func (f *follower) reload() {
+	f.c.w.counts.add("caches loaded again", 1)
+	if f.c.w.chance(0.5) {
+		f.mirror.Distrust()
+	} else {
+		f.show(&metadatav1.SubscribeResponse{Frame: &metadatav1.SubscribeResponse_Reset_{Reset_: &metadatav1.Reset{}}})
+	}
+	f.resume()
 }
 
 // open begins a session at a member.
@@ -100,7 +122,9 @@ func (f *follower) broke(asked uint64, err error) {
 		if f.life != life {
 			return
 		}
-		if frame := f.resumption.Announce(); frame != nil {
+		if f.mirror != nil && w.chance(0.2) {
+			f.reload()
+		} else if frame := f.resumption.Announce(); frame != nil {
 			f.show(frame)
 		}
 		f.open(next)
@@ -139,7 +163,7 @@ func (f *follower) show(frame *metadatav1.SubscribeResponse) {
 // read looks at an object of the cache, and says what the cache vouches for besides.
 func (f *follower) read() {
 	position := f.mirror.Position()
-	if position == nil || f.mirror.Schema() == nil || f.mirror.Topology() == nil {
+	if !f.mirror.Trusted() {
 		return
 	}
 	f.freshness.Shown(position)

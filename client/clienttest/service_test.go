@@ -1,0 +1,127 @@
+package clienttest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/heliosdb/metadata/client"
+	"github.com/heliosdb/metadata/client/clienttest"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func soon(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func namespace(name string) *metadatav1.CreateNamespaceRequest {
+	return &metadatav1.CreateNamespaceRequest{Namespace: &metadatav1.Namespace{Name: name}}
+}
+
+// What is stopped answers nobody, and has all that it had when it is started again; a cache
+// follows without help.
+func TestAServiceIsStoppedAndStarted(t *testing.T) {
+	s, c := clienttest.New(t)
+	ctx := soon(t)
+	if _, err := c.CreateNamespace(ctx, namespace("before")); err != nil {
+		t.Fatal(err)
+	}
+	cache, err := c.NewCache(client.CacheOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cache.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Stop(), s.Stop()); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+	defer cancel()
+	if _, err := c.CreateNamespace(short, namespace("between")); err == nil {
+		t.Fatal("a service that is stopped answers")
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err == nil {
+		t.Fatal("it was started twice")
+	}
+	if _, err := c.CreateNamespace(ctx, namespace("before")); !client.IsAlreadyExists(err) {
+		t.Fatalf("what it had is gone: %v", err)
+	}
+	after, err := c.CreateNamespace(ctx, namespace("after"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cache.WaitFor(ctx, after.GetResult().GetPosition()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A node that vanishes is offline after its lease, as short as the test wants it.
+func TestLeasesAreAsShortAsWished(t *testing.T) {
+	s, err := clienttest.Run(clienttest.Options{Lease: 200 * time.Millisecond, HeartbeatInterval: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	c, err := client.New(client.Options{Endpoints: []string{s.Endpoint()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	ctx := soon(t)
+	_, err = c.RegisterNode(ctx, &metadatav1.RegisterNodeRequest{Node: &metadatav1.NodeInfo{
+		NodeId: "n", Addr: "127.0.0.1:6000", NodeType: metadatav1.NodeType_NODE_TYPE_STORAGE, Incarnation: "one",
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		res, err := c.GetNode(ctx, &metadatav1.GetNodeRequest{NodeId: "n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.GetNode().GetStatus() == metadatav1.NodeStatus_NODE_STATUS_OFFLINE {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	if _, err := clienttest.Run(clienttest.Options{Lease: -1}); err == nil {
+		t.Fatal("a lease below 0 is taken")
+	}
+}
+
+// A program's test against the real service.
+func Example() {
+	service, err := clienttest.Run(clienttest.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = service.Stop() }()
+	c, err := client.New(client.Options{Endpoints: []string{service.Endpoint()}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+	created, err := c.CreateNamespace(context.Background(), namespace("sales"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(created.GetNamespace().GetName(), created.GetResult().GetPosition().GetSchemaRevision())
+	// Output: sales 1
+}
