@@ -114,6 +114,94 @@ func TestCacheLoadsOnDemand(t *testing.T) {
 	}
 }
 
+// A cache that keeps a limited number of tables loads them when they are asked for, follows
+// those that it has, and gets over a member's end.
+func TestABoundedCacheLoadsTablesOnDemand(t *testing.T) {
+	cluster := startCluster(t, 3)
+	c := cluster.dial(t)
+	ctx := within(t, 30*time.Second)
+	const tables, most = 12, 4
+	for i := range tables {
+		must(c.CreateTable(ctx, createTable(fmt.Sprintf("t%d", i))))(t)
+	}
+	must(c.RegisterNode(ctx, storageNode("s0", 6000)))(t)
+	must(c.UpdateShardMap(ctx, &metadatav1.UpdateShardMapRequest{Changes: []*metadatav1.ShardMapChange{put(1, "", "", "s0")}}))(t)
+	cache := must(c.NewCache(client.CacheOptions{MaxTables: most, BookmarkInterval: 20 * time.Millisecond, MaxStaleness: 5 * time.Second}))(t)
+	if err := cache.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := cache.Table("", "t1"); ok {
+		t.Fatal("a table is there that nobody asked for")
+	}
+	if r := must(cache.Route([]byte("k")))(t); r.Primary.GetNodeId() != "s0" {
+		t.Fatalf("the route is %+v", r)
+	}
+	loaded := must(cache.GetTable(ctx, "", "t1"))(t)
+	if byName, ok := cache.Table("", "t1"); !ok || byName != loaded {
+		t.Fatalf("a table that was loaded is %v", byName)
+	}
+	if byID := must(cache.GetTableByID(ctx, loaded.GetTableId()))(t); byID != loaded {
+		t.Fatal("a table that is there was loaded again")
+	}
+	must(c.DropTable(ctx, &metadatav1.DropTableRequest{Table: &metadatav1.TableRef{Name: "t1"}}))(t)
+	if _, err := cache.GetTable(ctx, "", "t1"); !client.IsNotFound(err) {
+		t.Fatalf("a table that was dropped: %v", err)
+	}
+	cluster.kill(cluster.leader(metadatav1.Stream_STREAM_SCHEMA))
+	kept := 0
+	for i := range tables {
+		name := fmt.Sprintf("t%d", i)
+		if i != 1 && must(cache.GetTable(ctx, "", name))(t).GetName() != name {
+			t.Fatalf("%s is another table", name)
+		}
+	}
+	for i := range tables {
+		if _, ok := cache.Table("", fmt.Sprintf("t%d", i)); ok {
+			kept++
+		}
+	}
+	if kept > most {
+		t.Fatalf("%d tables are kept, at most %d may be", kept, most)
+	}
+	created := must(c.CreateTable(ctx, createTable("t1")))(t)
+	if got := must(cache.GetTable(ctx, "", "t1"))(t); got.GetTableId() != created.GetTable().GetTableId() {
+		t.Fatalf("a table that was just written is %v", got)
+	}
+	if err := cache.Sync(ctx); err != nil || cache.Position().GetSchemaRevision() < created.GetResult().GetPosition().GetSchemaRevision() {
+		t.Fatalf("the cache is at %v: %v", cache.Position(), err)
+	}
+}
+
+// A bound is kept while a member is away for longer.
+func TestABoundIsKeptWhileNobodyAnswers(t *testing.T) {
+	cluster := startCluster(t, 1)
+	c := cluster.dial(t)
+	ctx := within(t, 30*time.Second)
+	must(c.CreateTable(ctx, createTable("t")))(t)
+	cache := must(c.NewCache(client.CacheOptions{MaxStaleness: 300 * time.Millisecond}))(t)
+	if err := cache.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cluster.kill(1)
+	for deadline := time.Now().Add(10 * time.Second); cache.Err() == nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nobody answers, and it shows what it had, %v old", cache.Staleness())
+		}
+	}
+	if _, ok := cache.Table("", "t"); ok {
+		t.Fatal("a cache that is too old shows a table")
+	}
+	cluster.start(1)
+	for deadline := time.Now().Add(20 * time.Second); cache.Err() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the member is back: %v", cache.Err())
+		}
+	}
+	if _, ok := cache.Table("", "t"); !ok {
+		t.Fatal("the table is gone")
+	}
+}
+
 func put(id uint64, start, end string, nodes ...string) *metadatav1.ShardMapChange {
 	s := &metadatav1.ShardInfo{
 		ShardId: id, KeyRange: &metadatav1.KeyRange{Start: []byte(start), End: []byte(end)}, PrimaryNode: nodes[0],

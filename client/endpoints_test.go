@@ -366,3 +366,14 @@ func TestCallsHaveADeadline(t *testing.T) {
 		t.Fatalf("after %v: %v", time.Since(begin), err)
 	}
 }
+
+// A node that is refused is told so, instead of trying for ever.
+func TestANodeThatIsRefusedIsTold(t *testing.T) {
+	_, c := startFakes(t, 2, func(w http.ResponseWriter, r *http.Request) {
+		_ = connect.NewErrorWriter().Write(w, r, connect.NewError(connect.CodePermissionDenied, errors.New("not a node")))
+	})
+	_, err := c.JoinAsNode(soon(t), JoinOptions{Node: &metadatav1.NodeInfo{NodeId: "n"}})
+	if !IsRefused(err) || !strings.Contains(err.Error(), "not a node") {
+		t.Fatalf("it is told %v", err)
+	}
+}

@@ -172,14 +172,14 @@ func detail[D any](err error) (D, bool) {
 	return none, false
 }
 
-// retryable reports whether another attempt can help, here or at another member, and how
-// long the service asks to wait before it.
+// retryable reports whether another attempt can help, and how long the service
+// asks to wait before it. What is wrong with an endpoint is not: others are asked at once.
 func retryable(err error) (wait time.Duration, ok bool) {
 	if _, told := errors.AsType[*connect.Error](err); !told {
 		return 0, false
 	}
 	if isAboutEndpoint(err) {
-		return 0, true // at another one
+		return 0, false
 	}
 	info, _ := detail[*errdetails.RetryInfo](err)
 	wait = max(0, info.GetRetryDelay().AsDuration())

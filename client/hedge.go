@@ -39,7 +39,7 @@ func hedged[Res any](ctx context.Context, t *tries, began time.Time, call attemp
 		select {
 		case a := <-answers:
 			asked--
-			if _, again := retryable(a.err); a.err == nil || !again || asked == 0 {
+			if _, again := retryable(a.err); a.err == nil || !again && !isAboutEndpoint(a.err) || asked == 0 {
 				return a.res, a.err
 			}
 		case <-late.C:

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -70,7 +71,16 @@ func (c *Cache) laidOut(tb testing.TB) {
 }
 
 func TestLookupsAllocateNothing(t *testing.T) {
-	c := full(t)
+	for _, most := range []time.Duration{0, time.Hour} {
+		c, now := full(t), time.Now()
+		c.options.MaxStaleness = most
+		c.fresh.Store(&now)
+		allocateNothing(t, c)
+	}
+}
+
+func allocateNothing(t *testing.T, c *Cache) {
+	t.Helper()
 	names := c.names(t)
 	c.laidOut(t)
 	i, key := 0, []byte{0, 0}

@@ -291,7 +291,7 @@ func (t *tries) succeeded(res any) {
 // at the next endpoint, and how long to wait before.
 func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again bool) {
 	hint, again := retryable(err)
-	if !again || t.isSettled(err) {
+	if !again && !isAboutEndpoint(err) || t.isSettled(err) {
 		// A refusal tells nothing of an attempt before it: that one may still be on its
 		// way, in a member that is paused or behind a link that is cut, and take effect
 		// later. Only success, which names the change, makes up for it.
