@@ -32,7 +32,7 @@ func (d *serviceDraft) createConsumer(c *metadatav1.CreateConsumerRequest) error
 	if d.ConsumerCount() >= MaxConsumers {
 		return limit("MaxConsumers", "there are %d consumers, which is the limit", d.ConsumerCount())
 	}
-	position, err := d.beginning(in)
+	position, err := d.beginning(in, c.FromOldest)
 	if err != nil {
 		return within("consumer.position", err)
 	}
@@ -51,10 +51,16 @@ func (d *serviceDraft) createConsumer(c *metadatav1.CreateConsumerRequest) error
 }
 
 // beginning returns where a new consumer begins: where it says, or else behind the
-// newest changes. What was trimmed before that is not there any more.
-func (d *serviceDraft) beginning(in *metadatav1.Consumer) (*metadatav1.Position, error) {
+// newest changes, or before the oldest ones that are kept. What was trimmed before that is not
+// there any more.
+func (d *serviceDraft) beginning(in *metadatav1.Consumer, fromOldest bool) (*metadatav1.Position, error) {
 	at := in.Position
-	if at == nil {
+	switch {
+	case fromOldest && at != nil:
+		return nil, invalid("", "there is one although from_oldest is set; leave one of them out")
+	case fromOldest:
+		return d.positionOf(d.beforeOldest(), events.NewFilter(in.Filter)), nil
+	case at == nil:
 		at = d.env.Newest
 	}
 	if err := d.checkOrigin(at); err != nil {
@@ -71,6 +77,12 @@ func (d *serviceDraft) beginning(in *metadatav1.Consumer) (*metadatav1.Position,
 		}
 	}
 	return d.positionOf(at, filter), nil
+}
+
+// beforeOldest returns the position before all that is kept.
+func (d *serviceDraft) beforeOldest() *metadatav1.Position {
+	before := func(s metadatav1.Stream) uint64 { return max(d.Floor(s).OldestRevision(), 1) - 1 }
+	return &metadatav1.Position{SchemaRevision: before(schemaStream), TopologyRevision: before(topologyStream)}
 }
 
 // openConsumer hands a consumer to who asks, and fences off who had it. The epoch is the

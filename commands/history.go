@@ -61,7 +61,7 @@ func checkSignedHead(h *metadatav1.SignedHead) error {
 }
 
 // trimHistory moves the beginning of a history forward. Unless it may, it passes no
-// consumer: the floor cannot be lowered to what the consumer needs, as its digest
+// consumer but those that were passed before: the floor cannot be lowered to what the consumer needs, as its digest
 // belongs to its revision, so nothing happens and the leader has to look again.
 func (d *serviceDraft) trimHistory(c *metadatav1.TrimHistory) error {
 	in := c.GetFloor()
@@ -73,6 +73,9 @@ func (d *serviceDraft) trimHistory(c *metadatav1.TrimHistory) error {
 	}
 	var passed []string
 	for consumer := range d.Behind(in.Stream, in.OldestRevision) {
+		if d.Passed(in.Stream, consumer) {
+			continue
+		}
 		if !c.PassConsumers {
 			return nil
 		}

@@ -151,7 +151,7 @@ func parseServiceCommand(t *testing.T, d *datadriven.TestData) proto.Message {
 			}
 			c.Filter.Streams = append(c.Filter.Streams, metadatav1.Stream(metadatav1.Stream_value["STREAM_"+s]))
 		}
-		return &metadatav1.CreateConsumerRequest{Consumer: c}
+		return &metadatav1.CreateConsumerRequest{Consumer: c, FromOldest: d.HasArg("from-oldest")}
 	case "open":
 		return &metadatav1.OpenConsumerRequest{Name: get("name"), Owner: get("owner")}
 	case "acknowledge":

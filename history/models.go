@@ -20,7 +20,8 @@ const (
 	// MaxRecentBytes bounds their size together, as checkpoints; the last one is kept
 	// whatever its size.
 	MaxRecentBytes = 256 << 20
-	// SaveEvery is the number of changes from which on a fold is worth storing.
+	// SaveEvery is the number of changes from which on a fold is worth storing, unless
+	// [Models.SaveEvery] says otherwise.
 	SaveEvery = 250_000
 	// foldBytes is how many bytes of changes a fold reads at a time.
 	foldBytes = 1 << 20
@@ -51,6 +52,7 @@ type Models[D projections.Domain[D]] struct {
 	source Source
 	bases  Bases[D]
 	save   func(*projections.State[D])
+	every  uint64        // changes from which on a fold is saved
 	slots  chan struct{} // one is taken by each fold that runs
 
 	mu      sync.Mutex
@@ -70,29 +72,39 @@ type flight[D projections.Domain[D]] struct {
 // NewModels returns the models of a source. If save is not nil, it is given each state that
 // took more than SaveEvery changes to fold, so that it may become one of the bases; it is
 // called before the state is returned, and from several goroutines.
+//
+// The source may give changes from before its bounds, where they are not deleted yet: what was
+// trimmed has to stay until a base behind it is stored.
 func NewModels[D projections.Domain[D]](source Source, bases Bases[D], save func(*projections.State[D])) *Models[D] {
 	return &Models[D]{
-		source: source, bases: bases, save: save,
+		source: source, bases: bases, save: save, every: SaveEvery,
 		slots:   make(chan struct{}, MaxFolds),
 		flights: make(map[uint64]*flight[D]),
 	}
 }
+
+// SaveEvery sets from how many changes on a fold is worth storing. Call it before At.
+func (m *Models[D]) SaveEvery(changes uint64) { m.every = changes }
 
 // At returns the state behind the change of a revision; 0: before the first change. It
 // starts from the nearest state that is stored or was asked for recently and folds what
 // follows, once for all who ask for the same revision meanwhile, until nobody waits for it
 // any more.
 //
-// A revision that the source has not come to is FUTURE_REVISION. Where neither a base nor
-// the source reaches back far enough, the error is HISTORY_TRIMMED or what the source says.
-// Changes that cannot be folded are DAMAGED.
+// A revision that the source has not come to is FUTURE_REVISION, one below its floor
+// HISTORY_TRIMMED, whatever is stored; the state right before the floor, and the one before the
+// first change, are not. Where neither a base nor the source reaches back far enough, the error
+// is HISTORY_TRIMMED or what the source says. Changes that cannot be folded are DAMAGED.
 func (m *Models[D]) At(ctx context.Context, revision uint64) (*projections.State[D], error) {
 	bounds, err := m.source.Bounds(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if revision > bounds.Last {
-		return nil, Future(m.source.Origin().Stream, revision, bounds.Last)
+	switch stream := m.source.Origin().Stream; {
+	case revision > bounds.Last:
+		return nil, Future(stream, revision, bounds.Last)
+	case revision > 0 && revision+1 < bounds.Floor:
+		return nil, Trimmed(stream, revision, bounds.Floor)
 	}
 	m.mu.Lock()
 	if near := m.nearest(revision); near != nil && near.Head.Revision == revision {
@@ -181,8 +193,19 @@ func (m *Models[D]) fold(ctx context.Context, revision uint64) (state *projectio
 		}
 	}()
 	base, err := m.base(ctx, revision)
-	if err != nil || base.Head.Revision == revision {
-		return base, err
+	for err == nil {
+		if state, err = m.foldFrom(ctx, base, revision); err == nil {
+			return state, nil
+		}
+		base, err = m.laterBase(ctx, base, revision, err)
+	}
+	return nil, err
+}
+
+// foldFrom folds what lies between a base and a revision.
+func (m *Models[D]) foldFrom(ctx context.Context, base *projections.State[D], revision uint64) (*projections.State[D], error) {
+	if base.Head.Revision == revision {
+		return base, nil
 	}
 	draft := base.Draft()
 	if revision-base.Head.Revision > projections.MaxRequests {
@@ -203,11 +226,26 @@ func (m *Models[D]) fold(ctx context.Context, revision uint64) (state *projectio
 			draft.Fold(c) // panics at what does not follow
 		}
 	}
-	state = draft.Freeze()
-	if m.save != nil && revision-base.Head.Revision > SaveEvery {
+	state := draft.Freeze()
+	if m.save != nil && revision-base.Head.Revision > m.every {
 		m.save(state)
 	}
 	return state, nil
+}
+
+// laterBase returns where a fold begins anew that has failed: what lies behind its base may have
+// been trimmed meanwhile, and then there is a base behind that. If there is none, the failure
+// stays.
+func (m *Models[D]) laterBase(ctx context.Context, base *projections.State[D], revision uint64, failed error) (*projections.State[D], error) {
+	if !failure.Is(failed, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) && !failure.Is(failed, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
+		return nil, failed
+	}
+	from := base.Head.Revision + 1
+	later, err := m.bases.Nearest(ctx, from, revision)
+	if err != nil || later == nil {
+		return nil, failed
+	}
+	return later, m.fits(later, from, revision)
 }
 
 // base returns the nearest state at or before a revision.

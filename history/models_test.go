@@ -105,6 +105,64 @@ func TestModelsThatCannotBe(t *testing.T) {
 	}
 }
 
+// Below the floor nothing is given, whatever is stored; what is kept is folded from there as long as
+// it is.
+func TestModelsOfATrimmedHistory(t *testing.T) {
+	changes := pasts.Schema(1, 30)
+	states := naive(schemaStart(), changes)
+	source := pasts.NewSource(changes)
+	models := history.NewModels(source, &stored[*schema.Model]{states: []*projections.Schema{states[0], states[5]}}, nil)
+	if _, err := models.At(t.Context(), 7); err != nil {
+		t.Fatal(err)
+	}
+	source.Floor(11)
+	for _, revision := range []uint64{1, 5, 7, 9} {
+		_, err := models.At(t.Context(), revision)
+		wantReason(t, "a revision below the floor", err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED)
+		if f := failure.As(err); f.Metadata["oldest_revision"] != "11" {
+			t.Errorf("revision %d: %v", revision, err)
+		}
+	}
+	for _, revision := range []int{0, 10, 11, 30} {
+		if got, err := models.At(t.Context(), uint64(revision)); err != nil || got.Hash() != states[revision].Hash() {
+			t.Errorf("revision %d: %v", revision, err)
+		}
+	}
+}
+
+// A fold whose beginning is trimmed meanwhile begins anew with the base that is stored instead.
+func TestATrimInsideOfAFold(t *testing.T) {
+	changes := pasts.Schema(1, 30)
+	states := naive(schemaStart(), changes)
+	source, bases := pasts.NewSource(changes), &stored[*schema.Model]{states: states[:1]}
+	source.Before = func(context.Context, uint64) error {
+		source.Before = nil
+		source.Trim(11)
+		bases.states = append(bases.states, states[10])
+		return nil
+	}
+	got, err := history.NewModels(source, bases, nil).At(t.Context(), 20)
+	if err != nil || got.Hash() != states[20].Hash() {
+		t.Errorf("trimmed behind the base: %v", err)
+	}
+}
+
+// How many changes are worth it can be set.
+func TestFewChangesAreSaved(t *testing.T) {
+	var saved []uint64
+	models := history.NewModels(pasts.NewSource(pasts.Schema(1, 30)), history.Beginning[*schema.Model]{State: schemaStart()},
+		func(s *projections.Schema) { saved = append(saved, s.Head.Revision) })
+	models.SaveEvery(10)
+	for _, revision := range []uint64{10, 21, 30} {
+		if _, err := models.At(t.Context(), revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(saved, []uint64{21}) {
+		t.Errorf("saved %d", saved)
+	}
+}
+
 func TestWhatCannotBeFoldedIsAnError(t *testing.T) {
 	changes := pasts.Schema(1, 30)
 	gap := slices.Delete(slices.Clone(changes), 10, 11)

@@ -46,6 +46,21 @@ func draftFor[D projections.Domain[D]](from *projections.State[D], last uint64) 
 	return from.Draft()
 }
 
+// Confirm reports whether a state is the one that a later state of the stream has come from, of
+// which the caller is certain: it folds the changes in between and compares. nil: it is. Errors
+// are those of Replay, or say what differs.
+func Confirm[D projections.Domain[D]](ctx context.Context, source Source, earlier, later *projections.State[D]) error {
+	folded, err := Replay(ctx, source, earlier, later.Head.Revision, nil)
+	if err != nil {
+		return err
+	}
+	if folded.Head != later.Head || folded.Hash() != later.Hash() {
+		return fmt.Errorf("the state of the %s stream at revision %d does not lead to the one at %d: it gives another model, digest %v instead of %v",
+			events.StreamName(later.Head.Stream), earlier.Head.Revision, later.Head.Revision, folded.Head.Digest, later.Head.Digest)
+	}
+	return nil
+}
+
 // replayUntil returns the last revision to fold, if the source can follow the head.
 func replayUntil(ctx context.Context, source Source, head projections.Head, until uint64) (uint64, error) {
 	if o := source.Origin(); o != (Origin{head.Stream, head.Cluster, head.RecoveryEpoch}) {

@@ -23,6 +23,9 @@ type Bounds struct {
 	First    uint64        // the oldest revision; Last+1 if there is none
 	Last     uint64        // the newest revision
 	Previous events.Digest // of the stream before First
+	// Floor is the oldest revision that is kept anywhere, as far as the source knows; 0: it knows
+	// of no trim. First is later while the source lacks a part.
+	Floor uint64
 }
 
 // Source is the history of one stream. Its methods may be called at the same time, and

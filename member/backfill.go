@@ -8,6 +8,7 @@ import (
 
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/backfill"
+	"github.com/heliosdb/metadata/history/retention"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -35,10 +36,7 @@ func (s *stream[D]) keepPast() {
 	trimmed := uint64(0)
 	for ticks := 0; ; ticks++ {
 		floor := s.life.floor(s.id).OldestRevision()
-		if ticks%trimTicks == 0 || floor != trimmed {
-			trimmed = floor
-			s.trimPast(floor)
-		}
+		trimmed = s.trimPast(floor, trimmed, ticks%trimTicks == 0)
 		fill.Tick(floor)
 		s.carryOutFill(fill)
 		select {
@@ -117,15 +115,18 @@ func (s *stream[D]) servePart(q *metadatav1.HistoryPartRequest) ([]byte, error) 
 	return proto.Marshal(backfill.Encode(past))
 }
 
-// trimPast deletes what lies below the floor.
-func (s *stream[D]) trimPast(floor uint64) {
-	first, _, err := s.member.store.HistoryBounds(s.group)
-	if err == nil && first != 0 && first < floor {
-		err = s.member.store.TrimHistory(s.group, floor)
+// trimPast deletes what lies below the floor, but for what leads to the model right before it
+// while that is not archived. It returns below which revision that is. It does so only if that
+// has changed since the last time, or if told to.
+func (s *stream[D]) trimPast(floor, trimmed uint64, again bool) uint64 {
+	below, err := retention.Below(s.member.store, s.group, floor)
+	if err == nil && (again || below != trimmed) {
+		err = retention.Trim(s.member.store, s.group, below)
 	}
 	if err != nil {
 		s.member.log.Warn("history not trimmed", "stream", s.name, "below", floor, "error", err)
 	}
+	return below
 }
 
 // others returns the ids of the other members.

@@ -92,6 +92,9 @@ type Config struct {
 	// HistoryHardBytes is the size above which what consumers need is trimmed too. 0: twice
 	// HistoryMaxBytes; if that is 0 as well, never.
 	HistoryHardBytes uint64
+	// HistoryFoldChanges is how many changes a fold of the past has at least for its model to be
+	// archived. 0: history.SaveEvery.
+	HistoryFoldChanges uint64
 	// HistoryServiceChanges is how many changes of the service stream are kept. 0:
 	// ServiceHistoryChanges.
 	HistoryServiceChanges uint64

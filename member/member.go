@@ -73,6 +73,7 @@ type streamer interface {
 	serveOffer(ctx context.Context, from uint64, q *metadatav1.RebuildOfferRequest) ([]byte, error)
 	serveEntries(ctx context.Context, from uint64, q *metadatav1.RebuildEntriesRequest) ([]byte, error)
 	servePart(q *metadatav1.HistoryPartRequest) ([]byte, error)
+	serveBase(q *metadatav1.HistoryBaseRequest) ([]byte, error)
 	keepPast()
 	givenUp(to, index uint64)
 	tick(diskLow bool)

@@ -29,7 +29,7 @@ func (s *stream[D]) oldestKept() uint64 {
 	if n := len(damaged); n > 0 {
 		lacks = max(lacks, damaged[n-1].Last)
 	}
-	return lacks + 1
+	return max(lacks+1, s.life.floor(s.id).OldestRevision())
 }
 
 // historyAlarms says for each stream that fewer than a majority of the members hold

@@ -28,6 +28,7 @@ const (
 	// methodResigned is a stream (4 bytes, big-endian) and a term (8) -> nothing
 	methodResigned uint8 = 10
 	methodPart     uint8 = 11 // HistoryPartRequest -> HistoryPart
+	methodBase     uint8 = 12 // HistoryBaseRequest -> the descriptor's stored form
 )
 
 // codeFailure marks a RemoteError whose payload is a ForwardedError.
@@ -97,6 +98,10 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 	case methodPart:
 		return serveStream(r, payload, func(s streamer, q *metadatav1.HistoryPartRequest) ([]byte, error) {
 			return s.servePart(q)
+		})
+	case methodBase:
+		return serveStream(r, payload, func(s streamer, q *metadatav1.HistoryBaseRequest) ([]byte, error) {
+			return s.serveBase(q)
 		})
 	case methodHistory:
 		return nil, p.m.holdsHistory(r, payload)

@@ -25,6 +25,8 @@ type past[D projections.Domain[D]] struct {
 	index  *objects.Index
 	log    *objects.Log
 	models *history.Models[D]
+	// genesis is the state before the first change.
+	genesis *projections.State[D]
 	// folded holds a model that took long to fold, until it is archived.
 	folded chan *projections.State[D]
 }
@@ -37,10 +39,13 @@ type pastReader interface {
 }
 
 func newPast[D projections.Domain[D]](m *Member, r *running, s *stream[D], genesis *projections.State[D]) *past[D] {
-	p := &past[D]{stream: s, source: newSource(m, r, s), folded: make(chan *projections.State[D], 1)}
+	p := &past[D]{stream: s, source: newSource(m, r, s), genesis: genesis, folded: make(chan *projections.State[D], 1)}
 	p.index = objects.NewSegmentedIndex(p.source, storedMarks{m.store, s.group, r.ctx}, m.config.segment)
 	p.log = objects.NewLog(p.source, p.index)
-	p.models = history.NewModels(p.source, bases[D]{s, genesis}, p.keep)
+	p.models = history.NewModels(newFolding(p.source), bases[D]{s, genesis}, p.keep)
+	if m.config.HistoryFoldChanges != 0 {
+		p.models.SaveEvery(m.config.HistoryFoldChanges)
+	}
 	return p
 }
 
@@ -77,17 +82,27 @@ const (
 )
 
 // maintain extends the index and archives models, one thing at a time, until ctx ends. What
-// fails is tried again: reads of the past only take longer without it.
+// fails is tried again: reads of the past only take longer without it, and what was trimmed
+// stays on the disk.
 func (p *past[D]) maintain(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer, ticker := time.NewTimer(0), time.NewTicker(p.stream.member.config.Tick)
 	defer timer.Stop()
-	for {
+	defer ticker.Stop()
+	floor := uint64(0)
+	for ticks := 0; ; {
 		wait := indexInterval
 		select {
 		case <-ctx.Done():
 			return
 		case state := <-p.folded:
 			p.archive(ctx, state)
+			continue
+		case <-ticker.C:
+			ticks++
+			if at := p.stream.life.floor(p.stream.id).OldestRevision(); at != floor || ticks%trimTicks == 0 {
+				floor = at
+				p.keepBase(ctx)
+			}
 			continue
 		case <-timer.C:
 		}

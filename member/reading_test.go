@@ -36,7 +36,7 @@ func (c *cluster) past(id uint64) *source {
 }
 
 // all reads a history from a revision to its end.
-func all(t *testing.T, source history.Source, from uint64) (changes []*events.Change) {
+func all(t testing.TB, source history.Source, from uint64) (changes []*events.Change) {
 	t.Helper()
 	bounds, err := source.Bounds(t.Context())
 	if err != nil {
@@ -173,7 +173,10 @@ func TestVerificationFindsDamage(t *testing.T) {
 
 // A fold that took long becomes a checkpoint, which later folds begin with.
 func TestAFoldedModelIsArchived(t *testing.T) {
-	c := newCluster(t, 1, smallMemory)
+	c := newCluster(t, 1, func(c *Config) {
+		smallMemory(c)
+		c.HistoryFoldChanges = 10
+	})
 	c.start(1)
 	for i := range 30 {
 		c.mustCreate(1, fmt.Sprintf("t%d", i))
@@ -184,7 +187,6 @@ func TestAFoldedModelIsArchived(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.keep(state)
 	c.eventually("it is archived", func() bool {
 		archived, err := p.stream.member.store.Archived(p.stream.group)
 		return err == nil && len(archived) == 1 && archived[0].Seq == 11

@@ -106,11 +106,11 @@ func (r *running) consumerAlarms() []*metadatav1.Alarm {
 	}
 	for _, id := range positioned {
 		oldest, held := r.floor(id).OldestRevision(), r.held.of(id).Load()
-		if names := r.consumersBehind(id, oldest); names != "" {
+		if names := r.consumersBehind(id, oldest, true); names != "" {
 			warn("have what they feed made anew from a snapshot, then delete and create them; a higher --history-hard-bytes gives them more time",
 				"changes of the %s stream that consumers had not acknowledged were trimmed; its history begins at revision %d: %s", events.StreamName(id), oldest, names)
 		}
-		if names := r.consumersBehind(id, held); held > oldest && names != "" {
+		if names := r.consumersBehind(id, held, false); held > oldest && names != "" {
 			warn("let them acknowledge what they have carried out, and delete those that nobody runs any more; over --history-hard-bytes they lose changes",
 				"consumers hold back the trimming of the %s stream, whose history would begin at about revision %d without them and begins at %d: %s",
 				events.StreamName(id), held, max(oldest, 1), names)
@@ -119,12 +119,16 @@ func (r *running) consumerAlarms() []*metadatav1.Alarm {
 	return alarms
 }
 
-// consumersBehind names the consumers that need a revision of a stream before oldest; "" if
-// none does.
-func (r *running) consumersBehind(id metadatav1.Stream, oldest uint64) string {
+// consumersBehind names the consumers that have not acknowledged a stream before oldest: those
+// that were passed, or those that still need it; "" if there are none.
+func (r *running) consumersBehind(id metadatav1.Stream, oldest uint64, passed bool) string {
 	var names []string
 	more := 0
-	for c := range r.service.replica.View().Model.Behind(id, oldest) {
+	model := r.service.replica.View().Model
+	for c := range model.Behind(id, oldest) {
+		if model.Passed(id, c) != passed {
+			continue
+		}
 		if len(names) == maxNamedConsumers {
 			more++
 			continue

@@ -139,7 +139,7 @@ func (s *source) Bounds(ctx context.Context) (history.Bounds, error) {
 		return history.Bounds{}, err
 	}
 	previous, err := s.digestBefore(first, floor)
-	return history.Bounds{First: first, Last: max(last, first-1), Previous: previous}, err
+	return history.Bounds{First: first, Last: max(last, first-1), Previous: previous, Floor: floor.OldestRevision()}, err
 }
 
 // first returns from which revision on nothing is missing and nothing was trimmed. What is damaged is

@@ -98,11 +98,20 @@ func compareNeeds(t fataler, m *service.Model, s metadatav1.Stream, consumers []
 	readers := slices.DeleteFunc(slices.Clone(consumers), func(c *metadatav1.Consumer) bool {
 		return s == metadatav1.Stream_STREAM_SERVICE || !events.NewFilter(c.Filter).MatchStream(s)
 	})
+	floor := m.Floor(s).OldestRevision()
+	needing := slices.DeleteFunc(slices.Clone(readers), func(c *metadatav1.Consumer) bool { return revision(c)+1 < floor })
 	least, read := m.Acknowledged(s)
-	if read != (len(readers) > 0) || read && least != revision(slices.MinFunc(readers, func(a, b *metadatav1.Consumer) int {
+	if read != (len(needing) > 0) || read && least != revision(slices.MinFunc(needing, func(a, b *metadatav1.Consumer) int {
 		return int(revision(a)) - int(revision(b))
 	})) {
 		t.Fatalf("all consumers have acknowledged %v up to %d", s, least)
+	}
+	for _, c := range consumers {
+		record, ok := m.Consumer(c.Name)
+		lost := slices.Contains(readers, c) && !slices.Contains(needing, c)
+		if !ok || m.Passed(s, record) != lost {
+			t.Fatalf("consumer %s at %d of %v was passed: %t, although the history begins at %d", c.Name, revision(c), s, !lost, floor)
+		}
 	}
 	for _, oldest := range []uint64{0, 1, 2, least + 1, least + 2, 1 << 63} {
 		behind := slices.DeleteFunc(slices.Clone(readers), func(c *metadatav1.Consumer) bool { return revision(c)+1 >= oldest })

@@ -8,8 +8,9 @@ import (
 
 // Archive adds a replaced checkpoint to the archived ones, which are in the order of their
 // index. While there are more than KeepArchived it drops the one whose neighbours are closest
-// to each other in the sequence, the older one of two; the first and the last stay. So they are spread
-// over the sequence, and no revision is far from one. It does not change what it is given.
+// to each other in the sequence, the older one of two; the first, the last and the new one stay. So
+// they are spread over the sequence, and no revision is far from one; and one that was made because
+// history is to be trimmed behind it is there when it is. It does not change what it is given.
 func Archive(archived []Descriptor, d Descriptor) (kept, dropped []Descriptor) {
 	if d.Index == GenesisIndex { // it has no bytes, and needs no file
 		return archived, nil
@@ -22,9 +23,12 @@ func Archive(archived []Descriptor, d Descriptor) (kept, dropped []Descriptor) {
 		kept = slices.Insert(kept, at, d)
 	}
 	for len(kept) > KeepArchived {
-		closest := 1
-		for i := 2; i < len(kept)-1; i++ {
-			if kept[i+1].Seq-kept[i-1].Seq < kept[closest+1].Seq-kept[closest-1].Seq {
+		closest := 0
+		for i := 1; i < len(kept)-1; i++ {
+			if kept[i].Index == d.Index {
+				continue
+			}
+			if closest == 0 || kept[i+1].Seq-kept[i-1].Seq < kept[closest+1].Seq-kept[closest-1].Seq {
 				closest = i
 			}
 		}

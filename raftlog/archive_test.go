@@ -31,7 +31,7 @@ func TestArchive(t *testing.T) {
 		{"one once", []uint64{10, 20, 10}, []uint64{10, 20}},
 		{"the older one of two that are as close", []uint64{10, 20, 30, 40, 50, 60, 70, 80, 90}, []uint64{10, 30, 40, 50, 60, 70, 80, 90}},
 		{"the closest", []uint64{10, 20, 30, 40, 50, 60, 70, 80, 85}, []uint64{10, 20, 30, 40, 50, 60, 70, 85}},
-		{"the new one itself", []uint64{10, 20, 30, 40, 50, 60, 70, 80, 41}, []uint64{10, 20, 30, 40, 50, 60, 70, 80}},
+		{"never the new one", []uint64{10, 20, 30, 40, 50, 60, 70, 80, 41}, []uint64{10, 20, 30, 41, 50, 60, 70, 80}},
 		{"never the first or the last", []uint64{10, 11, 30, 40, 50, 60, 70, 71, 72}, []uint64{10, 11, 30, 40, 50, 60, 70, 72}},
 	} {
 		if kept, _ := archiveOf(test.seqs...); !slices.Equal(kept, test.kept) {

@@ -248,8 +248,7 @@ type Storage interface {
 	OpenArchived(g GroupID, index uint64) (CheckpointReader, error)
 
 	// CreateArchived starts the file of a checkpoint that was made while the past was read:
-	// Commit makes it an archived one, which may be the one that is dropped for the others,
-	// and is durable. Bytes, Chunks and Hash of d are ignored. Both refuse
+	// Commit makes it an archived one, for which another may be dropped, and is durable. Bytes, Chunks and Hash of d are ignored. Both refuse
 	// one that is not of the past, and with ErrArchived one where there is a checkpoint (FitArchived).
 	CreateArchived(g GroupID, d Descriptor) (CheckpointWriter, error)
 

@@ -12,10 +12,10 @@ import (
 // ReadPast reads the model of an own checkpoint, an archived one or one that is still
 // current. ErrNoCheckpoint if it was deleted meanwhile. It runs on any goroutine.
 func ReadPast[D projections.Domain[D]](s raftlog.Storage, d raftlog.Descriptor, genesis *projections.State[D]) (*projections.State[D], error) {
-	r, err := s.OpenArchived(d.Group, d.Index)
-	if errors.Is(err, raftlog.ErrNoCheckpoint) {
-		return readCheckpoint(s, d, genesis) // it has not been replaced
+	if d.Index == raftlog.GenesisIndex && d.Chunks == 0 {
+		return genesis, nil
 	}
+	r, err := OpenPast(s, d.Group, d.Index)
 	if err != nil {
 		return nil, err
 	}
@@ -31,11 +31,55 @@ func WriteArchived[D projections.Domain[D]](ctx context.Context, s raftlog.Stora
 	if err != nil {
 		return raftlog.Descriptor{}, err
 	}
-	w, err := s.CreateArchived(g, d)
+	return WriteArchivedAs(ctx, s, d, state)
+}
+
+// WriteArchivedAs is WriteArchived for a model that another member has archived, as it describes
+// it: this one need not have the entry that holds its revision.
+func WriteArchivedAs[D projections.Domain[D]](ctx context.Context, s raftlog.Storage, d raftlog.Descriptor, state *projections.State[D]) (raftlog.Descriptor, error) {
+	w, err := s.CreateArchived(d.Group, d)
 	if err != nil {
 		return raftlog.Descriptor{}, err
 	}
 	return export(ctx, w, state, 0)
+}
+
+// FindPast returns the checkpoint of a revision, archived or current. ErrNoCheckpoint if there
+// is none.
+func FindPast(s raftlog.Storage, g raftlog.GroupID, revision uint64) (raftlog.Descriptor, error) {
+	current, err := s.Checkpoints(g) // first: one that is archived between the two is in both
+	if err != nil {
+		return raftlog.Descriptor{}, err
+	}
+	archived, err := s.Archived(g)
+	if err != nil {
+		return raftlog.Descriptor{}, err
+	}
+	for _, d := range append(archived, current...) {
+		if d.Seq == revision && d.Index != raftlog.GenesisIndex {
+			return d, nil
+		}
+	}
+	return raftlog.Descriptor{}, fmt.Errorf("replica: group %d, revision %d: %w", g, revision, raftlog.ErrNoCheckpoint)
+}
+
+// OpenPast opens a checkpoint, archived or current. ErrNoCheckpoint if it was deleted.
+func OpenPast(s raftlog.Storage, g raftlog.GroupID, index uint64) (raftlog.CheckpointReader, error) {
+	r, err := s.OpenArchived(g, index)
+	if errors.Is(err, raftlog.ErrNoCheckpoint) {
+		return s.OpenCheckpoint(g, index) // it has not been replaced
+	}
+	return r, err
+}
+
+// ReadGiven reads the model of a checkpoint that another member gives, and closes it. As
+// checksums say nothing of what its sender put in, every object is decoded once.
+func ReadGiven[D projections.Domain[D]](r raftlog.CheckpointReader, genesis *projections.State[D]) (*projections.State[D], error) {
+	state, err := readOpened(r, r.Descriptor(), genesis)
+	if err != nil {
+		return nil, err
+	}
+	return state, state.Verify()
 }
 
 // archivedDescriptor describes a model of the past: by the entry that holds its revision.

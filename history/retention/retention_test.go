@@ -110,10 +110,6 @@ func TestDecide(t *testing.T) {
 			name: "a consumer behind the hard limit", policy: retention.Policy{MaxBytes: 20 * record, HardBytes: 40 * record},
 			kept: retention.Kept{Needed: 131}, want: 131, held: 161,
 		},
-		{
-			name: "a consumer that was passed before", policy: retention.Policy{MaxBytes: 20 * record, HardBytes: 40 * record},
-			kept: retention.Kept{Needed: 1, Oldest: 121}, held: 161,
-		},
 
 		{name: "the beginning is missing", policy: retention.Policy{MaxChanges: 50}, store: store(t, 1, 100), want: 151},
 		{name: "what would go is missing", policy: retention.Policy{MaxChanges: 50}, store: store(t, 1, 160)},

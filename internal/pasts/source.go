@@ -23,6 +23,7 @@ type Source struct {
 	changes  []*events.Change
 	first    uint64
 	previous events.Digest
+	floor    uint64
 }
 
 // NewSource returns a source of changes of one stream, at least one, from the stream's
@@ -51,6 +52,13 @@ func (s *Source) Trim(first uint64) {
 	}
 }
 
+// Floor has the source say that what lies before a revision was trimmed, whatever it still has.
+func (s *Source) Floor(oldest uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.floor = oldest
+}
+
 // Fill brings back the changes from a revision on that were trimmed.
 func (s *Source) Fill(first uint64) {
 	s.mu.Lock()
@@ -68,7 +76,7 @@ func (s *Source) Origin() history.Origin { return s.origin }
 func (s *Source) Bounds(context.Context) (history.Bounds, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return history.Bounds{First: s.first, Last: uint64(len(s.changes)), Previous: s.previous}, nil
+	return history.Bounds{First: s.first, Last: uint64(len(s.changes)), Previous: s.previous, Floor: s.floor}, nil
 }
 
 // Read returns changes as [history.Source] says.

@@ -6,6 +6,7 @@ import (
 	"github.com/heliosdb/metadata/feed"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/backfill"
+	"github.com/heliosdb/metadata/history/retention"
 	realmember "github.com/heliosdb/metadata/member"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -56,6 +57,10 @@ func (k *keeping) begin() {
 			return // another stream's log could not be restored
 		}
 		floor := k.m.run.floor(k.stream)
+		k.m.run.of(k.stream).keepBase(floor)
+		if k.m.run == nil {
+			return // its disk has failed
+		}
 		k.trim(floor)
 		k.fill.Tick(floor)
 		k.carryOut()
@@ -63,11 +68,11 @@ func (k *keeping) begin() {
 	})
 }
 
-// trim deletes what lies below the floor.
+// trim deletes what lies below the floor, but for what leads to the model right before it.
 func (k *keeping) trim(floor uint64) {
-	first, _, err := k.m.store.HistoryBounds(k.group)
-	if err == nil && first != 0 && first < floor {
-		err = k.m.store.TrimHistory(k.group, floor)
+	below, err := retention.Below(k.m.store, k.group, floor)
+	if err == nil {
+		err = retention.Trim(k.m.store, k.group, below)
 	}
 	if err != nil && !k.m.disk.failed(err) {
 		k.m.w.violate("trim", "member %d: %v", k.m.id, err)

@@ -34,7 +34,7 @@ func newPast[D projections.Domain[D]](s *stream[D]) *past[D] {
 	index := objects.NewSegmentedIndex(source, pastMarks{s.m.store, s.group, size}, size)
 	return &past[D]{
 		source: source, index: index, log: objects.NewLog(source, index),
-		models: history.NewModels(source, pastBases[D]{s}, nil),
+		models: history.NewModels(newPastFolding(source), pastBases[D]{s}, nil),
 	}
 }
 

@@ -77,18 +77,24 @@ func (r *pastRead[D]) refused(err error, future, lacking bool) bool {
 	return false
 }
 
-// model reads the model at a revision. It can be had if a stored one lies there or before,
-// and the member has all changes in between.
+// model reads the model at a revision. Of those below the floor, none can be had but the one right
+// before it and the first one of all. Every other one can, unless the member was given a later
+// checkpoint and still lacks what leads there.
 func (r *pastRead[D]) model(revision uint64) {
-	base, err := r.nearest(revision)
+	base, leads, err := r.leads(revision)
 	if err != nil {
 		r.wrong("model", "looking for a base: %v", err)
 		return
 	}
 	state, err := r.s.past.models.At(context.Background(), revision)
-	future, lacking := revision > r.bounds.Last, base < revision && base+1 < r.bounds.First
+	future, trimmed := revision > r.bounds.Last, revision > 0 && revision+1 < r.bounds.Floor
 	switch {
-	case err != nil && r.refused(err, future, lacking):
+	case trimmed && !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED):
+		r.wrong("model", "revision %d was trimmed, as history begins at %d: %v", revision, r.bounds.Floor, err)
+	case trimmed && r.refused(err, false, true):
+	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED):
+		r.wrong("model", "revision %d is kept, as history begins at %d: %v", revision, r.bounds.Floor, err)
+	case err != nil && r.refused(err, future, !leads):
 	case err != nil:
 		r.wrong("model", "revision %d, from %d on: %v", revision, base, err)
 	case future || state.Head != r.states[revision].Head:
@@ -98,19 +104,25 @@ func (r *pastRead[D]) model(revision uint64) {
 	}
 }
 
-// nearest returns the revision of the newest model that the member has at or before another.
-func (r *pastRead[D]) nearest(revision uint64) (uint64, error) {
-	base := uint64(0)
+// leads returns the revision of the newest model that the member has at or before another, and
+// whether it has all changes in between.
+func (r *pastRead[D]) leads(revision uint64) (base uint64, leads bool, err error) {
 	if at := r.s.head().Revision; at <= revision {
 		base = at
 	}
 	archived, current, err := checkpointsOf(r.s.m.store, r.s.group)
+	if err != nil {
+		return base, false, err
+	}
 	for _, d := range append(archived, current...) {
 		if d.Seq <= revision {
 			base = max(base, d.Seq)
 		}
 	}
-	return base, err
+	// What lies before a gap is not read, but for what was trimmed.
+	reached := base == revision || revision < r.bounds.Floor || max(base+1, r.bounds.Floor) >= r.bounds.First
+	_, lacks, err := r.s.m.store.HistoryGap(r.s.group, revision+1)
+	return base, reached && lacks <= base, err
 }
 
 // time looks for the revision at a time: that of a change, or close to it.

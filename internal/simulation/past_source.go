@@ -48,7 +48,8 @@ func (p *pastSource) Bounds(context.Context) (b history.Bounds, err error) {
 		return b, err
 	}
 	b.First = gap + 1
-	if floor := p.m.run.service.replica.View().Model.Floor(p.stream); floor.OldestRevision() > b.First {
+	floor := p.m.run.service.replica.View().Model.Floor(p.stream)
+	if b.Floor = floor.OldestRevision(); b.Floor > b.First {
 		b.First, b.Previous = floor.OldestRevision(), floor.PreviousDigest() // whether or not it is trimmed already
 		b.Last = max(b.Last, b.First-1)
 		return b, nil

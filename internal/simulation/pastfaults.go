@@ -9,6 +9,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history/backfill"
+	"github.com/heliosdb/metadata/history/retention"
 	"github.com/heliosdb/metadata/raftlog"
 )
 
@@ -97,12 +98,13 @@ func (w *world) fillGoesOn(m *member) {
 }
 
 // kept reports whether others durably hold all of the history that a member could be the
-// last one to have: of the revisions up to the newest checkpoint. What lies behind that is in
-// the logs.
+// last one to have: of the revisions up to the newest checkpoint, and the model right before the
+// floor. What lies behind that is in the logs.
 func (w *world) kept(without *member) bool {
 	for _, s := range streams {
 		floor, newest := max(w.judge.floor(s), 1), uint64(0)
 		var gaps [][]gap
+		based := false
 		for _, m := range w.members {
 			disk := m.store.Copy() // what a crash would leave
 			checkpoints, err := disk.Checkpoints(groupOf(s))
@@ -112,7 +114,12 @@ func (w *world) kept(without *member) bool {
 			newest = max(newest, checkpoints[len(checkpoints)-1].Seq)
 			if m != without && w.harms[m.id] == nil {
 				gaps = append(gaps, gapsOf(disk, groupOf(s)))
+				base, err := retention.BaseOf(disk, groupOf(s), floor)
+				based = based || err == nil && base != retention.BaseFetch
 			}
+		}
+		if !based {
+			return false
 		}
 		for revision := floor; revision <= newest; revision++ {
 			if !slices.ContainsFunc(gaps, func(lacks []gap) bool {

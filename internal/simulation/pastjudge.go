@@ -6,6 +6,7 @@ import (
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 
+	"github.com/heliosdb/metadata/history/retention"
 	"github.com/heliosdb/metadata/replica"
 )
 
@@ -21,7 +22,14 @@ func (m *member) lacks(s metadatav1.Stream) string {
 		return ""
 	case last != newest:
 		return fmt.Sprintf("has history up to revision %d of %d", last, newest)
-	case first < floor:
+	}
+	base, err := retention.BaseOf(m.store, groupOf(s), floor)
+	switch {
+	case err != nil:
+		return err.Error()
+	case base == retention.BaseFold || base == retention.BaseFetch:
+		return fmt.Sprintf("lacks the model right before revision %d, where the history begins", floor)
+	case base == retention.BaseKept && first < floor:
 		return fmt.Sprintf("has history from revision %d on, which begins at %d", first, floor)
 	}
 	if first, last, err := m.store.HistoryGap(groupOf(s), newest+1); err != nil || last >= floor {

@@ -107,6 +107,9 @@ func (j *judge) trimmed(ch *events.Change) {
 		}
 		var behind []string
 		for consumer := range before.Behind(s, oldest) {
+			if before.Passed(s, consumer) {
+				continue
+			}
 			behind = append(behind, consumer.Name())
 		}
 		if !slices.Equal(behind, t.GetPassedConsumers()) {

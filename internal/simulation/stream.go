@@ -32,6 +32,8 @@ type stream[D projections.Domain[D]] struct {
 	history feed.History
 	past    *past[D]
 	keeping *keeping
+	// asksBase: another member was asked for the model right before the floor.
+	asksBase bool
 
 	// Called in the stream's turn.
 	onApplied func([]*events.Change)
@@ -65,6 +67,7 @@ type driver interface {
 	serveOffer(from, round uint64, answer func(any, error))
 	serveEntries(from uint64, q raftlog.EntriesRequest, answer func(any, error))
 	givenUp(to uint64)
+	keepBase(floor uint64)
 	readPast()
 }
 

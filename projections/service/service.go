@@ -95,8 +95,8 @@ func (m *Model) Consumers(from string) iter.Seq[*Consumer] {
 // ConsumerCount returns the number of consumers.
 func (m *Model) ConsumerCount() int { return m.consumers.Len() }
 
-// Behind yields the consumers, by name, that read a stream and still need a revision of
-// it before oldest. It looks at all consumers.
+// Behind yields the consumers, by name, that read a stream and have not acknowledged all of
+// it before oldest, those that were passed included. It looks at all consumers.
 func (m *Model) Behind(s metadatav1.Stream, oldest uint64) iter.Seq[*Consumer] {
 	return func(yield func(*Consumer) bool) {
 		for c := range m.consumers.All() {
@@ -109,11 +109,19 @@ func (m *Model) Behind(s metadatav1.Stream, oldest uint64) iter.Seq[*Consumer] {
 	}
 }
 
+// Passed reports whether a consumer that reads a stream has lost the next revision that it needs
+// to a trim. What it needs behind that is of no use to it: it has to be made anew.
+func (m *Model) Passed(s metadatav1.Stream, c *Consumer) bool {
+	oldest := m.Floor(s).OldestRevision()
+	return oldest > 0 && c.Revision(s) < oldest-1 && c.Reads(s)
+}
+
 // Acknowledged returns the revision of a stream up to which all consumers that read it
-// have acknowledged; false if none reads it. It looks at all consumers.
+// have acknowledged, but for those that were passed; false if no other reads it. It looks at
+// all consumers.
 func (m *Model) Acknowledged(s metadatav1.Stream) (revision uint64, read bool) {
 	for c := range m.consumers.All() {
-		if at := c.Revision(s); (!read || at < revision) && c.Reads(s) {
+		if at := c.Revision(s); (!read || at < revision) && c.Reads(s) && !m.Passed(s, c) {
 			revision, read = at, true
 		}
 	}

@@ -83,6 +83,26 @@ var pastMutants = []mutant{
 		},
 	},
 	{
+		name: "trim-what-the-base-needs", about: "what leads to the model right before a floor is deleted before that model is archived",
+		edits: []edit{{"history/retention/base.go", "	return nearest + 1, err\n", "	_ = nearest\n	return floor, err\n"}},
+	},
+	{
+		name: "drop-the-base", about: "an archived checkpoint that was made for a floor may be the one that is dropped for the others",
+		edits: []edit{{"raftlog/archive.go", "			if kept[i].Index == d.Index {", "			if kept[i].Index == 0 {"}},
+	},
+	{
+		name: "take-any-base", about: "the model right before a floor that another member gives is not held against what this one has",
+		edits: []edit{{
+			"history/replay.go",
+			"	if err != nil {\n		return err\n	}\n	if folded.Head != later.Head || folded.Hash() != later.Hash() {",
+			"	if err != nil {\n		return nil\n	}\n	if folded.Head != later.Head {",
+		}},
+	},
+	{
+		name: "read-below-the-floor", about: "a model from below the floor is given where a member still has it",
+		edits: []edit{{"history/models.go", "	case revision > 0 && revision+1 < bounds.Floor:", "	case revision > 0 && revision+1 < bounds.Floor && bounds.Floor == bounds.Last:"}},
+	},
+	{
 		name: "floor-with-the-digest-behind", about: "a history's floor has the digest behind its first record instead of the one before",
 		edits: []edit{{"history/retention/retention.go", "PreviousDigest: past.Previous[:]", "PreviousDigest: past.Digest[:]"}},
 	},

@@ -318,7 +318,12 @@ type MemberStatus struct {
 	// be deleted by hand.
 	SetAsideBytes uint64 `protobuf:"varint,16,opt,name=set_aside_bytes,json=setAsideBytes,proto3" json:"set_aside_bytes,omitempty"`
 	// Why store_bytes and free_bytes could not be measured; they are 0 then.
-	SpaceProblem  string `protobuf:"bytes,17,opt,name=space_problem,json=spaceProblem,proto3" json:"space_problem,omitempty"`
+	SpaceProblem string `protobuf:"bytes,17,opt,name=space_problem,json=spaceProblem,proto3" json:"space_problem,omitempty"`
+	// What its clock says. Members need no equal clocks, but changes are stamped by them, and
+	// histories trimmed by age.
+	Clock *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=clock,proto3" json:"clock,omitempty"`
+	// It has a key, and signs heads while it leads the service stream.
+	SignsHeads    bool `protobuf:"varint,19,opt,name=signs_heads,json=signsHeads,proto3" json:"signs_heads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -470,6 +475,20 @@ func (x *MemberStatus) GetSpaceProblem() string {
 		return x.SpaceProblem
 	}
 	return ""
+}
+
+func (x *MemberStatus) GetClock() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+func (x *MemberStatus) GetSignsHeads() bool {
+	if x != nil {
+		return x.SignsHeads
+	}
+	return false
 }
 
 // Quarantine says why a member takes part in nothing, and how far it is.
@@ -908,7 +927,7 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\amembers\x18\x05 \x03(\v2\".heliosdb.metadata.v1.MemberStatusR\amembers\x123\n" +
 	"\x06alarms\x18\x06 \x03(\v2\x1b.heliosdb.metadata.v1.AlarmR\x06alarms\x12:\n" +
 	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\x12B\n" +
-	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\xea\x05\n" +
+	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\xbd\x06\n" +
 	"\fMemberStatus\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12!\n" +
@@ -932,7 +951,10 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\vdivergences\x18\x0e \x03(\v2 .heliosdb.metadata.v1.DivergenceR\vdivergences\x12@\n" +
 	"\x0elease_duration\x18\x0f \x01(\v2\x19.google.protobuf.DurationR\rleaseDuration\x12&\n" +
 	"\x0fset_aside_bytes\x18\x10 \x01(\x04R\rsetAsideBytes\x12#\n" +
-	"\rspace_problem\x18\x11 \x01(\tR\fspaceProblem\"\x9f\x01\n" +
+	"\rspace_problem\x18\x11 \x01(\tR\fspaceProblem\x120\n" +
+	"\x05clock\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x05clock\x12\x1f\n" +
+	"\vsigns_heads\x18\x13 \x01(\bR\n" +
+	"signsHeads\"\x9f\x01\n" +
 	"\n" +
 	"Quarantine\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12(\n" +
@@ -1012,8 +1034,8 @@ var file_heliosdb_metadata_v1_cluster_service_proto_goTypes = []any{
 	(*Position)(nil),              // 9: heliosdb.metadata.v1.Position
 	(*ConsumerStatus)(nil),        // 10: heliosdb.metadata.v1.ConsumerStatus
 	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(Stream)(0),                   // 12: heliosdb.metadata.v1.Stream
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(Stream)(0),                   // 13: heliosdb.metadata.v1.Stream
 }
 var file_heliosdb_metadata_v1_cluster_service_proto_depIdxs = []int32{
 	4,  // 0: heliosdb.metadata.v1.StatusResponse.members:type_name -> heliosdb.metadata.v1.MemberStatus
@@ -1025,18 +1047,19 @@ var file_heliosdb_metadata_v1_cluster_service_proto_depIdxs = []int32{
 	5,  // 6: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
 	6,  // 7: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
 	11, // 8: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
-	12, // 9: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
-	12, // 10: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
-	0,  // 11: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
-	13, // 12: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
-	1,  // 13: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
-	2,  // 14: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
-	3,  // 15: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
-	15, // [15:16] is the sub-list for method output_type
-	14, // [14:15] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	12, // 9: heliosdb.metadata.v1.MemberStatus.clock:type_name -> google.protobuf.Timestamp
+	13, // 10: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
+	13, // 11: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
+	0,  // 12: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
+	12, // 13: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 14: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
+	2,  // 15: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
+	3,  // 16: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
+	16, // [16:17] is the sub-list for method output_type
+	15, // [15:16] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_cluster_service_proto_init() }

@@ -28,7 +28,10 @@ type CreateConsumerRequest struct {
 	// The consumer; fields that the service sets are ignored.
 	Consumer *Consumer `protobuf:"bytes,1,opt,name=consumer,proto3" json:"consumer,omitempty"`
 	// Request id and dry run.
-	Write         *WriteOptions `protobuf:"bytes,2,opt,name=write,proto3" json:"write,omitempty"`
+	Write *WriteOptions `protobuf:"bytes,2,opt,name=write,proto3" json:"write,omitempty"`
+	// Begin with the oldest changes that are kept when the consumer is created. Its position has
+	// to be absent then.
+	FromOldest    bool `protobuf:"varint,3,opt,name=from_oldest,json=fromOldest,proto3" json:"from_oldest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -75,6 +78,13 @@ func (x *CreateConsumerRequest) GetWrite() *WriteOptions {
 		return x.Write
 	}
 	return nil
+}
+
+func (x *CreateConsumerRequest) GetFromOldest() bool {
+	if x != nil {
+		return x.FromOldest
+	}
+	return false
 }
 
 // CreateConsumerResponse is the answer to CreateConsumer.
@@ -697,10 +707,12 @@ var File_heliosdb_metadata_v1_consumer_service_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_consumer_service_proto_rawDesc = "" +
 	"\n" +
-	"+heliosdb/metadata/v1/consumer_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a#heliosdb/metadata/v1/consumer.proto\x1a#heliosdb/metadata/v1/position.proto\x1a heliosdb/metadata/v1/write.proto\"\x95\x01\n" +
+	"+heliosdb/metadata/v1/consumer_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a#heliosdb/metadata/v1/consumer.proto\x1a#heliosdb/metadata/v1/position.proto\x1a heliosdb/metadata/v1/write.proto\"\xb6\x01\n" +
 	"\x15CreateConsumerRequest\x12B\n" +
 	"\bconsumer\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.ConsumerB\x06\xbaH\x03\xc8\x01\x01R\bconsumer\x128\n" +
-	"\x05write\x18\x02 \x01(\v2\".heliosdb.metadata.v1.WriteOptionsR\x05write\"\x8f\x01\n" +
+	"\x05write\x18\x02 \x01(\v2\".heliosdb.metadata.v1.WriteOptionsR\x05write\x12\x1f\n" +
+	"\vfrom_oldest\x18\x03 \x01(\bR\n" +
+	"fromOldest\"\x8f\x01\n" +
 	"\x16CreateConsumerResponse\x12:\n" +
 	"\bconsumer\x18\x01 \x01(\v2\x1e.heliosdb.metadata.v1.ConsumerR\bconsumer\x129\n" +
 	"\x06result\x18\x02 \x01(\v2!.heliosdb.metadata.v1.WriteResultR\x06result\"\x8f\x01\n" +

@@ -1098,6 +1098,62 @@ func (x *HistoryRecord) GetData() []byte {
 	return nil
 }
 
+// HistoryBaseRequest asks a member for its checkpoint of a revision, archived or current: the
+// answer is the stored form of its descriptor, and its chunks are asked for one by one.
+type HistoryBaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// The revision.
+	Revision      uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryBaseRequest) Reset() {
+	*x = HistoryBaseRequest{}
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryBaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryBaseRequest) ProtoMessage() {}
+
+func (x *HistoryBaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryBaseRequest.ProtoReflect.Descriptor instead.
+func (*HistoryBaseRequest) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *HistoryBaseRequest) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *HistoryBaseRequest) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // ForwardedError is a failure on its way back between members.
 type ForwardedError struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1119,7 +1175,7 @@ type ForwardedError struct {
 
 func (x *ForwardedError) Reset() {
 	*x = ForwardedError{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[16]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1187,7 @@ func (x *ForwardedError) String() string {
 func (*ForwardedError) ProtoMessage() {}
 
 func (x *ForwardedError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[16]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1200,7 @@ func (x *ForwardedError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedError.ProtoReflect.Descriptor instead.
 func (*ForwardedError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{16}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ForwardedError) GetReason() int32 {
@@ -1202,7 +1258,7 @@ type ForwardedFieldError struct {
 
 func (x *ForwardedFieldError) Reset() {
 	*x = ForwardedFieldError{}
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[17]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1270,7 @@ func (x *ForwardedFieldError) String() string {
 func (*ForwardedFieldError) ProtoMessage() {}
 
 func (x *ForwardedFieldError) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[17]
+	mi := &file_heliosdb_metadata_v1_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1283,7 @@ func (x *ForwardedFieldError) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardedFieldError.ProtoReflect.Descriptor instead.
 func (*ForwardedFieldError) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{17}
+	return file_heliosdb_metadata_v1_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ForwardedFieldError) GetField() string {
@@ -1324,7 +1380,10 @@ const file_heliosdb_metadata_v1_peer_proto_rawDesc = "" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x04 \x01(\x04R\x04term\x12\x18\n" +
 	"\acontent\x18\x05 \x01(\fR\acontent\x12\x12\n" +
-	"\x04data\x18\x06 \x01(\fR\x04data\"\xdf\x02\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\"f\n" +
+	"\x12HistoryBaseRequest\x124\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\x04R\brevision\"\xdf\x02\n" +
 	"\x0eForwardedError\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\x05R\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12N\n" +
@@ -1352,7 +1411,7 @@ func file_heliosdb_metadata_v1_peer_proto_rawDescGZIP() []byte {
 	return file_heliosdb_metadata_v1_peer_proto_rawDescData
 }
 
-var file_heliosdb_metadata_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_heliosdb_metadata_v1_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_heliosdb_metadata_v1_peer_proto_goTypes = []any{
 	(*ForwardedCommand)(nil),         // 0: heliosdb.metadata.v1.ForwardedCommand
 	(*ForwardedBeats)(nil),           // 1: heliosdb.metadata.v1.ForwardedBeats
@@ -1370,34 +1429,36 @@ var file_heliosdb_metadata_v1_peer_proto_goTypes = []any{
 	(*HistoryPartRequest)(nil),       // 13: heliosdb.metadata.v1.HistoryPartRequest
 	(*HistoryPart)(nil),              // 14: heliosdb.metadata.v1.HistoryPart
 	(*HistoryRecord)(nil),            // 15: heliosdb.metadata.v1.HistoryRecord
-	(*ForwardedError)(nil),           // 16: heliosdb.metadata.v1.ForwardedError
-	(*ForwardedFieldError)(nil),      // 17: heliosdb.metadata.v1.ForwardedFieldError
-	nil,                              // 18: heliosdb.metadata.v1.ForwardedError.MetadataEntry
-	(Stream)(0),                      // 19: heliosdb.metadata.v1.Stream
-	(*HeartbeatRequest)(nil),         // 20: heliosdb.metadata.v1.HeartbeatRequest
-	(*StreamHeartbeatsResponse)(nil), // 21: heliosdb.metadata.v1.StreamHeartbeatsResponse
+	(*HistoryBaseRequest)(nil),       // 16: heliosdb.metadata.v1.HistoryBaseRequest
+	(*ForwardedError)(nil),           // 17: heliosdb.metadata.v1.ForwardedError
+	(*ForwardedFieldError)(nil),      // 18: heliosdb.metadata.v1.ForwardedFieldError
+	nil,                              // 19: heliosdb.metadata.v1.ForwardedError.MetadataEntry
+	(Stream)(0),                      // 20: heliosdb.metadata.v1.Stream
+	(*HeartbeatRequest)(nil),         // 21: heliosdb.metadata.v1.HeartbeatRequest
+	(*StreamHeartbeatsResponse)(nil), // 22: heliosdb.metadata.v1.StreamHeartbeatsResponse
 }
 var file_heliosdb_metadata_v1_peer_proto_depIdxs = []int32{
-	19, // 0: heliosdb.metadata.v1.ForwardedCommand.stream:type_name -> heliosdb.metadata.v1.Stream
-	20, // 1: heliosdb.metadata.v1.ForwardedBeats.beats:type_name -> heliosdb.metadata.v1.HeartbeatRequest
-	21, // 2: heliosdb.metadata.v1.ForwardedBeatAnswers.answers:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
-	19, // 3: heliosdb.metadata.v1.CheckpointChunkRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	19, // 4: heliosdb.metadata.v1.CheckpointGivenUp.stream:type_name -> heliosdb.metadata.v1.Stream
-	19, // 5: heliosdb.metadata.v1.RebuildOfferRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	20, // 0: heliosdb.metadata.v1.ForwardedCommand.stream:type_name -> heliosdb.metadata.v1.Stream
+	21, // 1: heliosdb.metadata.v1.ForwardedBeats.beats:type_name -> heliosdb.metadata.v1.HeartbeatRequest
+	22, // 2: heliosdb.metadata.v1.ForwardedBeatAnswers.answers:type_name -> heliosdb.metadata.v1.StreamHeartbeatsResponse
+	20, // 3: heliosdb.metadata.v1.CheckpointChunkRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	20, // 4: heliosdb.metadata.v1.CheckpointGivenUp.stream:type_name -> heliosdb.metadata.v1.Stream
+	20, // 5: heliosdb.metadata.v1.RebuildOfferRequest.stream:type_name -> heliosdb.metadata.v1.Stream
 	7,  // 6: heliosdb.metadata.v1.RebuildOfferAnswer.offer:type_name -> heliosdb.metadata.v1.RebuildOffer
-	19, // 7: heliosdb.metadata.v1.RebuildEntriesRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	20, // 7: heliosdb.metadata.v1.RebuildEntriesRequest.stream:type_name -> heliosdb.metadata.v1.Stream
 	11, // 8: heliosdb.metadata.v1.CheckpointHashes.checkpoints:type_name -> heliosdb.metadata.v1.CheckpointHash
-	19, // 9: heliosdb.metadata.v1.CheckpointHash.stream:type_name -> heliosdb.metadata.v1.Stream
-	19, // 10: heliosdb.metadata.v1.HistoryProbe.stream:type_name -> heliosdb.metadata.v1.Stream
-	19, // 11: heliosdb.metadata.v1.HistoryPartRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	20, // 9: heliosdb.metadata.v1.CheckpointHash.stream:type_name -> heliosdb.metadata.v1.Stream
+	20, // 10: heliosdb.metadata.v1.HistoryProbe.stream:type_name -> heliosdb.metadata.v1.Stream
+	20, // 11: heliosdb.metadata.v1.HistoryPartRequest.stream:type_name -> heliosdb.metadata.v1.Stream
 	15, // 12: heliosdb.metadata.v1.HistoryPart.records:type_name -> heliosdb.metadata.v1.HistoryRecord
-	18, // 13: heliosdb.metadata.v1.ForwardedError.metadata:type_name -> heliosdb.metadata.v1.ForwardedError.MetadataEntry
-	17, // 14: heliosdb.metadata.v1.ForwardedError.fields:type_name -> heliosdb.metadata.v1.ForwardedFieldError
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	20, // 13: heliosdb.metadata.v1.HistoryBaseRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	19, // 14: heliosdb.metadata.v1.ForwardedError.metadata:type_name -> heliosdb.metadata.v1.ForwardedError.MetadataEntry
+	18, // 15: heliosdb.metadata.v1.ForwardedError.fields:type_name -> heliosdb.metadata.v1.ForwardedFieldError
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_peer_proto_init() }
@@ -1413,7 +1474,7 @@ func file_heliosdb_metadata_v1_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_peer_proto_rawDesc), len(file_heliosdb_metadata_v1_peer_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,185 @@
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/retention"
+	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/projections/service"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/replica"
+)
+
+// The model right before a floor is what the models of all kept revisions are folded from. A
+// member archives it before it deletes what lies below the floor; one that was given a later
+// checkpoint gets it from another.
+
+// keepBase sees to it that the member has the model right before the stream's floor, if it
+// can be had now. It says so to who trims.
+func (p *past[D]) keepBase(ctx context.Context) {
+	s := p.stream
+	floor := s.life.floor(s.id)
+	todo, err := retention.BaseOf(s.member.store, s.group, floor.OldestRevision())
+	switch {
+	case err != nil:
+	case todo == retention.BaseFold:
+		err = p.foldBase(ctx, floor.OldestRevision()-1)
+	case todo == retention.BaseFetch:
+		err = p.fetchBase(ctx, floor)
+	}
+	if err != nil && ctx.Err() == nil {
+		s.member.log.Warn("the model before the oldest revision kept is not archived yet; it is tried again", "stream", s.name,
+			"oldest", floor.OldestRevision(), "error", err)
+	}
+}
+
+// foldBase archives the model of a revision, which the changes below the floor still lead to.
+func (p *past[D]) foldBase(ctx context.Context, revision uint64) error {
+	state, err := p.models.At(ctx, revision)
+	if err == nil {
+		_, err = replica.WriteArchived(ctx, pacedStore{p.stream.member.store, ctx}, p.stream.group, state)
+	}
+	if errors.Is(err, raftlog.ErrArchived) {
+		return nil
+	}
+	return err
+}
+
+// fetchBase asks the other members for the model right before the floor, once everything behind
+// it is filled in. What one gives is kept if the changes lead from it to the model that this
+// member has.
+func (p *past[D]) fetchBase(ctx context.Context, floor service.Floor) error {
+	bounds, err := p.source.Bounds(ctx)
+	if err != nil || bounds.First > floor.OldestRevision() {
+		return err
+	}
+	s, revision := p.stream, floor.OldestRevision()-1
+	var failed []error
+	for _, peer := range s.member.others() {
+		d, err := s.askBase(ctx, peer, revision)
+		if err == nil {
+			err = p.takeBase(ctx, peer, d)
+		}
+		if err == nil {
+			s.member.log.Info("the model before the oldest revision kept was given by another member", "stream", s.name, "revision", revision, "peer", peer)
+			return nil
+		}
+		failed = append(failed, fmt.Errorf("member %d: %w", peer, err))
+	}
+	return errors.Join(failed...)
+}
+
+// takeBase reads the model of another member's checkpoint, and archives it if it is what this
+// member's own has come from.
+func (p *past[D]) takeBase(ctx context.Context, peer uint64, d raftlog.Descriptor) error {
+	s := p.stream
+	state, err := replica.ReadGiven(&givenCheckpoint{ctx: ctx, from: peer, ask: s.askBaseChunk, descriptor: d}, p.genesis)
+	if err != nil {
+		return err
+	}
+	if err := history.Confirm(ctx, p.source, state, s.replica.View()); err != nil {
+		return err
+	}
+	_, err = replica.WriteArchivedAs(ctx, pacedStore{s.member.store, ctx}, d, state)
+	return err
+}
+
+// askBase asks a member which checkpoint it has of a revision.
+func (s *stream[D]) askBase(ctx context.Context, peer, revision uint64) (d raftlog.Descriptor, err error) {
+	payload, err := proto.Marshal(&metadatav1.HistoryBaseRequest{Stream: s.id, Revision: revision})
+	if err != nil {
+		return d, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	answer, err := s.member.transport.Call(ctx, peer, methodBase, payload)
+	if err != nil {
+		return d, err
+	}
+	if err := d.UnmarshalBinary(answer); err != nil {
+		return d, err
+	}
+	if d.Group != s.group || d.Seq != revision {
+		return d, fmt.Errorf("it gives the checkpoint of revision %d, group %d, for that of revision %d", d.Seq, d.Group, revision)
+	}
+	return d, nil
+}
+
+// askBaseChunk asks a member for a chunk of its checkpoint.
+func (s *stream[D]) askBaseChunk(ctx context.Context, peer, index uint64, chunk uint32) ([]byte, error) {
+	payload, err := proto.Marshal(&metadatav1.CheckpointChunkRequest{Stream: s.id, Index: index, Chunk: chunk})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, chunkTimeout)
+	defer cancel()
+	return s.member.transport.Call(ctx, peer, methodChunk, payload)
+}
+
+// serveBase says which checkpoint this member has of a revision.
+func (s *stream[D]) serveBase(q *metadatav1.HistoryBaseRequest) ([]byte, error) {
+	d, err := replica.FindPast(s.member.store, s.group, q.GetRevision())
+	if err != nil {
+		return nil, err
+	}
+	return d.MarshalBinary()
+}
+
+// givenCheckpoint reads a checkpoint of another member, chunk by chunk.
+type givenCheckpoint struct {
+	ctx        context.Context
+	from       uint64
+	ask        func(ctx context.Context, peer, index uint64, chunk uint32) ([]byte, error)
+	descriptor raftlog.Descriptor
+}
+
+// Descriptor implements raftlog.CheckpointReader.
+func (c *givenCheckpoint) Descriptor() raftlog.Descriptor { return c.descriptor }
+
+// ReadChunk implements raftlog.CheckpointReader.
+func (c *givenCheckpoint) ReadChunk(i uint32) ([]byte, error) {
+	return c.ask(c.ctx, c.from, c.descriptor.Index, i)
+}
+
+// Close implements raftlog.CheckpointReader.
+func (c *givenCheckpoint) Close() error { return nil }
+
+// folding is a source for models: it reads also what was trimmed and is not deleted yet, because
+// it leads to the model right before the floor.
+type folding struct {
+	*source
+	stored storedHistory
+}
+
+func newFolding(s *source) *folding {
+	f := &folding{source: s, stored: *s.stored}
+	f.stored.floor = func() uint64 { return 0 }
+	return f
+}
+
+// Read implements history.Source.
+func (f *folding) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	oldest := f.life.floor(f.origin.Stream).OldestRevision()
+	if from >= oldest {
+		return f.source.Read(ctx, from, maxBytes)
+	}
+	if err := f.ready(ctx); err != nil {
+		return nil, err
+	}
+	changes, err := f.stored.Read(from, maxBytes)
+	if err == nil && len(changes) == 0 || failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
+		lacking := failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
+			"this member was given a checkpoint and still lacks the model before revision %d, the oldest one kept of the %s stream; ask another member",
+			oldest, events.StreamName(f.origin.Stream)).
+			With("stream", f.origin.Stream.String()).With("revision", fmt.Sprint(oldest))
+		return nil, f.member.nameHolder(ctx, lacking)
+	}
+	return changes, err
+}
