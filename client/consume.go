@@ -28,8 +28,11 @@ type ConsumeOptions struct {
 	// its own: with Create, and in ConsumeFrom, it has to be this one.
 	Filter *metadatav1.Filter
 	// Start is where a consumer begins that is new. nil: behind the newest changes; revisions
-	// of 0: at the beginning of the history.
+	// of 0: with the first change of all, which is refused once that was trimmed.
 	Start *metadatav1.Position
+	// FromOldest has a consumer that is new begin with the oldest changes that are kept then.
+	// Start has to be nil.
+	FromOldest bool
 	// Create has the service create the consumer if there is none of its name.
 	Create bool
 	// Description says what a consumer that is created is for.
@@ -96,6 +99,9 @@ type keeper interface {
 }
 
 func (c *Client) consume(ctx context.Context, k keeper, opts ConsumeOptions, handle Handle) error {
+	if opts.FromOldest && opts.Start != nil {
+		return errors.New("client: ConsumeOptions has both Start and FromOldest; leave one of them out")
+	}
 	machineOptions := consume.Options{BatchChanges: opts.BatchChanges, AckChanges: opts.AckChanges, AckInterval: opts.AckInterval}
 	if _, err := consume.New(nil, machineOptions); err != nil {
 		return fmt.Errorf("client: %w", err) // before anybody is fenced off

@@ -250,11 +250,49 @@ func TestConsumeIsFencedOffWhileNothingHappens(t *testing.T) {
 func TestConsumeNamesTrimmedHistory(t *testing.T) {
 	feed, c := startFeed(t, nil)
 	feed.Append(topologyStream, 10)
+	passed := &metadatav1.Consumer{Name: "audit", Position: new(metadatav1.Position)}
+	if _, err := c.CreateConsumer(t.Context(), &metadatav1.CreateConsumerRequest{Consumer: passed}); err != nil {
+		t.Fatal(err)
+	}
 	feed.Trim(topologyStream, 4)
 	err := c.Consume(t.Context(), "audit", fromTheBeginning(), func(context.Context, []Delivery) error { return errors.New("delivered") })
 	trimmed, ok := errors.AsType[*TrimmedError](err)
 	if !ok || trimmed.Oldest != 4 || trimmed.Stream != topologyStream || trimmed.Position.GetTopologyRevision() != 0 {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// Who wants all that is kept need not know where that begins; who wants what was trimmed is
+// refused.
+func TestConsumeFromTheOldest(t *testing.T) {
+	feed, c := startFeed(t, nil)
+	feed.Append(schemaStream, 5)
+	feed.Append(topologyStream, 10)
+	feed.Trim(topologyStream, 9)
+	named := func(opts ConsumeOptions, handle Handle) error {
+		opts.Create = true
+		return c.Consume(t.Context(), "audit", opts, handle)
+	}
+	own := func(opts ConsumeOptions, handle Handle) error {
+		return c.ConsumeFrom(t.Context(), PositionFile(filepath.Join(t.TempDir(), "position.json")), opts, handle)
+	}
+	for what, consume := range map[string]func(ConsumeOptions, Handle) error{"named": named, "own": own} {
+		got := newCatcher()
+		got.last[topologyStream] = 8
+		if err := consume(ConsumeOptions{FromOldest: true}, got.until(7)); !errors.Is(err, errEnough) {
+			t.Fatalf("%s: %v", what, err)
+		}
+		first := slices.ContainsFunc(got.ids, func(id string) bool { return strings.HasSuffix(id, "/topology/9") })
+		if !first || slices.ContainsFunc(got.ids, func(id string) bool { return strings.HasSuffix(id, "/topology/8") }) {
+			t.Errorf("%s: got %v", what, got.ids)
+		}
+		if err := consume(ConsumeOptions{FromOldest: true, Start: new(metadatav1.Position)}, nil); err == nil || !strings.Contains(err.Error(), "both Start and FromOldest") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	opts := ConsumeOptions{Create: true, Start: new(metadatav1.Position)}
+	if err := c.Consume(t.Context(), "late", opts, nil); Reason(err) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED || Metadata(err)["oldest_revision"] != "9" {
+		t.Errorf("what was trimmed: %v", err)
 	}
 }
 

@@ -97,7 +97,7 @@ func (n *namedConsumer) ensure(ctx context.Context) error {
 		}
 		_, err = persist(ctx, n.client.CreateConsumer, &metadatav1.CreateConsumerRequest{Consumer: &metadatav1.Consumer{
 			Name: n.name, Filter: n.options.Filter, Description: n.options.Description, Position: n.options.Start,
-		}})
+		}, FromOldest: n.options.FromOldest})
 		if !IsAlreadyExists(err) {
 			return err
 		}

@@ -110,6 +110,9 @@ func (o *ownConsumer) open(ctx context.Context) (*metadatav1.Position, *metadata
 	case saved != nil:
 		o.saved = saved.GetPosition()
 		return o.saved, filter, nil
+	case o.options.FromOldest:
+		oldest, err := o.client.beforeOldest(ctx)
+		return oldest, filter, err
 	case o.options.Start == nil:
 		return nil, filter, nil
 	}
@@ -122,6 +125,26 @@ func (o *ownConsumer) open(ctx context.Context) (*metadatav1.Position, *metadata
 		start.ClusterId, start.RecoveryEpoch = status.GetClusterId(), status.GetRecoveryEpoch()
 	}
 	return start, filter, nil
+}
+
+// beforeOldest returns the position before all that the service keeps now. It asks until it is
+// answered, or ctx ends.
+func (c *Client) beforeOldest(ctx context.Context) (*metadatav1.Position, error) {
+	before := func(stream metadatav1.Stream) (*metadatav1.GetHeadResponse, uint64, error) {
+		head, err := persist(ctx, c.GetHead, &metadatav1.GetHeadRequest{Stream: stream})
+		return head, max(head.GetFloor().GetOldestRevision(), 1) - 1, err
+	}
+	head, schema, err := before(schemaStream)
+	if err != nil {
+		return nil, err
+	}
+	_, topology, err := before(topologyStream)
+	if err != nil {
+		return nil, err
+	}
+	return &metadatav1.Position{
+		ClusterId: head.GetClusterId(), RecoveryEpoch: head.GetRecoveryEpoch(), SchemaRevision: schema, TopologyRevision: topology,
+	}, nil
 }
 
 func (o *ownConsumer) acknowledge(ctx context.Context, p *metadatav1.Position) (later bool, err error) {

@@ -60,10 +60,10 @@ behind a position (--from 12:4). heliosmeta cdc run --create does the same for i
 			if consumer.Filter, err = filter.Filter(); err != nil {
 				return usage("%v", err)
 			}
-			if consumer.Position, err = positiontext.ParseStart(from); err != nil {
+			req := &metadatav1.CreateConsumerRequest{Consumer: consumer, Write: s.writeOptions()}
+			if consumer.Position, req.FromOldest, err = positiontext.ParseStart(from); err != nil {
 				return usage("--from: %v", err)
 			}
-			req := &metadatav1.CreateConsumerRequest{Consumer: consumer, Write: s.writeOptions()}
 			res, err := call(cmd.Context(), s, func(ctx context.Context, c *client.Client) (*metadatav1.CreateConsumerResponse, error) {
 				return c.CreateConsumer(ctx, req)
 			})

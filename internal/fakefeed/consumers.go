@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
+	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
 
 // Refusal is an error as the service says it, with pairs of keys and values.
@@ -63,13 +64,59 @@ func (c consumers) CreateConsumer(_ context.Context, r *metadatav1.CreateConsume
 	if _, err := c.find(created.GetName()); err == nil {
 		return nil, Refusal(connect.CodeAlreadyExists, metadatav1.ErrorReason_ERROR_REASON_ALREADY_EXISTS, fmt.Sprintf("consumer %q exists", created.GetName()))
 	}
-	if created.Position == nil {
+	switch {
+	case r.GetFromOldest() && created.Position != nil:
+		return nil, Refusal(connect.CodeInvalidArgument, metadatav1.ErrorReason_ERROR_REASON_INVALID_FIELD, "consumer.position: there is one although from_oldest is set")
+	case r.GetFromOldest():
+		created.Position = &metadatav1.Position{SchemaRevision: c.before(schemaStream), TopologyRevision: c.before(topologyStream)}
+	case created.Position == nil:
 		created.Position = c.head()
+	}
+	if err := c.kept(created); err != nil {
+		return nil, err
 	}
 	created.Position.ClusterId, created.Position.RecoveryEpoch = ClusterID, c.epoch
 	created.AcknowledgedTime = &timestamppb.Timestamp{Seconds: 60}
 	c.consumers[created.GetName()] = created
 	return &metadatav1.CreateConsumerResponse{Consumer: proto.CloneOf(created), Result: c.result()}, nil
+}
+
+// before returns the revision before the oldest one of a stream that is kept. The lock is held.
+func (s *Service) before(stream metadatav1.Stream) uint64 { return cmp.Or(s.oldest[stream], 1) - 1 }
+
+// kept refuses a consumer that begins where something was trimmed. The lock is held.
+func (c consumers) kept(created *metadatav1.Consumer) error {
+	at := map[metadatav1.Stream]uint64{
+		schemaStream: created.GetPosition().GetSchemaRevision(), topologyStream: created.GetPosition().GetTopologyRevision(),
+	}
+	for _, s := range []metadatav1.Stream{schemaStream, topologyStream} {
+		read := len(created.GetFilter().GetStreams()) == 0 || slices.Contains(created.GetFilter().GetStreams(), s)
+		if before := c.before(s); read && at[s] < before {
+			return Refusal(connect.CodeOutOfRange, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
+				fmt.Sprintf("consumer.position: the history of the stream behind revision %d was trimmed; begin at %d or later", at[s], before),
+				"oldest_revision", fmt.Sprint(before+1), "stream", s.String())
+		}
+	}
+	return nil
+}
+
+// past serves what HistoryService says of the beginning.
+type past struct {
+	metadatav1connect.UnimplementedHistoryServiceHandler
+	*Service
+}
+
+// GetHead is of the contract: the head, the floor and whose they are.
+func (p past) GetHead(_ context.Context, r *metadatav1.GetHeadRequest) (*metadatav1.GetHeadResponse, error) {
+	if err := p.failing("GetHead"); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return &metadatav1.GetHeadResponse{
+		ClusterId: ClusterID, RecoveryEpoch: p.epoch, Revision: uint64(len(p.changes[r.GetStream()])),
+		Floor: &metadatav1.HistoryFloor{Stream: r.GetStream(), OldestRevision: p.oldest[r.GetStream()]},
+	}, nil
 }
 
 // OpenConsumer is of the contract.

@@ -1,6 +1,6 @@
 // Package fakefeed is a service of nothing but changes and consumers, in memory, for tests
 // of those who follow changes: they can have it break, fail, trim and stand still. It
-// serves Subscribe, ConsumerService and Status on a loopback port, and understands of
+// serves Subscribe, ConsumerService, GetHead and Status on a loopback port, and understands of
 // filters only the streams. Its methods may be called by any goroutine.
 package fakefeed
 
@@ -66,6 +66,7 @@ func Start() (*Service, error) {
 	mux.Handle(metadatav1connect.NewMetadataServiceHandler(s))
 	mux.Handle(metadatav1connect.NewConsumerServiceHandler(consumers{s}))
 	mux.Handle(metadatav1connect.NewClusterServiceHandler(cluster{s}))
+	mux.Handle(metadatav1connect.NewHistoryServiceHandler(past{Service: s}))
 	s.server = &http.Server{Handler: mux, Protocols: new(http.Protocols)}
 	s.server.Protocols.SetHTTP1(true)
 	s.server.Protocols.SetUnencryptedHTTP2(true)

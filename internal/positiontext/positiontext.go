@@ -24,18 +24,18 @@ func Parse(text string) (*metadatav1.Position, error) {
 	return p, nil
 }
 
-// ParseStart reads where a consumer begins: "latest" (nil: behind the newest changes),
-// "beginning" or a position.
-func ParseStart(text string) (*metadatav1.Position, error) {
+// ParseStart reads where a consumer begins: "latest" (neither: behind the newest changes),
+// "beginning" (with the oldest changes that are kept) or a position.
+func ParseStart(text string) (p *metadatav1.Position, fromOldest bool, err error) {
 	switch text {
 	case "latest":
-		return nil, nil
+		return nil, false, nil
 	case "beginning":
-		return new(metadatav1.Position), nil
+		return nil, true, nil
 	}
-	p, err := Parse(text)
+	p, err = Parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w; or latest, or beginning", err)
+		return nil, false, fmt.Errorf("%w; or latest, or beginning", err)
 	}
-	return p, nil
+	return p, false, nil
 }

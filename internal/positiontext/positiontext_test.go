@@ -23,13 +23,14 @@ func TestPositionsAreReadAsTheyAreWritten(t *testing.T) {
 
 func TestStarts(t *testing.T) {
 	for text, want := range map[string]*metadatav1.Position{
-		"latest": nil, "beginning": {}, "3:4": {SchemaRevision: 3, TopologyRevision: 4},
+		"latest": nil, "beginning": nil, "0:0": {}, "3:4": {SchemaRevision: 3, TopologyRevision: 4},
 	} {
-		if got, err := ParseStart(text); err != nil || (got == nil) != (want == nil) || !proto.Equal(got, want) {
-			t.Errorf("%s: %v, %v", text, got, err)
+		got, oldest, err := ParseStart(text)
+		if err != nil || oldest != (text == "beginning") || (got == nil) != (want == nil) || !proto.Equal(got, want) {
+			t.Errorf("%s: %v, %t, %v", text, got, oldest, err)
 		}
 	}
-	if got, err := ParseStart("newest"); err == nil {
+	if got, _, err := ParseStart("newest"); err == nil {
 		t.Errorf("newest is taken for %v", got)
 	}
 }

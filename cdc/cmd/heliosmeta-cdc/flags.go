@@ -108,7 +108,7 @@ func (o *options) consume() (opts client.ConsumeOptions, err error) {
 	if o.consumer != "" && !o.create && proto.Size(opts.Filter) > 0 {
 		return opts, errors.New("a consumer that exists has its own filter; leave yours out, or add --create: then it has to be the consumer's")
 	}
-	if opts.Start, err = positiontext.ParseStart(o.from); err != nil {
+	if opts.Start, opts.FromOldest, err = positiontext.ParseStart(o.from); err != nil {
 		return opts, fmt.Errorf("--from: %w", err)
 	}
 	return opts, nil

@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/heliosdb/metadata/cdc/sink"
 	"github.com/heliosdb/metadata/client"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 // Exit codes, as those of heliosmeta.
@@ -67,7 +67,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer, lookupEnv func
 }
 
 func exitCode(err error) int {
-	if _, trimmed := errors.AsType[*client.TrimmedError](err); trimmed {
+	if client.Reason(err) == metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED {
 		return exitConflict
 	}
 	switch connect.CodeOf(err) {

@@ -321,7 +321,11 @@ func TestTheSecondProcessTakesOver(t *testing.T) {
 func TestExitCodes(t *testing.T) {
 	feed := startFeed(t)
 	feed.Append(schema, 5)
-	feed.Trim(schema, 3)
+	passed := start(t, feed, "--to", "stdout", "--consumer", "passed", "--create", "--from", "1:0")
+	eventually(t, "it has begun", acknowledged(feed, "passed", 5, 0))
+	passed.stop()
+	feed.Append(schema, 3)
+	feed.Trim(schema, 8)
 	text := filepath.Join(t.TempDir(), "text")
 	if err := os.WriteFile(text, []byte("text\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -358,12 +362,28 @@ func TestExitCodes(t *testing.T) {
 		{"--to stdout --consumer a --kind table", exitUsage, "its own filter"},
 		{"--to file:" + text + "/dir --consumer a", exitError, "not a directory"},
 		{"--to stdout --consumer nobody", exitNotFound, "nobody"},
-		{"--to stdout --consumer late --create --from beginning", exitConflict, "trimmed"},
+		{"--to stdout --consumer passed", exitConflict, "trimmed"},
+		{"--to stdout --consumer late --create --from 0:0", exitConflict, "trimmed"},
 		{"--to stdout --position-file " + text, exitError, "not the file of a position"},
 	} {
 		p := start(t, feed, strings.Fields(c.args)...)
 		if code := p.code(); code != c.code || !strings.Contains(p.err.String(), c.errs) || strings.Contains(p.err.String(), "secret") {
 			t.Errorf("%s: exit code %d: %s", c.args, code, &p.err)
+		}
+	}
+}
+
+// All that is kept is a beginning, wherever that is.
+func TestFromTheBeginningOfATrimmedHistory(t *testing.T) {
+	feed := startFeed(t)
+	feed.Append(schema, 5)
+	feed.Trim(schema, 3)
+	for _, keeper := range [][]string{{"--consumer", "audit", "--create"}, {"--position-file", filepath.Join(t.TempDir(), "position")}} {
+		p := start(t, feed, append(keeper, "--from", "beginning", "--to", "stdout")...)
+		eventually(t, "what is kept is delivered", func() bool { return strings.Count(p.out.String(), "\n") == 3 })
+		p.stop()
+		if out := p.out.String(); !strings.Contains(out, "/schema/3\"") || strings.Contains(out, "/schema/2\"") {
+			t.Errorf("%s: delivered %s", keeper, out)
 		}
 	}
 }

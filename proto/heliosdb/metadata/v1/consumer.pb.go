@@ -39,7 +39,7 @@ type Consumer struct {
 	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
 	// Up to where it has acknowledged; of streams that the filter leaves out, 0. In
 	// CreateConsumer: where it begins. Absent there: behind the newest changes that the
-	// member which decides has.
+	// member which decides has, or before the oldest ones that are kept (from_oldest).
 	Position *Position `protobuf:"bytes,4,opt,name=position,proto3" json:"position,omitempty"`
 	// Grows each time a process opens the consumer; 0: none has yet. Set by the
 	// service.
