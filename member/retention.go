@@ -56,9 +56,10 @@ func (m *Member) watchRetention(r *running) {
 
 // lookAtHistories decides where each stream's history should begin.
 func (m *Member) lookAtHistories(r *running) {
+	now := m.agreedTime(r.ctx)
 	for _, id := range streamIDs {
 		kept := retention.KeptOf(r.service.replica.View().Model, id)
-		verdict, err := m.policyOf(id).Decide(m.store, id, m.config.Now(), kept)
+		verdict, err := m.policyOf(id).Decide(m.store, id, now, kept)
 		if err != nil {
 			m.log.Warn("whether history is to be trimmed cannot be told", "stream", events.StreamName(id), "error", err)
 			continue
@@ -68,6 +69,26 @@ func (m *Member) lookAtHistories(r *running) {
 			m.trim(r, soft.Term, verdict)
 		}
 	}
+}
+
+// agreedTime returns what time it is for a majority of the members, see retention.Agreed. They are
+// asked only if histories are trimmed by age.
+func (m *Member) agreedTime(ctx context.Context) time.Time {
+	if m.config.HistoryMaxAge == 0 {
+		return time.Time{}
+	}
+	members := m.memberStatuses(ctx)
+	return retention.Agreed(clocksOf(members), len(members))
+}
+
+// clocksOf returns what the clocks of the members that answer say.
+func clocksOf(members []*metadatav1.MemberStatus) (clocks []time.Time) {
+	for _, other := range members {
+		if other.GetReachable() && other.GetClock().IsValid() {
+			clocks = append(clocks, other.GetClock().AsTime())
+		}
+	}
+	return clocks
 }
 
 // policyOf returns how much of a stream's history is kept.

@@ -32,7 +32,8 @@ func (s sizedStore) HistoryBytes(g raftlog.GroupID, from uint64) (bytes uint64, 
 // keeper is a cluster whose clock the test moves.
 type keeper struct {
 	*cluster
-	now atomic.Int64 // seconds
+	now  atomic.Int64                 // seconds
+	skew [MaxMembers + 1]atomic.Int64 // of each member's clock, in seconds
 }
 
 func newKeeper(t *testing.T, n int, change func(*Config)) *keeper {
@@ -42,7 +43,8 @@ func newKeeper(t *testing.T, n int, change func(*Config)) *keeper {
 		smallCheckpoints(c)
 		c.LogBytes = 1
 		c.Store = sizedStore{c.Store}
-		c.Now = func() time.Time { return time.Unix(k.now.Load(), 0) }
+		id := c.ID
+		c.Now = func() time.Time { return time.Unix(k.now.Load()+k.skew[id].Load(), 0) }
 		change(c)
 	})
 	for id := range uint64(n) {
@@ -156,6 +158,35 @@ func TestHistoryIsTrimmedByAge(t *testing.T) {
 	k.now.Add(7200)
 	k.look() // all is too old: the newest record stays
 	k.begins(30)
+}
+
+// One clock that is wrong trims nothing: not that of the member that decides, and not that of
+// another while the third is silent. An alarm says whose it is.
+func TestAWrongClockTrimsNothing(t *testing.T) {
+	const year = 365 * 24 * 3600
+	k := newKeeper(t, 3, func(c *Config) { c.HistoryMaxAge = time.Hour })
+	k.createTables(1, "t", 20)
+	if alarm := k.alarm(1, "clocks"); alarm != "" {
+		t.Errorf("all clocks are the same: %s", alarm)
+	}
+	leader := k.leader(metadatav1.Stream_STREAM_SERVICE)
+	k.skew[leader].Store(year)
+	k.look()
+	k.begins(1)
+	for id := range k.up {
+		if alarm := k.alarm(id, "clocks"); !strings.Contains(alarm, fmt.Sprintf("member %d: 1971-01", leader)) {
+			t.Errorf("member %d does not say whose clock is wrong: %q", id, alarm)
+		}
+	}
+	k.stop(leader%3 + 1)
+	k.look()
+	k.begins(1)
+	k.start(leader%3 + 1)
+	for id := range k.up {
+		k.skew[id].Store(3601)
+	}
+	k.look() // now they agree
+	k.begins(20)
 }
 
 // Over the size, the oldest changes go; consumers are passed over the hard limit only, and an

@@ -27,6 +27,9 @@ const (
 	// lagAlarm is how many entries a member may be behind before it is worth a
 	// warning.
 	lagAlarm = 10_000
+	// clockAlarm is how far members' clocks may be apart before it is worth a warning. What they
+	// say is up to statusTimeout old.
+	clockAlarm = 10 * time.Second
 )
 
 // Status describes the cluster as this member sees it.
@@ -87,6 +90,7 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 		MemberId: m.identity.Member, Reachable: true, ApiAddress: m.config.Advertise, Version: m.config.Version,
 		Uptime: durationpb.New(time.Since(m.made)), StoreBytes: used, FreeBytes: free,
 		SupportedFeatureLevel: events.FeatureLevel, MemoryBytes: memoryInUse(),
+		Clock: timestamppb.New(m.config.Now()), SignsHeads: m.config.AuditKey != nil,
 	}
 	if spaceErr != nil {
 		status.SpaceProblem = spaceErr.Error()
@@ -247,6 +251,10 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 		add(critical, 0, "give all members the same --lease-duration: stop them all, wait for the longest of these leases, start them",
 			"the members grant different leases (%s): after a change of leader, a node may be taken offline while it still holds its lease", said)
 	}
+	if said := differentClocks(members); said != "" {
+		add(warning, 0, "synchronize them: changes are stamped by the clock of who leads their stream; trimming by age goes by what a majority of the clocks has reached",
+			"the clocks of the members differ by more than %v: %s", clockAlarm, said)
+	}
 	alarms = append(alarms, divergenceAlarms(members)...)
 	alarms = append(alarms, historyAlarms(members, m.floor)...)
 	alarms = append(alarms, m.damageAlarms()...)
@@ -276,6 +284,21 @@ func differentLeases(members []*metadatav1.MemberStatus) string {
 	}
 	if !differ {
 		return ""
+	}
+	return strings.Join(said, ", ")
+}
+
+// differentClocks lists what the clocks of the members say; nothing if they are about the same.
+func differentClocks(members []*metadatav1.MemberStatus) string {
+	clocks := clocksOf(members)
+	if len(clocks) == 0 || slices.MaxFunc(clocks, time.Time.Compare).Sub(slices.MinFunc(clocks, time.Time.Compare)) <= clockAlarm {
+		return ""
+	}
+	var said []string
+	for _, other := range members {
+		if other.GetReachable() && other.GetClock().IsValid() {
+			said = append(said, fmt.Sprintf("member %d: %s", other.GetMemberId(), other.GetClock().AsTime().Format(time.RFC3339)))
+		}
 	}
 	return strings.Join(said, ", ")
 }

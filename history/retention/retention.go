@@ -10,6 +10,7 @@ package retention
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"time"
 
@@ -66,8 +67,21 @@ func KeptOf(m *service.Model, stream metadatav1.Stream) Kept {
 	return kept
 }
 
-// Decide decides for the history of a stream as a storage holds it. A member that lacks a
-// part of it decides only what that part cannot change.
+// Agreed returns the latest time that the clocks of a majority of all members have reached, given
+// those that are known; the zero time if fewer are. One clock that is wrong, or as many as are
+// no majority, make no change too old: what is trimmed never comes back.
+func Agreed(clocks []time.Time, members int) time.Time {
+	majority := members/2 + 1
+	if len(clocks) < majority {
+		return time.Time{}
+	}
+	latest := slices.SortedFunc(slices.Values(clocks), func(a, b time.Time) int { return b.Compare(a) })
+	return latest[majority-1]
+}
+
+// Decide decides for the history of a stream as a storage holds it, at a time ([Agreed]): at the
+// zero time, nothing is too old. A member that lacks a part of it decides only what that
+// part cannot change.
 func (p Policy) Decide(s raftlog.Storage, stream metadatav1.Stream, now time.Time, kept Kept) (Verdict, error) {
 	h := &holding{storage: s, group: raftlog.GroupID(stream)}
 	if err := h.look(kept.Oldest); err != nil || h.last == 0 {
@@ -130,7 +144,7 @@ func (h *holding) search(passes func(revision uint64) bool) uint64 {
 // youngerThan returns where the history begins without the records that are too old as a
 // whole; 0: none is. Those that the member lacks count as too old, see floorAt.
 func (h *holding) youngerThan(age time.Duration, now time.Time) uint64 {
-	if age == 0 {
+	if age == 0 || now.IsZero() {
 		return 0
 	}
 	return h.search(func(revision uint64) bool {

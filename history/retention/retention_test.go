@@ -140,6 +140,45 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// Nothing is too old as long as nobody knows what time it is.
+func TestNothingIsTooOldAtNoTime(t *testing.T) {
+	v, err := (retention.Policy{MaxAge: time.Nanosecond}).Decide(store(t, 0, 0), stream, time.Time{}, retention.Kept{})
+	if err != nil || v.Floor != nil {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// The time is what a majority of all members agree on: no few wrong clocks, and no silence, make
+// it later.
+func TestAgreed(t *testing.T) {
+	for _, test := range []struct {
+		clocks  []int64
+		members int
+		want    int64 // 0: none
+	}{
+		{nil, 1, 0},
+		{[]int64{7}, 1, 7},
+		{[]int64{7}, 2, 0},
+		{[]int64{900, 7}, 2, 7},
+		{[]int64{7}, 3, 0},
+		{[]int64{900, 7}, 3, 7},
+		{[]int64{7, 900, 8}, 3, 8},
+		{[]int64{7, 1, 8}, 3, 7},
+		{[]int64{7, 900, 901, 8}, 5, 8},
+		{[]int64{900, 901, 7, 8, 9}, 5, 9},
+		{[]int64{900, 901}, 5, 0},
+	} {
+		var clocks []time.Time
+		for _, seconds := range test.clocks {
+			clocks = append(clocks, time.Unix(seconds, 0))
+		}
+		got := retention.Agreed(clocks, test.members)
+		if test.want == 0 && !got.IsZero() || test.want != 0 && !got.Equal(time.Unix(test.want, 0)) {
+			t.Errorf("%v of %d members: %v, want %d", test.clocks, test.members, got, test.want)
+		}
+	}
+}
+
 // A decision that rests on what cannot be read is none.
 func TestDamageIsSaid(t *testing.T) {
 	s := store(t, 0, 0)

@@ -47,11 +47,23 @@ func (m *member) watchRetention() {
 	})
 }
 
+// agreedTime returns what time it is for a majority of the members, of those that run. That they
+// are asked over the network makes no difference: clocks are off by hours.
+func (w *world) agreedTime() time.Time {
+	var clocks []time.Time
+	for _, m := range w.members {
+		if m.run != nil && !m.paused {
+			clocks = append(clocks, m.wall())
+		}
+	}
+	return retention.Agreed(clocks, len(w.members))
+}
+
 // lookAtHistory has a history trimmed, if this member leads the service stream and the policy
 // wants it; false if not.
 func (m *member) lookAtHistory(s metadatav1.Stream, policy retention.Policy) bool {
 	soft := m.run.service.softState()
-	verdict, err := policy.Decide(m.store, s, m.wall(), retention.KeptOf(m.run.service.replica.View().Model, s))
+	verdict, err := policy.Decide(m.store, s, m.w.agreedTime(), retention.KeptOf(m.run.service.replica.View().Model, s))
 	if err != nil {
 		m.log("%s: where it should begin cannot be told: %v", s, err)
 		return false
