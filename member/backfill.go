@@ -59,7 +59,11 @@ func (s *stream[D]) carryOutFill(fill *backfill.Fill) {
 			log.Info("filling in history from other members", "first", g.First, "last", g.Last)
 		}
 		if g := out.Ended; g != nil {
-			log.Info("history filled in", "first", g.First, "last", g.Last)
+			if floor := s.life.floor(s.id).OldestRevision(); g.Last < floor {
+				log.Info("what the history lacked was trimmed", "last", g.Last, "oldest", floor)
+			} else {
+				log.Info("history filled in", "first", max(g.First, floor), "last", g.Last)
+			}
 		}
 		switch {
 		case out.Look != nil:

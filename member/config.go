@@ -39,8 +39,9 @@ const (
 	spaceInterval = time.Second
 	// submitPatience is how long a call waits for a leader before it fails.
 	submitPatience = 3 * time.Second
-	// ServiceHistoryChanges is how many changes of the service stream are kept: positions that
-	// consumers have acknowledged, which nobody replays for long.
+	// ServiceHistoryChanges is how many changes of the service stream it makes sense to keep
+	// unless somebody audits it: most are positions that consumers have acknowledged, one a second
+	// for each. Who made or deleted a consumer, older signed heads and earlier trims are among them.
 	ServiceHistoryChanges = 100_000
 	// stopPatience is how long a stopping member tries to hand leadership over.
 	stopPatience = 5 * time.Second
@@ -95,8 +96,8 @@ type Config struct {
 	// HistoryFoldChanges is how many changes a fold of the past has at least for its model to be
 	// archived. 0: history.SaveEvery.
 	HistoryFoldChanges uint64
-	// HistoryServiceChanges is how many changes of the service stream are kept. 0:
-	// ServiceHistoryChanges.
+	// HistoryServiceChanges is how many changes of the service stream are kept, see
+	// ServiceHistoryChanges. 0: keep all.
 	HistoryServiceChanges uint64
 
 	Version string // of the build, for people
@@ -138,9 +139,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.HistoryHardBytes == 0 {
 		c.HistoryHardBytes = 2 * c.HistoryMaxBytes
-	}
-	if c.HistoryServiceChanges == 0 {
-		c.HistoryServiceChanges = ServiceHistoryChanges
 	}
 }
 

@@ -104,13 +104,17 @@ func (m *Member) policyOf(id metadatav1.Stream) retention.Policy {
 func (m *Member) trim(r *running, term uint64, verdict retention.Verdict) {
 	ctx, cancel := context.WithTimeout(r.ctx, submitPatience)
 	defer cancel()
-	_, err := r.service.submit(ctx, replica.Request{
+	reply, err := r.service.submit(ctx, replica.Request{
 		Command: verdict.Command(), Term: term,
 		Env: commands.Env{Now: m.config.Now(), Actor: retentionActor, RequestID: uuid.Must(uuid.NewV7()).String()},
 	})
 	log := m.log.With("stream", events.StreamName(verdict.Floor.GetStream()), "oldest", verdict.Floor.GetOldestRevision(), "passing_consumers", verdict.Pass)
 	if err != nil {
 		log.Info("history not trimmed; the next look does it", "error", err)
+		return
+	}
+	if result, ok := reply.(*metadatav1.WriteResult); ok && !result.GetChanged() {
+		log.Info("history not trimmed: a consumer needs it after all, or it begins there already; the next look decides anew")
 		return
 	}
 	log.Info("history is trimmed")

@@ -270,7 +270,7 @@ func TestTrimsAreNotForwarded(t *testing.T) {
 func TestConfigOfHistory(t *testing.T) {
 	c := Config{HistoryMaxBytes: 10}
 	c.setDefaults()
-	if c.HistoryHardBytes != 20 || c.HistoryServiceChanges != ServiceHistoryChanges {
+	if c.HistoryHardBytes != 20 || c.HistoryServiceChanges != 0 {
 		t.Errorf("defaults %d and %d", c.HistoryHardBytes, c.HistoryServiceChanges)
 	}
 	for says, change := range map[string]func(*Config){

@@ -34,6 +34,8 @@ type running struct {
 	leases *leases.Table
 	beats  *beatForwarder
 	held   heldBack
+	// overdue: heads that nobody signs.
+	overdue overdue
 }
 
 // awaitRunning returns what runs; a call that comes too early waits a little.

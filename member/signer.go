@@ -2,6 +2,9 @@ package member
 
 import (
 	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,16 +27,15 @@ const (
 	signTicks = 10
 	// signTimeout is how long keeping a signed head may take; then it is signed again.
 	signTimeout = 5 * time.Second
+	// overdueTicks is for how long a head may be due before it is worth a warning.
+	overdueTicks = 300
 )
 
 // signHeads has the heads of the streams that positions cover signed and kept, as the policy
 // says, while this member leads the service stream. Those of the service stream are not: each
-// signature would cause the next one. All members follow the schedule, so that a new leader
-// knows since when changes have been unsigned.
+// signature would cause the next one. All members follow the schedule, with a key or without, so
+// that a new leader knows since when changes have been unsigned, and all know when nobody signs.
 func (m *Member) signHeads(r *running) {
-	if m.config.AuditKey == nil {
-		return
-	}
 	schedules := make(map[metadatav1.Stream]*audit.Schedule)
 	for _, id := range positioned {
 		schedules[id] = audit.NewSchedule(m.config.Audit)
@@ -47,13 +49,43 @@ func (m *Member) signHeads(r *running) {
 		case <-ticker.C:
 		}
 		for _, id := range positioned {
-			head := r.headOf(id)
-			due, _ := schedules[id].Due(r.signed(id), head.Revision, time.Now())
-			if due && r.service.leader() == m.identity.Member {
+			head, now := r.headOf(id), time.Now()
+			due, _ := schedules[id].Due(r.signed(id), head.Revision, now)
+			r.overdue.of(id).Store(schedules[id].Overdue(now) > overdueTicks*m.config.Tick)
+			if due && m.config.AuditKey != nil && r.service.leader() == m.identity.Member {
 				m.signHead(r, head)
 			}
 		}
 	}
+}
+
+// overdue says, by stream, whether a head should have been signed a while ago.
+type overdue [len(streamIDs)]atomic.Bool
+
+func (o *overdue) of(id metadatav1.Stream) *atomic.Bool { return &o[slices.Index(streamIDs[:], id)] }
+
+// signingAlarms says which streams' heads are not signed, although some member has a key.
+func (r *running) signingAlarms(members []*metadatav1.MemberStatus) (alarms []*metadatav1.Alarm) {
+	leader := r.service.leader()
+	keys, why, advice := 0, "", "look into the log of the member that leads the service stream"
+	for _, other := range members {
+		switch {
+		case other.GetSignsHeads():
+			keys++
+		case other.GetReachable() && other.GetMemberId() == leader:
+			why = fmt.Sprintf(": member %d, which leads the service stream, has no key", leader)
+			advice = "start all members with --audit-key; their keys may differ"
+		}
+	}
+	for _, id := range positioned {
+		if keys > 0 && r.overdue.of(id).Load() {
+			alarms = append(alarms, &metadatav1.Alarm{
+				Severity: metadatav1.Severity_SEVERITY_WARNING, Advice: advice,
+				Message: fmt.Sprintf("the head of the %s stream was to be signed, and has not been since revision %d%s", events.StreamName(id), r.signed(id), why),
+			})
+		}
+	}
+	return alarms
 }
 
 // signed returns the newest revision of a stream that is signed; 0: none.

@@ -62,6 +62,62 @@ func TestHeadsAreSigned(t *testing.T) {
 	}
 }
 
+// Members without a key do not sign; where another has one, an alarm says that nobody does, and why.
+func TestNobodySignsIsSaid(t *testing.T) {
+	key, err := audit.GenerateKey(strings.NewReader(strings.Repeat("seed", 8)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	everybody := false
+	c := newCluster(t, 3, func(c *Config) {
+		c.Audit, c.Tick = audit.Policy{Every: 5}, MinTick
+		if c.ID == 3 || everybody {
+			c.AuditKey = key
+		}
+	})
+	c.start(1, 2, 3)
+	c.eventually("a member without a key leads", func() bool {
+		leads := c.leader(metadatav1.Stream_STREAM_SERVICE) != 3
+		if !leads {
+			c.stop(3)
+			c.start(3)
+		}
+		return leads
+	})
+	unsigned := func(id uint64) string {
+		status, err := c.up[id].Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range status.GetAlarms() {
+			if strings.Contains(a.GetMessage(), "was to be signed") {
+				return a.GetMessage()
+			}
+		}
+		return ""
+	}
+	for i := range 6 {
+		c.mustCreate(1, fmt.Sprintf("t%d", i))
+	}
+	leader := c.leader(metadatav1.Stream_STREAM_SERVICE)
+	c.eventually("an alarm says so", func() bool {
+		said := unsigned(1)
+		return strings.Contains(said, "schema stream") && strings.Contains(said, fmt.Sprintf("member %d, which leads the service stream, has no key", leader))
+	})
+	c.stop(3)
+	if said := unsigned(1); said != "" || !c.up[1].running.Load().overdue.of(schemaStream).Load() {
+		t.Errorf("nobody has a key: %s", said)
+	}
+	everybody = true
+	for id := range uint64(3) {
+		if c.up[id+1] != nil {
+			c.stop(id + 1)
+		}
+		c.start(id + 1)
+	}
+	c.eventually("the head is signed, and the alarm ends", func() bool { return unsigned(3) == "" })
+}
+
 // What a leader says of the streams comes from nobody else.
 func TestSignedHeadsAndTrimsAreNotForwarded(t *testing.T) {
 	c := newCluster(t, 1, nil)

@@ -136,7 +136,8 @@ type FormatError struct {
 func (e *FormatError) Error() string {
 	if e.Have < e.Know {
 		return fmt.Sprintf("raftlog: %s format %d is too old for this build (it reads %d): go on with the build that wrote it; "+
-			"or start a member of several with an empty directory, and it is rebuilt from the others", e.What, e.Have, e.Know)
+			"or start anew: stop all members, as those of the two builds do not run together, give this build empty directories, and apply the schema again",
+			e.What, e.Have, e.Know)
 	}
 	return fmt.Sprintf("raftlog: %s format %d is not known to this build (it knows %d): upgrade this member", e.What, e.Have, e.Know)
 }

@@ -141,7 +141,8 @@ func (p *process) build() (err error) {
 		AuditKey: p.audit, Audit: audit.Policy{Every: f.auditEvery, Within: audit.DefaultWithin},
 		CheckpointRevisions: f.checkpointRevisions, TrailingEntries: f.trailingEntries,
 		HistoryMaxAge: time.Duration(f.historyMaxAge), HistoryMaxBytes: uint64(f.historyMaxBytes), HistoryHardBytes: uint64(f.historyHardBytes),
-		Version: buildVersion(), Observer: metrics, Logger: p.log,
+		HistoryServiceChanges: f.historyServiceChanges,
+		Version:               buildVersion(), Observer: metrics, Logger: p.log,
 	})
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type Schedule struct {
 	signed  uint64    // the newest signed revision
 	since   time.Time // since when there are changes behind it
 	retry   time.Time // not due again before; zero: not due yet
+	dueFrom time.Time // since when it has been due; zero: not due yet
 }
 
 // NewSchedule returns a schedule that follows the policy.
@@ -44,10 +45,10 @@ func NewSchedule(p Policy) *Schedule { return &Schedule{policy: p} }
 func (s *Schedule) Due(signed, head uint64, now time.Time) (due bool, next time.Time) {
 	switch {
 	case head <= signed:
-		s.waiting = false
+		s.waiting, s.dueFrom = false, time.Time{}
 		return false, time.Time{}
 	case !s.waiting || signed != s.signed:
-		s.waiting, s.signed, s.since, s.retry = true, signed, now, time.Time{}
+		s.waiting, s.signed, s.since, s.retry, s.dueFrom = true, signed, now, time.Time{}, time.Time{}
 	}
 	next, ever := s.dueTime(head, now)
 	if !ever {
@@ -59,8 +60,20 @@ func (s *Schedule) Due(signed, head uint64, now time.Time) (due bool, next time.
 	if next.After(now) {
 		return false, next
 	}
+	if s.dueFrom.IsZero() {
+		s.dueFrom = now
+	}
 	s.retry = now.Add(retryAfter)
 	return true, s.retry
+}
+
+// Overdue returns for how long a head has been due, as Due was told, that is not kept; 0: none is
+// due.
+func (s *Schedule) Overdue(now time.Time) time.Duration {
+	if s.dueFrom.IsZero() {
+		return 0
+	}
+	return now.Sub(s.dueFrom)
 }
 
 // dueTime returns when the policy asks for a signature of what is unsigned now.

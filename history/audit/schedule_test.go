@@ -48,3 +48,21 @@ func TestSchedule(t *testing.T) {
 		})
 	}
 }
+
+// How long a head has been due is counted from the first time, until it is kept.
+func TestOverdue(t *testing.T) {
+	s, start := audit.NewSchedule(audit.Policy{Every: 5, Within: time.Hour}), time.Unix(1000, 0)
+	overdue := func(after time.Duration, signed, head uint64, want time.Duration) {
+		t.Helper()
+		s.Due(signed, head, start.Add(after))
+		if got := s.Overdue(start.Add(after)); got != want {
+			t.Errorf("after %v, signed %d of %d: overdue for %v, want %v", after, signed, head, got, want)
+		}
+	}
+	overdue(0, 0, 4, 0)
+	overdue(time.Second, 0, 5, 0)
+	overdue(4*time.Second, 0, 6, 3*time.Second)
+	overdue(40*time.Second, 0, 7, 39*time.Second)
+	overdue(50*time.Second, 7, 8, 0)
+	overdue(60*time.Second, 8, 8, 0)
+}

@@ -20,7 +20,7 @@ const (
 	// MaxStreams is the number of streams.
 	MaxStreams = 16
 	// MaxSignedHeads is how many signed heads of a stream the trailer lists: the newest.
-	// The service stream has all.
+	// Older ones are in the history of the service stream, as far back as that is kept.
 	MaxSignedHeads = 1000
 )
 

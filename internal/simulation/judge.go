@@ -18,6 +18,7 @@ type judge struct {
 	disks   map[diskKey]*shadow
 	leases  leaseBook
 	pasts   pastBook
+	passing map[passing]map[string]uint64 // what consumers needed that were to be passed, in bytes
 }
 
 // chain is the one history of a stream.
@@ -37,7 +38,7 @@ type written struct {
 }
 
 func newJudge(w *world) *judge {
-	j := &judge{w: w, streams: map[metadatav1.Stream]*chain{}, disks: map[diskKey]*shadow{}, leases: newLeaseBook(w), pasts: newPastBook(w)}
+	j := &judge{w: w, streams: map[metadatav1.Stream]*chain{}, disks: map[diskKey]*shadow{}, leases: newLeaseBook(w), pasts: newPastBook(w), passing: map[passing]map[string]uint64{}}
 	for _, s := range streams {
 		j.streams[s] = &chain{leaders: map[uint64]uint64{}, hashes: map[written][32]byte{}}
 	}

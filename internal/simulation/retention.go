@@ -3,7 +3,6 @@ package simulation
 import (
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -71,6 +70,9 @@ func (m *member) lookAtHistory(s metadatav1.Stream, policy retention.Policy) boo
 	if verdict.Floor == nil || soft.Role != raftlog.Leader {
 		return false
 	}
+	if verdict.Pass {
+		m.notePassed(s, verdict.Floor.GetOldestRevision())
+	}
 	m.run.service.submit(replica.Request{
 		Command: verdict.Command(), Term: soft.Term,
 		Env: commands.Env{Now: m.wall(), Actor: retentionActor, RequestID: m.w.newID()},
@@ -81,6 +83,26 @@ func (m *member) lookAtHistory(s metadatav1.Stream, policy retention.Policy) boo
 		},
 	})
 	return true
+}
+
+// passing names a decision that passes consumers.
+type passing struct {
+	stream metadatav1.Stream
+	floor  uint64
+}
+
+// notePassed remembers, for the judge, how much the deciding member holds of what each consumer needs
+// that is passed.
+func (m *member) notePassed(s metadatav1.Stream, floor uint64) {
+	needed := make(map[string]uint64)
+	for consumer := range m.run.service.replica.View().Model.Behind(s, floor) {
+		size, err := m.store.HistoryBytes(groupOf(s), consumer.Revision(s)+1)
+		if err != nil {
+			m.w.violate("floor", "member %d: %v", m.id, err)
+		}
+		needed[consumer.Name()] = size
+	}
+	m.w.judge.passing[passing{s, floor}] = needed
 }
 
 // trimHistory has the leader of the service stream keep next to nothing of a history, often
@@ -119,8 +141,8 @@ func (j *judge) trimmed(ch *events.Change) {
 		}
 		var behind []string
 		for consumer := range before.Behind(s, oldest) {
-			if before.Passed(s, consumer) {
-				continue
+			if consumer.Revision(s)+1 < before.Floor(s).OldestRevision() {
+				continue // it was passed before
 			}
 			behind = append(behind, consumer.Name())
 		}
@@ -131,8 +153,18 @@ func (j *judge) trimmed(ch *events.Change) {
 			continue
 		}
 		j.w.counts.add("consumers passed", 1)
-		if j.w.policyOf(s).HardBytes == 0 {
-			j.w.violate("floor", "the history of the %s begins at revision %d although %s need what is before and nothing is over a hard limit", s, oldest, strings.Join(behind, ", "))
+		j.overHardLimit(s, oldest, behind)
+	}
+}
+
+// overHardLimit judges that consumers are passed only if what they need was over the hard limit on
+// the member that decided.
+func (j *judge) overHardLimit(s metadatav1.Stream, oldest uint64, passed []string) {
+	limit, decided := j.w.policyOf(s).HardBytes, j.passing[passing{s, oldest}]
+	for _, name := range passed {
+		if needed := decided[name]; limit == 0 || needed <= limit {
+			j.w.violate("floor", "the history of the %s begins at revision %d although consumer %s needs what is before, %d bytes with all behind it, and the hard limit is %d",
+				s, oldest, name, needed, limit)
 		}
 	}
 }

@@ -83,6 +83,14 @@ var pastMutants = []mutant{
 		},
 	},
 	{
+		name: "pass-below-the-hard-limit", about: "consumers are passed although what they need is not over the hard limit",
+		edits: []edit{{"history/retention/retention.go", "	hard := h.smallerThan(p.HardBytes)\n", "	hard := h.smallerThan(p.HardBytes / 2)\n"}},
+	},
+	{
+		name: "hold-back-for-who-was-passed", about: "a consumer that was passed holds the trimming of a history back",
+		edits: []edit{{"projections/service/service.go", "	return oldest > 0 && c.Revision(s) < oldest-1 && c.Reads(s)\n", "	return oldest > 0 && c.Revision(s) < oldest-1 && c.Reads(s) && c.Epoch() == 1<<63\n"}},
+	},
+	{
 		name: "trim-what-the-base-needs", about: "what leads to the model right before a floor is deleted before that model is archived",
 		edits: []edit{{"history/retention/base.go", "	return nearest + 1, err\n", "	_ = nearest\n	return floor, err\n"}},
 	},
