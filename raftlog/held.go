@@ -54,6 +54,27 @@ func SpanOf(spans []Span, seq uint64) Span {
 	return Span{}
 }
 
+// PlaceOf returns where records of a run are filled in: the damaged runs that it meets or that end
+// right before it, all of which goes, from the first to the last. Without any it is empty, and ends
+// before the run. left are the other ones.
+func PlaceOf(damaged []Span, filled Span) (place Span, left []Span) {
+	place = Span{filled.First, filled.First - 1}
+	for _, d := range damaged {
+		switch {
+		case d.First > filled.Last || d.Last < filled.First-1:
+			left = append(left, d)
+		case place.Empty():
+			place = d
+		default:
+			place.Last = d.Last
+		}
+	}
+	return place, left
+}
+
+// Empty reports whether a run has no sequence.
+func (s Span) Empty() bool { return s.First > s.Last }
+
 func (s Span) meets(o Span) bool { return o.First <= s.Last && s.First <= o.Last }
 
 // Held says which sequences a history has: all from First to Last but those of the holes,

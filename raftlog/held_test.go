@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -112,6 +113,14 @@ func TestSpansStayApart(t *testing.T) {
 	}
 	if got, want := WithoutSpan([]Span{{1, 9}}, Span{4, 5}), []Span{{1, 3}, {6, 9}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("without the middle: %v, want %v", got, want)
+	}
+	for s, want := range map[Span]Span{
+		{13, 19}: {10, 12}, {14, 19}: {14, 13}, {14, 20}: {20, 22}, {5, 6}: {5, 4}, {11, 12}: {10, 12}, {9, 30}: {10, 22}, {2, 3}: {1, 1},
+	} {
+		place, left := PlaceOf(spans, s)
+		if place != want || slices.ContainsFunc(left, place.meets) || len(left) == 0 {
+			t.Errorf("%v is filled into %v, want %v; left are %v", s, place, want, left)
+		}
 	}
 	if SpanOf(spans, 21) != (Span{20, 22}) || SpanOf(spans, 13) != (Span{}) {
 		t.Errorf("21 is in %v, 13 in %v", SpanOf(spans, 21), SpanOf(spans, 13))

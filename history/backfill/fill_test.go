@@ -267,6 +267,20 @@ func TestMendsWhatIsDamaged(t *testing.T) {
 	}
 }
 
+// What is damaged right behind a hole, or right before it, does not keep it from being filled in.
+func TestMendsWhatIsBesideAHole(t *testing.T) {
+	past := written(20)
+	for _, revision := range []uint64{5, 17} {
+		store := fresh(t)
+		logged(t, store, past[:3]...)
+		give(t, store, past, 8)
+		logged(t, store, past[8:]...)
+		store.DamageRecord(group, revision)
+		drive(t, backfill.New(options), store, peers{2: from(past)}, 300, 0)
+		expectPast(t, store, 1, past)
+	}
+}
+
 // What cannot be mended does not keep the rest from being.
 func TestMendsWhatItCan(t *testing.T) {
 	past := written(20)

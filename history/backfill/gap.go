@@ -18,8 +18,8 @@ type Gap struct {
 
 func (g Gap) none() bool { return g.First > g.Last || g.Last == 0 }
 
-// Look returns what a storage lacks of a group's history from its floor on: the newest hole, or,
-// without one, the oldest run that is damaged. Its digest is what the storage knows for certain: the
+// Look returns what a storage lacks of a group's history from its floor on: the newest hole, or
+// what is damaged right behind it, or, without one, the oldest run that is damaged. Its digest is what the storage knows for certain: the
 // entry behind the gap names it, and so does the checkpoint at whose revision the gap ends.
 func Look(s raftlog.Storage, g raftlog.GroupID, floor uint64) (Gap, error) {
 	checkpoints, err := s.Checkpoints(g)
@@ -35,11 +35,17 @@ func Look(s raftlog.Storage, g raftlog.GroupID, floor uint64) (Gap, error) {
 	if gap.First, gap.Last, err = s.HistoryGap(g, max(last, newest.Seq)+1); err != nil {
 		return Gap{}, err
 	}
+	damaged, err := s.HistoryDamage(g)
+	if err != nil {
+		return Gap{}, err
+	}
+	if next := raftlog.SpanOf(damaged, gap.Last+1); next.Last != 0 { // what is behind the hole has to come first
+		gap.First, gap.Last = next.First, next.Last
+	}
 	if gap.none() || gap.Last < floor {
-		damaged, err := s.HistoryDamage(g)
 		at := slices.IndexFunc(damaged, func(d raftlog.Span) bool { return d.Last >= floor })
-		if err != nil || at < 0 {
-			return Gap{}, err
+		if at < 0 {
+			return Gap{}, nil
 		}
 		gap.First, gap.Last = damaged[at].First, damaged[at].Last
 	}

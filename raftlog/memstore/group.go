@@ -69,14 +69,13 @@ func (g *group) archive(replaced []raftlog.Descriptor) {
 	}
 }
 
-// fill adds records, with their entries, that fit, in place of a damaged run if that is not a
-// zero one.
-func (g *group) fill(past []raftlog.Past, damaged raftlog.Span) {
-	for _, r := range g.within(damaged) {
+// fill adds records, with their entries, that fit, in a place of which all goes.
+func (g *group) fill(past []raftlog.Past, place raftlog.Span) {
+	for _, r := range g.within(place) {
 		g.history.Delete(r.First)
 	}
-	if damaged.Last != 0 && damaged.First < past[0].First {
-		g.held = g.held.Without(raftlog.Span{First: damaged.First, Last: past[0].First - 1})
+	if place.First < past[0].First {
+		g.held = g.held.Without(raftlog.Span{First: place.First, Last: past[0].First - 1})
 	}
 	for i := range past {
 		p := &past[i]

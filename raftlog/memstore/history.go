@@ -217,22 +217,19 @@ func (s *Store) FillHistory(id raftlog.GroupID, past []raftlog.Past) error {
 	if err != nil || len(past) == 0 {
 		return err
 	}
-	if err := s.fit(id, g, past); err != nil {
+	place, left := raftlog.PlaceOf(s.known[id], raftlog.Span{First: past[0].First, Last: past[len(past)-1].Last})
+	if err := s.fit(id, g, past, place); err != nil {
 		return err
 	}
-	damaged := raftlog.SpanOf(s.known[id], past[0].First)
-	s.mendPast(id, past, damaged)
+	s.mendPast(id, past, place)
+	s.known[id] = left
 	past = slices.Clone(past) // the slice is the caller's
-	s.take(func(groups map[raftlog.GroupID]*group) { groups[id].fill(past, damaged) })
+	s.take(func(groups map[raftlog.GroupID]*group) { groups[id].fill(past, place) })
 	return nil
 }
 
 // fit refuses records that do not fit where they are to go.
-func (s *Store) fit(id raftlog.GroupID, g *group, past []raftlog.Past) (err error) {
-	place := raftlog.Span{First: past[0].First, Last: past[0].First - 1}
-	if damaged := raftlog.SpanOf(s.known[id], past[0].First); damaged.Last != 0 {
-		place = damaged
-	}
+func (s *Store) fit(id raftlog.GroupID, g *group, past []raftlog.Past, place raftlog.Span) error {
 	p := raftlog.Place{
 		Group: id, Start: g.start.Index, Seq: g.checkpoints[len(g.checkpoints)-1].Seq,
 		InLog: func(p *raftlog.Past) bool {

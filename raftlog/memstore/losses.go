@@ -142,6 +142,24 @@ func (s *Store) DamageRecord(id raftlog.GroupID, seq uint64) {
 	}
 }
 
+// DamagedHistory returns which of its history a group cannot read, whether or not somebody has
+// found that out: of each record by itself, ascending.
+func (s *Store) DamagedHistory(id raftlog.GroupID) (damaged []raftlog.Span) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.now[id]
+	if g == nil || len(s.damaged) == 0 {
+		return nil
+	}
+	g.history.Scan(func(_ uint64, r raftlog.Record) bool {
+		if s.readable(id, g, r) != nil {
+			damaged = append(damaged, raftlog.Span{First: r.First, Last: r.Last})
+		}
+		return true
+	})
+	return damaged
+}
+
 // DamageMarks damages the marks of a segment: it is not complete any more.
 func (s *Store) DamageMarks(id raftlog.GroupID, segment uint64) {
 	s.damage(spot{markSpot, id, segment})
@@ -160,8 +178,8 @@ func (s *Store) damage(at spot) {
 	s.damaged[at] = true
 }
 
-// mendPast forgets the damage of what is filled in, in place of a damaged run.
-func (s *Store) mendPast(id raftlog.GroupID, past []raftlog.Past, damaged raftlog.Span) {
+// mendPast forgets the damage of what is filled in, and of the place of which all goes.
+func (s *Store) mendPast(id raftlog.GroupID, past []raftlog.Past, place raftlog.Span) {
 	if len(s.damaged) == 0 && len(s.known) == 0 {
 		return
 	}
@@ -169,10 +187,9 @@ func (s *Store) mendPast(id raftlog.GroupID, past []raftlog.Past, damaged raftlo
 		delete(s.damaged, spot{entrySpot, id, past[i].Entry})
 		s.mendRecord(id, past[i].Record)
 	}
-	for _, r := range s.now[id].within(damaged) {
+	for _, r := range s.now[id].within(place) {
 		s.mendRecord(id, r)
 	}
-	s.known[id] = slices.DeleteFunc(slices.Clone(s.known[id]), func(o raftlog.Span) bool { return o == damaged })
 }
 
 func (s *Store) mendRecord(id raftlog.GroupID, r raftlog.Record) {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/heliosdb/metadata/raftlog"
@@ -27,18 +26,19 @@ func (s *Store) FillHistory(g raftlog.GroupID, past []raftlog.Past) error {
 	if err := s.needRoom(); err != nil {
 		return err
 	}
-	place, err := s.fit(g, st, past)
+	filled := raftlog.Span{First: past[0].First, Last: past[len(past)-1].Last}
+	damaged, left := raftlog.PlaceOf(st.damaged, filled)
+	place, err := s.fit(g, st, past, damaged)
 	if err != nil {
 		return err
 	}
-	filled := raftlog.Span{First: past[0].First, Last: past[len(past)-1].Last}
 	b := s.db.NewBatch()
 	defer b.Close()
-	held, damaged := st.held, raftlog.SpanOf(st.damaged, filled.First)
-	if damaged.Last != 0 {
+	held := st.held
+	if !damaged.Empty() {
 		clearPlace(b, place, damaged)
 	}
-	if damaged.Last != 0 && damaged.First < filled.First {
+	if damaged.First < filled.First {
 		held = held.Without(raftlog.Span{First: damaged.First, Last: filled.First - 1})
 	}
 	for i := range past {
@@ -53,7 +53,7 @@ func (s *Store) FillHistory(g raftlog.GroupID, past []raftlog.Past) error {
 	after := *st
 	after.named = max(st.named, past[len(past)-1].Entry)
 	after.holds(b, g, held.With(filled))
-	after.damaged = slices.DeleteFunc(slices.Clone(st.damaged), func(s raftlog.Span) bool { return s == damaged })
+	after.damaged = left
 	if err := s.db.Apply(b, pebble.NoSync); err != nil {
 		return s.wrap(err)
 	}
@@ -61,12 +61,8 @@ func (s *Store) FillHistory(g raftlog.GroupID, past []raftlog.Past) error {
 	return nil
 }
 
-// fit refuses records that do not fit where they are to go. It needs writing.
-func (s *Store) fit(g raftlog.GroupID, st *groupState, past []raftlog.Past) (p raftlog.Place, err error) {
-	place := raftlog.Span{First: past[0].First, Last: past[0].First - 1}
-	if damaged := raftlog.SpanOf(st.damaged, past[0].First); damaged.Last != 0 {
-		place = damaged
-	}
+// fit refuses records that do not fit where they are to go, see raftlog.PlaceOf. It needs writing.
+func (s *Store) fit(g raftlog.GroupID, st *groupState, past []raftlog.Past, place raftlog.Span) (p raftlog.Place, err error) {
 	entries, err := s.iterate(g, kindEntry, st.start.Index+1)
 	if err != nil {
 		return p, err

@@ -173,6 +173,51 @@ func testHistoryDamageInTheLog(t *testing.T, d Disk) {
 	Must(t, s.Close())
 }
 
+// testHistoryDamageBesideHoles damages what lies before and behind what is missing: first what is
+// behind is replaced, then the hole is filled in, then what is before it.
+func testHistoryDamageBesideHoles(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	old := []raftlog.Past{Past(Record(1, 3, 2), 1), Past(Record(4, 4, 3), 1)}
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1)}))
+	Must(t, s.Write([]*raftlog.Write{{Group: A, History: []raftlog.Record{old[0].Record, old[1].Record}}}))
+	install(t, s, 20, 200)
+	missing := []raftlog.Past{Past(Record(5, 50, 7), 1), Past(Record(51, 120, 8), 1)}
+	newer := []raftlog.Past{Past(Record(121, 199, 18), 1), Past(Record(200, 200, 20), 2)}
+	Must(t, s.FillHistory(A, newer))
+	d.Damage(t, DamagedRecord, 4)
+	d.Damage(t, DamagedRecord, 121)
+	var damage *raftlog.DamageError
+	fills := func(past ...raftlog.Past) {
+		t.Helper()
+		err := s.FillHistory(A, past)
+		if errors.As(err, &damage) { // now it is known
+			err = s.FillHistory(A, past)
+		}
+		Must(t, err)
+	}
+	for range 2 {
+		if err := s.FillHistory(A, missing); err == nil {
+			t.Fatal("filled in before what cannot be read")
+		}
+	}
+	expectUnreadable(t, s, 150, 200)
+	fills(newer[0])
+	expectGap(t, s, 201, 4, 120) // all up to the sound record before it is taken for damaged
+	fills(missing[1])
+	expectGap(t, s, 201, 4, 50)
+	fills(missing[0])
+	for range 2 {
+		expectDamage(t, s)
+		expectGap(t, s, 201, 4, 4)
+		sync(t, s)
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	fills(old[1])
+	expectHistory(t, s, A, 1, 1<<20, append(append(old, missing...), newer...)...)
+	Must(t, s.Close())
+}
+
 // testHistoryDamageTrimmed trims before, inside of and behind damage.
 func testHistoryDamageTrimmed(t *testing.T, d Disk) {
 	s, past := filled(t, d)

@@ -73,6 +73,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"HistoryDamage", testHistoryDamage},
 		{"HistoryDamageAtTheEnds", testHistoryDamageAtTheEnds},
 		{"HistoryDamageInTheLog", testHistoryDamageInTheLog},
+		{"HistoryDamageBesideHoles", testHistoryDamageBesideHoles},
 		{"HistoryDamageTrimmed", testHistoryDamageTrimmed},
 		{"HistoryDamageBounded", testHistoryDamageBounded},
 		{"MarksDamage", testMarksDamage},
