@@ -41,6 +41,7 @@ const (
 	faultLateRead    = "reads confirmed late"
 	faultPart        = "history altered on its way"
 	faultInFill      = "crash inside a fill"
+	faultHistory     = "history damaged"
 )
 
 // faultKind is a kind of fault that comes now and then.
@@ -80,6 +81,7 @@ var faultKinds = []faultKind{
 	{faultLateRead, 3 * time.Second, func(w *world) bool { w.readTrap = true; return false }},
 	{faultPart, 2 * time.Second, (*world).alterPart},
 	{faultInFill, 2 * time.Second, (*world).crashInFill},
+	{faultHistory, 4 * time.Second, (*world).damageHistory},
 }
 
 // faultRate is a kind of fault and how often a seed has it.

@@ -21,12 +21,17 @@ type pastRead[D projections.Domain[D]] struct {
 	s      *stream[D]
 	states book[D]
 	bounds history.Bounds // what the member has
+	hurt   bool           // and some of it is damaged
 }
 
 // begin chooses what to read.
 func (r *pastRead[D]) begin() {
 	var err error
+	r.hurt = len(r.s.m.store.DamagedHistory(r.s.group)) > 0
 	if r.bounds, err = r.s.past.source.Bounds(context.Background()); err != nil {
+		if r.isHurt(err) {
+			return
+		}
 		r.wrong("bounds", "%v", err)
 		return
 	}
@@ -47,7 +52,7 @@ func (r *pastRead[D]) begin() {
 	case 6:
 		r.versions()
 	default:
-		if _, err := r.s.past.index.Extend(context.Background()); err != nil {
+		if _, err := r.s.past.index.Extend(context.Background()); err != nil && !r.isHurt(err) {
 			r.wrong("index", "extending the index: %v", err)
 		}
 	}
@@ -69,12 +74,19 @@ func (r *pastRead[D]) refused(err error, future, lacking bool) bool {
 	switch f.Reason {
 	case metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION:
 		return future
+	case metadatav1.ErrorReason_ERROR_REASON_DAMAGED:
+		return r.hurt
 	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP:
 		return lacking
 	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED:
 		return lacking && r.w.judge.floor(r.s.id) > 0
 	}
 	return false
+}
+
+// isHurt reports whether an error says that what was asked for is damaged, where some is.
+func (r *pastRead[D]) isHurt(err error) bool {
+	return failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && r.refused(err, false, false)
 }
 
 // model reads the model at a revision. Of those below the floor, none can be had but the one right
@@ -235,6 +247,9 @@ func (r *pastRead[D]) versions() {
 	}
 	ctx, log, newest := context.Background(), r.s.past.log, r.states.newest().Head.Revision
 	o, err := log.Resolve(ctx, ref, newest)
+	if r.isHurt(err) {
+		return
+	}
 	if err != nil {
 		if by := r.changedBy(ref, r.bounds.First, r.bounds.Last); by != 0 || !(failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND) || r.refused(err, false, r.bounds.First > 1)) {
 			r.wrong("object", "%v, changed by %d, has no name: %v", ref, by, err)
@@ -248,6 +263,9 @@ func (r *pastRead[D]) versions() {
 	last, newestFirst := first+r.w.rng.Uint64N(newest+1-first), r.w.chance(0.5)
 	var got []objects.Version
 	for v, err := range log.Versions(ctx, o, first, last, newestFirst) {
+		if r.isHurt(err) {
+			return
+		}
 		if err != nil {
 			r.wrong("log", "%v from %d to %d: %v", ref, first, last, err)
 			return

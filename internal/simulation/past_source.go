@@ -69,6 +69,9 @@ func (p *pastSource) previous(b history.Bounds, newest raftlog.Descriptor) (even
 		return head.Digest, err
 	}
 	past, err := p.m.store.ReadHistory(groupOf(p.stream), b.First, 1)
+	if _, damaged := errors.AsType[*raftlog.DamageError](err); damaged {
+		err = failure.New(metadatav1.ErrorReason_ERROR_REASON_DAMAGED, "member %d: %v", p.m.id, err)
+	}
 	if err != nil {
 		return events.Digest{}, err
 	}

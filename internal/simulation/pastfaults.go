@@ -11,6 +11,7 @@ import (
 	"github.com/heliosdb/metadata/history/backfill"
 	"github.com/heliosdb/metadata/history/retention"
 	"github.com/heliosdb/metadata/raftlog"
+	"github.com/heliosdb/metadata/raftlog/memstore"
 )
 
 // Faults of what members do with the past.
@@ -97,6 +98,36 @@ func (w *world) fillGoesOn(m *member) {
 	})
 }
 
+// damageHistory damages what a disk has of a stream's past, behind the back of whoever uses it:
+// a record, or an entry before the start of the log, that others hold.
+func (w *world) damageHistory() bool {
+	m := w.members[w.rng.IntN(len(w.members))]
+	if m.store.Condemned() != "" || !w.judge.begun() || !w.kept(m) {
+		return false
+	}
+	s := pick(w.rng, streams...)
+	first, last, err := m.store.HistoryBounds(groupOf(s))
+	floor := max(w.judge.floor(s), 1)
+	if err != nil || last < max(first, floor) {
+		return false
+	}
+	revision := max(first, floor) + w.rng.Uint64N(last+1-max(first, floor))
+	past, err := m.store.ReadHistory(groupOf(s), revision, 1)
+	loaded, loadErr := m.store.Load(groupOf(s))
+	if err != nil || loadErr != nil || len(past) == 0 || past[0].Entry > loaded.Start.Index {
+		return false // it is missing, or in the log: what is damaged there is another fault
+	}
+	r := past[0].Record
+	if w.chance(0.5) {
+		m.log("has its record of revisions %d to %d of the %s damaged", r.First, r.Last, s)
+		m.store.DamageRecord(groupOf(s), r.First)
+	} else {
+		m.log("has its entry %d, of revisions %d to %d of the %s, damaged", r.Entry, r.First, r.Last, s)
+		m.store.DamageEntry(groupOf(s), r.Entry)
+	}
+	return true
+}
+
 // kept reports whether others durably hold all of the history that a member could be the
 // last one to have: of the revisions up to the newest checkpoint, and the model right before the
 // floor. What lies behind that is in the logs.
@@ -135,8 +166,11 @@ func (w *world) kept(without *member) bool {
 // gap is revisions that a history lacks.
 type gap struct{ first, last uint64 }
 
-// gapsOf returns all that a history lacks, newest first.
-func gapsOf(s raftlog.Storage, g raftlog.GroupID) (gaps []gap) {
+// gapsOf returns all that a history lacks, or cannot read.
+func gapsOf(s *memstore.Store, g raftlog.GroupID) (gaps []gap) {
+	for _, d := range s.DamagedHistory(g) {
+		gaps = append(gaps, gap{d.First, d.Last})
+	}
 	for below := uint64(1 << 62); ; {
 		first, last, err := s.HistoryGap(g, below)
 		if err != nil || last == 0 {

@@ -1,12 +1,18 @@
 package simulation
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 
+	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/retention"
+	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/replica"
 )
 
@@ -35,7 +41,29 @@ func (m *member) lacks(s metadatav1.Stream) string {
 	if first, last, err := m.store.HistoryGap(groupOf(s), newest+1); err != nil || last >= floor {
 		return fmt.Sprintf("lacks revisions %d to %d of the history, which begins at %d (%v)", first, last, floor, err)
 	}
-	return ""
+	return m.hurts(s, floor)
+}
+
+// hurts says what of a stream's history is damaged on a member's disk; "" if nothing is. A
+// verification, as an operator has it done, has to name the first of it, and the member to replace
+// it then.
+func (m *member) hurts(s metadatav1.Stream, floor uint64) string {
+	hurt := m.store.DamagedHistory(groupOf(s))
+	hurt = slices.DeleteFunc(hurt, func(h raftlog.Span) bool { return h.Last < floor })
+	if len(hurt) == 0 {
+		return ""
+	}
+	source := m.run.of(s).pastSource()
+	_, err := history.Verify(context.Background(), source, history.VerifyOptions{})
+	damaged, ok := errors.AsType[*history.DamagedError](err)
+	switch {
+	case ok && damaged.Revision == max(hurt[0].First, floor):
+		m.w.counts.add("damage named", 1)
+	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED): // right behind a gap
+	default:
+		m.w.violate("damage", "member %d has revisions %d to %d of the %s damaged, and verification says %v", m.id, hurt[0].First, hurt[0].Last, s, err)
+	}
+	return fmt.Sprintf("has revisions %d to %d of the history damaged", hurt[0].First, hurt[0].Last)
 }
 
 // history checks what a member's disk holds of a stream's past against the chain: all that is

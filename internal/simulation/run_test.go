@@ -85,7 +85,7 @@ func TestSeeds(t *testing.T) {
 		"leases granted", "nodes expired", "nodes revived", "rebuilds", "rebuilds with a checkpoint", "found out of date", "subscriptions", "frames", "resets",
 		"changes carried out", "consuming processes crashed", "consuming processes fenced off", "consumers deleted", "consumers that lost history",
 		"histories trimmed", "consumers passed", "bases archived", "bases given", "bases refused",
-		"heads signed", "reads of the past", "reads of the past: FUTURE_REVISION", "reads of the past: HISTORY_GAP", "reads of the past: HISTORY_TRIMMED")
+		"heads signed", "damage named", "reads of the past", "reads of the past: FUTURE_REVISION", "reads of the past: HISTORY_GAP", "reads of the past: HISTORY_TRIMMED")
 	for _, name := range wanted {
 		if total[name] == 0 {
 			t.Errorf("%d seeds never came to: %s", len(seeds), name)

@@ -69,6 +69,7 @@ type driver interface {
 	givenUp(to uint64)
 	keepBase(floor uint64)
 	readPast()
+	pastSource() *pastSource
 }
 
 // Limits of package member.
@@ -313,6 +314,7 @@ func (s *stream[D]) drained() bool                { return s.replica.Drained() }
 func (s *stream[D]) streamID() metadatav1.Stream  { return s.id }
 func (s *stream[D]) groupID() raftlog.GroupID     { return s.group }
 func (s *stream[D]) owner() *member               { return s.m }
+func (s *stream[D]) pastSource() *pastSource      { return s.past.source }
 func (s *stream[D]) waiting() int                 { return len(s.inputs) }
 func (s *stream[D]) softState() raftlog.SoftState { return s.soft }
 func (s *stream[D]) head() projections.Head       { return s.replica.View().Head }

@@ -37,7 +37,7 @@ var pastMutants = []mutant{
 	},
 	{
 		name: "index-completes-a-segment-early", about: "a segment of the index is taken for complete before all of it has come",
-		edits: []edit{{"history/objects/index.go", "	if p.first > whole.first || p.next <= whole.last {", "	if p.first > whole.first {"}},
+		edits: []edit{{"history/objects/index.go", "	if p.crowded || p.first > whole.first || p.next <= whole.last {", "	if p.crowded || p.first > whole.first {"}},
 	},
 	{
 		name: "index-reads-inside-a-gap", about: "an index goes on where a checkpoint has left a gap",
@@ -73,7 +73,11 @@ var pastMutants = []mutant{
 	},
 	{
 		name: "forget-the-hole-of-an-install", about: "a member that is given a checkpoint later than at its start does not look what it lacks",
-		edits: []edit{{"history/backfill/fill.go", "	if f.phase == idle || f.phase == resting {", "	if f.phase == idle && f.floor == 0 {"}},
+		edits: []edit{{"history/backfill/fill.go", "		f.rest, f.phase = LookTicks, resting\n", "		f.rest, f.phase = 1<<40, resting\n"}},
+	},
+	{
+		name: "forget-what-is-damaged", about: "what a member has found damaged of its history is not fetched from others",
+		edits: []edit{{"history/backfill/gap.go", "d.Last >= floor })", "d.Last+1 < floor })"}},
 	},
 	{
 		name: "trim-what-a-consumer-needs", about: "consumers do not hold the trimming of a history back",
