@@ -54,7 +54,7 @@ func (c *Cache) keep(ctx context.Context) {
 	defer c.noteClosed()
 	m, pause := c.newMirror(), newReloadPause()
 	for ctx.Err() == nil {
-		err, bad := c.run(ctx, m, pause)
+		bad, err := c.run(ctx, m, pause)
 		if ctx.Err() != nil {
 			return
 		}
@@ -81,7 +81,7 @@ func newReloadPause() *backoff.ExponentialBackOff {
 
 // run folds frames until there are no more, and returns why; bad: what came is not to be
 // folded.
-func (c *Cache) run(ctx context.Context, m *follow.Mirror, pause *backoff.ExponentialBackOff) (why error, bad bool) {
+func (c *Cache) run(ctx context.Context, m *follow.Mirror, pause *backoff.ExponentialBackOff) (bad bool, why error) {
 	c.watch.run(ctx, func(frame follow.Frame, err error) bool {
 		if err != nil {
 			why = err
@@ -89,7 +89,7 @@ func (c *Cache) run(ctx context.Context, m *follow.Mirror, pause *backoff.Expone
 		}
 		changed, err := m.StepFrame(frame)
 		if err != nil {
-			why, bad = err, true
+			bad, why = true, err
 			return false
 		}
 		c.took(m, changed)
@@ -98,7 +98,7 @@ func (c *Cache) run(ctx context.Context, m *follow.Mirror, pause *backoff.Expone
 		}
 		return true
 	})
-	return why, bad
+	return bad, why
 }
 
 // took shows what a mirror shows after a frame.

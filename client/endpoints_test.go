@@ -279,7 +279,10 @@ func TestInterceptorsSeeCallsAndStreams(t *testing.T) {
 	if m.streams.Load() != 0 {
 		t.Fatal("calls share a stream that interceptors do not see")
 	}
-	for range c.Watch(soon(t), &metadatav1.SubscribeRequest{}) {
+	for frame, err := range c.Watch(soon(t), &metadatav1.SubscribeRequest{}) {
+		if !IsInvalid(err) {
+			t.Fatalf("the subscription brings %v, %v", frame, err)
+		}
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

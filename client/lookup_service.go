@@ -28,7 +28,7 @@ func (c *Cache) readable(ctx context.Context) (*View, error) {
 	within, cancel := context.WithTimeout(ctx, catchUp)
 	defer cancel()
 	if c.wait(within, func(v *View) (bool, error) { return c.showsOwn(v), nil }) != nil {
-		return nil, nil //nolint:nilerr // the service is asked instead
+		return nil, nil // the service is asked instead
 	}
 	return c.current().view, nil
 }

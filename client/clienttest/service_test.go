@@ -3,8 +3,6 @@ package clienttest_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log"
 	"testing"
 	"time"
 
@@ -104,24 +102,4 @@ func TestOptionsAreChecked(t *testing.T) {
 	if _, err := clienttest.Run(clienttest.Options{Lease: -1}); err == nil {
 		t.Fatal("a lease below 0 is taken")
 	}
-}
-
-// A program's test against the real service.
-func Example() {
-	service, err := clienttest.Run(clienttest.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer func() { _ = service.Stop() }()
-	c, err := client.New(client.Options{Endpoints: []string{service.Endpoint()}})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer c.Close()
-	created, err := c.CreateNamespace(context.Background(), namespace("sales"))
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(created.GetNamespace().GetName(), created.GetResult().GetPosition().GetSchemaRevision())
-	// Output: sales 1
 }

@@ -77,7 +77,7 @@ func laySales(endpoint string) error {
 
 // The README's lines are those of the example above, and are as few as it says.
 func TestTheREADMEsExampleIsCompiled(t *testing.T) {
-	readme, source := linesOf(t, "../README.md"), linesOf(t, "readme_test.go")
+	readme, source := linesOf(t, "../README.md"), linesOf(t, "readme_example_test.go")
 	from := slices.Index(readme, "c, err := client.New(client.Options{Endpoints: endpoints})")
 	if from < 0 {
 		t.Fatal("the README has no example of a compute node")
