@@ -5,20 +5,24 @@ import (
 	"time"
 )
 
-// hedged makes one attempt of a read, and a second one at another endpoint if the first is
-// not answered in time. The first answer counts; an error that another attempt may change
-// does not, as long as the other may still answer.
+// hedged makes one attempt of a call, and if it is a read that is to be hedged, another one
+// at a second endpoint when the first is late.
 func hedged[Res any](ctx context.Context, t *tries, began time.Time, call attempt[Res]) (*Res, error) {
+	if t.hedge > 0 {
+		if second := t.client.answering((t.index + 1) % len(t.client.endpoints)); second != t.index {
+			return race(ctx, t, began, second, call)
+		}
+	}
+	return once(t, t.try(ctx, t.index, began), call)
+}
+
+// race makes one attempt, and a second one elsewhere if the first is not answered in time.
+// The first answer counts; an error that another attempt may change does not, as long as the
+// other may still answer.
+func race[Res any](ctx context.Context, t *tries, began time.Time, second int, call attempt[Res]) (*Res, error) {
 	type outcome struct {
 		res *Res
 		err error
-	}
-	second := t.index
-	if t.hedge > 0 {
-		second = t.client.answering((t.index + 1) % len(t.client.endpoints))
-	}
-	if second == t.index {
-		return once(t, t.try(ctx, t.index, began), call)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the slower one
