@@ -46,9 +46,9 @@ func draftFor[D projections.Domain[D]](from *projections.State[D], last uint64) 
 	return from.Draft()
 }
 
-// Confirm reports whether a state is the one that a later state of the stream has come from, of
-// which the caller is certain: it folds the changes in between and compares. nil: it is. Errors
-// are those of Replay, or say what differs.
+// Confirm reports whether a state leads to a later state of the stream, of which the caller is
+// certain: it folds the changes in between and compares. nil: it does. It does not notice a
+// difference that those changes have undone. Errors are those of Replay, or say what differs.
 func Confirm[D projections.Domain[D]](ctx context.Context, source Source, earlier, later *projections.State[D]) error {
 	folded, err := Replay(ctx, source, earlier, later.Head.Revision, nil)
 	if err != nil {

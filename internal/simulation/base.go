@@ -114,9 +114,28 @@ func (s *stream[D]) takeBase(given givenBase[D]) {
 		}
 		return
 	}
+	if given.altered {
+		if !s.vanishes(given.state) {
+			s.m.w.violate("base", "member %d, %s: a model of revision %d was taken that never was", s.m.id, s.id, given.state.Head.Revision)
+		}
+		return // later changes have replaced what was altered: nobody could tell
+	}
 	_, err = replica.WriteArchivedAs(context.Background(), s.m.store, given.descriptor, given.state)
 	s.m.w.counts.add("bases given", 1)
 	s.archived(err)
+}
+
+// vanishes reports whether what is wrong with a model makes no difference to this member's own.
+func (s *stream[D]) vanishes(altered *projections.State[D]) (same bool) {
+	defer func() {
+		if recover() != nil { // the changes do not even follow it
+			same = false
+		}
+	}()
+	for now := s.replica.View(); altered.Head.Revision < now.Head.Revision; {
+		altered = altered.Fold(s.m.w.judge.chain(s.id).changes[altered.Head.Revision])
+	}
+	return altered.Hash() == s.replica.View().Hash()
 }
 
 // pastFolding is what models read: also what was trimmed and is not deleted yet.
