@@ -9,12 +9,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/check"
+	"github.com/heliosdb/metadata/console"
 	"github.com/heliosdb/metadata/history/audit"
 	"github.com/heliosdb/metadata/internal/heapgoal"
 	"github.com/heliosdb/metadata/member"
@@ -147,11 +149,23 @@ func (p *process) build() (err error) {
 	if err != nil {
 		return err
 	}
+	home, err := f.home()
+	if err != nil {
+		return err
+	}
 	p.server, err = server.New(p.member, server.Options{
-		Metrics: metrics, Log: p.log, TLS: p.apiTLS, CORSOrigins: f.corsOrigins, Hosts: f.hosts(p.api.Addr()),
+		Home: home, Metrics: metrics, Log: p.log, TLS: p.apiTLS, CORSOrigins: f.corsOrigins, Hosts: f.hosts(p.api.Addr()),
 		Limits: server.Limits{PeerRate: f.rateLimit},
 	})
 	return err
+}
+
+// home is the console, unless it is switched off.
+func (f *serveFlags) home() (http.Handler, error) {
+	if !f.console {
+		return nil, nil
+	}
+	return console.Handler()
 }
 
 // close gives back what was opened by a process that does not come to run.
@@ -177,6 +191,9 @@ func (p *process) greet() {
 	say := p.session.say
 	say("heliosmeta %s: member %d of cluster %q, members: %d", buildVersion(), f.nodeID, f.clusterName, len(p.peers))
 	say("  API   %s://%s  (Connect, gRPC, gRPC-Web, JSON; /metrics, /livez, /readyz)", scheme, p.api.Addr())
+	if f.console {
+		say("  web   %s://%s/  (console)", scheme, p.api.Addr())
+	}
 	say("  Raft  %s", p.raft.Addr())
 	say("  data  %s", f.data)
 	if f.insecure && (p.apiTLS == nil || p.raftTLS == nil) {

@@ -40,6 +40,7 @@ type serveFlags struct {
 	raft                                        tlsfiles.Files
 	insecure                                    bool
 	corsOrigins, allowedHosts                   []string
+	console                                     bool
 	rateLimit                                   float64
 	heartbeat, lease                            time.Duration
 	checkpointRevisions, trailingEntries        uint64
@@ -125,6 +126,7 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.insecure, "insecure", false, "accept other than loopback addresses without TLS")
 	flags.StringSliceVar(&f.corsOrigins, "cors-origins", nil, "origins whose pages may call the API; * for all")
 	flags.StringSliceVar(&f.allowedHosts, "allowed-hosts", nil, "host names beside localhost that requests may be for, while the API is on loopback without TLS; * for all")
+	flags.BoolVar(&f.console, "console", true, "serve the browser console at / of the API port")
 	flags.Float64Var(&f.rateLimit, "rate-limit", 0, "calls a second that one client's address may begin, in the mean; 0: no limit")
 	flags.DurationVar(&f.heartbeat, "heartbeat-interval", leases.DefaultInterval, "how often nodes should beat")
 	flags.DurationVar(&f.lease, "lease-duration", leases.DefaultLease, "silence after which a node is offline; the same on all members, to be changed only with all of them stopped for as long as the longer lease")

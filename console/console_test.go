@@ -1,0 +1,191 @@
+package console
+
+import (
+	"compress/gzip"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+const script = "assets/index-abc123.js"
+
+func testHandler(t *testing.T) http.Handler {
+	t.Helper()
+	h, err := newHandler(fstest.MapFS{
+		indexName:      {Data: []byte("<!doctype html>" + strings.Repeat(" ", 200))},
+		script:         {Data: []byte(strings.Repeat("export {};\n", 50))},
+		"icon.svg":     {Data: []byte("<svg/>")},
+		"assets/a.bin": {Data: []byte("?")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func ask(t *testing.T, h http.Handler, method, target string, header ...string) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func body(t *testing.T, from io.Reader) string {
+	t.Helper()
+	text, err := io.ReadAll(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestPathsOfThePage(t *testing.T) {
+	h := testHandler(t)
+	for _, path := range []string{"/", "/schema", "/schema/", "/schema/tables/7", "/topology/nodes/a.b", "/changes/schema/1", "/consumers"} {
+		if got := ask(t, h, "GET", path); got.StatusCode != 200 || !strings.HasPrefix(body(t, got.Body), "<!doctype html>") {
+			t.Errorf("GET %s: %d, want the page", path, got.StatusCode)
+		}
+	}
+	for _, path := range []string{
+		"/index.html", "/schemas", "/schema.js", "/assets", "/assets/", "/assets/gone.js", "/favicon.ico", "/..", "/../console.go",
+		"/heliosdb.metadata.v1.MetadataService/NoSuchRpc", "/metricsx",
+	} {
+		if got := ask(t, h, "GET", path); got.StatusCode != 404 {
+			t.Errorf("GET %s: %d, want 404", path, got.StatusCode)
+		}
+	}
+}
+
+func TestOnlyReading(t *testing.T) {
+	h := testHandler(t)
+	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
+		got := ask(t, h, method, "/schema")
+		if got.StatusCode != 405 || got.Header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s /schema: %d, Allow %q; want 405", method, got.StatusCode, got.Header.Get("Allow"))
+		}
+	}
+	// A client of an rpc that does not exist has to hear the same as without a console.
+	if got := ask(t, h, "POST", "/heliosdb.metadata.v1.NoSuchService/Call"); got.StatusCode != 404 {
+		t.Errorf("POST of an unknown rpc: %d, want 404", got.StatusCode)
+	}
+	got := ask(t, h, "HEAD", "/"+script)
+	if got.StatusCode != 200 || body(t, got.Body) != "" {
+		t.Errorf("HEAD: %d with a body, want 200 without one", got.StatusCode)
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	h := testHandler(t)
+	page, asset := ask(t, h, "GET", "/topology"), ask(t, h, "GET", "/"+script)
+	for _, got := range []*http.Response{page, asset} {
+		for name, want := range map[string]string{
+			"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+			"Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin", "Vary": "Accept-Encoding",
+		} {
+			if got.Header.Get(name) != want {
+				t.Errorf("%s is %q, want %q", name, got.Header.Get(name), want)
+			}
+		}
+	}
+	if strings.Contains(policy, "unsafe") || !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") {
+		t.Errorf("the policy lets in too much: %s", policy)
+	}
+	for got, want := range map[string]string{
+		page.Header.Get("Cache-Control"):                             "no-cache",
+		asset.Header.Get("Cache-Control"):                            "public, max-age=31536000, immutable",
+		page.Header.Get("Content-Type"):                              "text/html; charset=utf-8",
+		asset.Header.Get("Content-Type"):                             "text/javascript; charset=utf-8",
+		ask(t, h, "GET", "/icon.svg").Header.Get("Content-Type"):     "image/svg+xml",
+		ask(t, h, "GET", "/assets/a.bin").Header.Get("Content-Type"): "application/octet-stream",
+	} {
+		if got != want {
+			t.Errorf("header is %q, want %q", got, want)
+		}
+	}
+}
+
+func TestNotModified(t *testing.T) {
+	h := testHandler(t)
+	first := ask(t, h, "GET", "/")
+	if got := ask(t, h, "GET", "/schema", "If-None-Match", first.Header.Get("Etag")); got.StatusCode != 304 {
+		t.Errorf("the same page again: %d, want 304", got.StatusCode)
+	}
+	if got := ask(t, h, "GET", "/schema", "If-None-Match", `"other"`); got.StatusCode != 200 {
+		t.Errorf("another page: %d, want 200", got.StatusCode)
+	}
+}
+
+func TestCompression(t *testing.T) {
+	h := testHandler(t)
+	plain := body(t, ask(t, h, "GET", "/"+script).Body)
+	for _, accept := range []string{"gzip", "br, gzip;q=0.5", "GZIP"} {
+		got := ask(t, h, "GET", "/"+script, "Accept-Encoding", accept)
+		if got.Header.Get("Content-Encoding") != "gzip" {
+			t.Errorf("Accept-Encoding %q was answered without gzip", accept)
+			continue
+		}
+		r, err := gzip.NewReader(got.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body(t, r) != plain {
+			t.Errorf("Accept-Encoding %q: another content", accept)
+		}
+		if got.Header.Get("Etag") == ask(t, h, "GET", "/"+script).Header.Get("Etag") {
+			t.Error("both forms have one etag")
+		}
+	}
+	for _, accept := range []string{"", "br", "gzip;q=0", "gzip; q=0.000", "xgzip", ";;,"} {
+		if got := ask(t, h, "GET", "/"+script, "Accept-Encoding", accept); got.Header.Get("Content-Encoding") != "" {
+			t.Errorf("Accept-Encoding %q was answered with gzip", accept)
+		}
+	}
+	if got := ask(t, h, "GET", "/icon.svg", "Accept-Encoding", "gzip"); got.Header.Get("Content-Encoding") != "" {
+		t.Error("a file that gzip makes larger was sent so")
+	}
+}
+
+func TestWithoutIndex(t *testing.T) {
+	if _, err := newHandler(fstest.MapFS{script: {Data: []byte("x")}}); err == nil || !strings.Contains(err.Error(), "make console") {
+		t.Errorf("got %v, want an error that says what to do", err)
+	}
+}
+
+// maxBuiltBytes bounds what the console adds to the binary.
+const maxBuiltBytes = 600 << 10
+
+// What was built is a page that names its own files only, and small.
+func TestBuiltFiles(t *testing.T) {
+	all, err := Handler()
+	if err != nil {
+		t.Fatal(err)
+	}
+	size := 0
+	for name, f := range all.(*handler).files {
+		size += len(f.plain)
+		if strings.HasSuffix(name, ".html") && (strings.Contains(string(f.plain), "<style") || strings.Contains(string(f.plain), " style=") || strings.Contains(string(f.plain), "http")) {
+			t.Errorf("%s has inline styles or addresses of others", name)
+		}
+	}
+	if size > maxBuiltBytes {
+		t.Errorf("the built console has %d bytes, at most %d are wanted", size, maxBuiltBytes)
+	}
+	page := body(t, ask(t, all, "GET", "/").Body)
+	for _, part := range strings.Split(page, `"`) {
+		if strings.HasPrefix(part, "/assets/") {
+			if got := ask(t, all, "GET", part); got.StatusCode != 200 {
+				t.Errorf("the page names %s: %d", part, got.StatusCode)
+			}
+		}
+	}
+	if !strings.Contains(page, `src="/assets/`) {
+		t.Error("the page has no script")
+	}
+}

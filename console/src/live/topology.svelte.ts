@@ -1,0 +1,85 @@
+import { Stream, type Change, type NodeInfo, type ShardInfo } from "@heliosdb/metadata";
+
+import { service } from "../service/service.js";
+import { effects } from "./effects.js";
+import { Follower, sinceSession } from "./follower.svelte.js";
+
+const PAGE_SIZE = 1_000;
+
+/** Topology is all nodes and shards, as they are now. */
+class Topology extends Follower {
+  /** By id. */
+  nodes = $state.raw<readonly NodeInfo[]>([]);
+  /** By key. */
+  shards = $state.raw<readonly ShardInfo[]>([]);
+
+  readonly #nodes = new Map<string, NodeInfo>();
+  readonly #shards = new Map<bigint, ShardInfo>();
+
+  constructor() {
+    super(Stream.TOPOLOGY);
+  }
+
+  protected clear(): void {
+    this.#nodes.clear();
+    this.#shards.clear();
+  }
+
+  protected async *pages(): AsyncGenerator<bigint> {
+    for (let pageToken = ""; ; ) {
+      const page = await service().metadata.getTopology({ pageSize: PAGE_SIZE, pageToken, read: sinceSession() });
+      for (const node of page.topology?.nodes ?? []) {
+        this.#nodes.set(node.nodeId, node);
+      }
+      for (const shard of page.topology?.shards ?? []) {
+        this.#shards.set(shard.shardId, shard);
+      }
+      yield page.position?.topologyRevision ?? 0n;
+      pageToken = page.nextPageToken;
+      if (pageToken === "") {
+        return;
+      }
+    }
+  }
+
+  protected fold(change: Change): void {
+    for (const event of change.events) {
+      for (const effect of effects(event)) {
+        if (effect.kind === "node") {
+          set(this.#nodes, effect.object.nodeId, effect.gone ? undefined : effect.object);
+        } else if (effect.kind === "shard") {
+          set(this.#shards, effect.object.shardId, effect.gone ? undefined : effect.object);
+        }
+      }
+    }
+  }
+
+  protected publish(): void {
+    this.nodes = [...this.#nodes.values()].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
+    this.shards = [...this.#shards.values()].sort((a, b) => compareKeys(a.keyRange?.start, b.keyRange?.start));
+  }
+}
+
+function set<K, V>(map: Map<K, V>, key: K, value: V | undefined): void {
+  if (value === undefined) {
+    map.delete(key);
+  } else {
+    map.set(key, value);
+  }
+}
+
+const NO_KEY = new Uint8Array();
+
+/** Compares as the service does: byte by byte, the shorter one first. */
+export function compareKeys(a: Uint8Array = NO_KEY, b: Uint8Array = NO_KEY): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0);
+    if (difference !== 0) {
+      return difference;
+    }
+  }
+  return a.length - b.length;
+}
+
+export const topology = new Topology();

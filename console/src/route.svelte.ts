@@ -1,0 +1,44 @@
+/** Route is where the page is: its path in the address bar, in parts. */
+class Route {
+  path = $state(location.pathname);
+  /** The parts of the path, decoded. */
+  readonly parts = $derived(this.path.split("/").filter((part) => part !== "").map(decoded));
+
+  constructor() {
+    addEventListener("popstate", () => (this.path = location.pathname));
+    document.addEventListener("click", (event) => this.#clicked(event));
+  }
+
+  go(path: string): void {
+    if (path !== location.pathname) {
+      history.pushState(null, "", path);
+    }
+    this.path = path;
+    scrollTo(0, 0);
+  }
+
+  /** Follows links of the console without loading it again. */
+  #clicked(event: MouseEvent): void {
+    const link = event.target instanceof Element ? event.target.closest("a") : null;
+    const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
+    if (link !== null && plain && !event.defaultPrevented && link.origin === location.origin && link.target === "" && !link.hash) {
+      event.preventDefault();
+      this.go(link.pathname);
+    }
+  }
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
+export const route = new Route();
+
+/** Makes a path of parts. */
+export function pathTo(...parts: (string | bigint)[]): string {
+  return `/${parts.map((part) => encodeURIComponent(String(part))).join("/")}`;
+}
