@@ -58,8 +58,10 @@ class Session {
     return this.#begun.promise;
   }
 
-  listen(listener: Listener): void {
+  /** Tells the listener of everything from now on. What it returns ends that. */
+  listen(listener: Listener): () => void {
     this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Tries again now. */

@@ -11,7 +11,7 @@ export function formatKey(key: Uint8Array): string {
 }
 
 /** Writes a range; its ends are written alike, as text only if both are. */
-export function formatRange(range: KeyRange | undefined): string {
+export function formatRange(range: Pick<KeyRange, "start" | "end"> | undefined): string {
   const start = range?.start ?? NO_KEY;
   const end = range?.end ?? NO_KEY;
   const asText = isText(start) && isText(end);
@@ -19,7 +19,7 @@ export function formatRange(range: KeyRange | undefined): string {
 }
 
 /** Reads a key: text as it is, or pairs of hexadecimal digits behind 0x. Throws a sentence. */
-export function parseKey(text: string): Uint8Array {
+export function parseKey(text: string): Uint8Array<ArrayBuffer> {
   if (!text.startsWith("0x")) {
     return new TextEncoder().encode(text);
   }

@@ -25,3 +25,8 @@ export function statusName(status: NodeStatus): string {
 export function nodeTypeName(type: NodeType): string {
   return (NodeType[type] ?? `type ${type}`).toLowerCase();
 }
+
+/** Whether a text from an address is a number as ids and revisions are: 64 bits, above 0. */
+export function isNumber(text: string): boolean {
+  return /^[1-9][0-9]{0,18}$/.test(text);
+}
