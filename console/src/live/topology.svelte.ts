@@ -1,6 +1,7 @@
 import { Stream, type Change, type NodeInfo, type ShardInfo } from "@heliosdb/metadata";
 
 import { service } from "../service/service.js";
+import { compareKeys } from "../text/keys.js";
 import { effects } from "./effects.js";
 import { Follower, sinceSession } from "./follower.svelte.js";
 
@@ -66,20 +67,6 @@ function set<K, V>(map: Map<K, V>, key: K, value: V | undefined): void {
   } else {
     map.set(key, value);
   }
-}
-
-const NO_KEY = new Uint8Array();
-
-/** Compares as the service does: byte by byte, the shorter one first. */
-export function compareKeys(a: Uint8Array = NO_KEY, b: Uint8Array = NO_KEY): number {
-  const length = Math.min(a.length, b.length);
-  for (let i = 0; i < length; i++) {
-    const difference = (a[i] ?? 0) - (b[i] ?? 0);
-    if (difference !== 0) {
-      return difference;
-    }
-  }
-  return a.length - b.length;
 }
 
 export const topology = new Topology();

@@ -1,6 +1,6 @@
 import type { KeyRange, ShardInfo } from "@heliosdb/metadata";
 
-import { compareKeys } from "../live/topology.svelte.js";
+import { compareKeys } from "../text/keys.js";
 
 /** How wide segments are drawn: all alike, or as much as they take of the key space. */
 export type Widths = "even" | "keys";

@@ -50,3 +50,15 @@ function isText(key: Uint8Array): boolean {
 export function hex(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+/** Compares as the service does: byte by byte, the shorter one first. */
+export function compareKeys(a: Uint8Array = NO_KEY, b: Uint8Array = NO_KEY): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const difference = (a[i] ?? 0) - (b[i] ?? 0);
+    if (difference !== 0) {
+      return difference;
+    }
+  }
+  return a.length - b.length;
+}

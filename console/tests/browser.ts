@@ -1,0 +1,75 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { chromium, type BrowserContext, type BrowserContextOptions, type Page } from "playwright-core";
+
+const executablePath = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
+
+const args = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export const DESKTOP = { width: 1280, height: 860 };
+export const PHONE = { width: 390, height: 844 };
+
+/** Browser is one browser with a profile of its own, which sees to it that pages behave. */
+export class Browser {
+  /** What no page may do: ask another origin, break its policy, throw. */
+  readonly offences: string[] = [];
+  readonly #directory: string;
+  readonly #context: BrowserContext;
+
+  private constructor(directory: string, context: BrowserContext) {
+    this.#directory = directory;
+    this.#context = context;
+  }
+
+  static async launch(options: BrowserContextOptions = {}): Promise<Browser> {
+    const directory = mkdtempSync(join(tmpdir(), "heliosmeta-chromium-"));
+    const context = await chromium.launchPersistentContext(directory, { executablePath, args, viewport: DESKTOP, ...options });
+    context.setDefaultTimeout(30_000);
+    return new Browser(directory, context);
+  }
+
+  /** Opens a page of the console. */
+  async open(origin: string, path: string, viewport = DESKTOP): Promise<Page> {
+    const page = await this.#context.newPage();
+    await page.setViewportSize(viewport);
+    page.on("request", (request) => {
+      if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith("data:")) {
+        this.offences.push(`request to ${request.url()}`);
+      }
+    });
+    page.on("pageerror", (error) => this.offences.push(`error: ${error.stack ?? error.message}`));
+    page.on("console", (message) => {
+      if (/content security policy/i.test(message.text())) {
+        this.offences.push(message.text());
+      }
+    });
+    await page.addInitScript(() => {
+      addEventListener("securitypolicyviolation", (event) => {
+        console.error(`Content Security Policy: ${event.violatedDirective} ${event.blockedURI}`);
+      });
+    });
+    await page.goto(origin + path);
+    return page;
+  }
+
+  async close(): Promise<void> {
+    await this.#context.close();
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+/** Waits until the page follows the service. */
+export async function live(page: Page): Promise<void> {
+  await page.locator('[data-phase="live"]').waitFor();
+}

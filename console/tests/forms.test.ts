@@ -1,0 +1,150 @@
+import { TypeKind } from "@heliosdb/metadata";
+import type { Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+
+import { Browser, live } from "./browser.js";
+import { Cluster } from "./members.js";
+
+let cluster: Cluster;
+let browser: Browser;
+let origin: string;
+
+beforeAll(async () => {
+  cluster = await Cluster.start();
+  browser = await Browser.launch();
+  origin = cluster.members[0]?.url ?? "";
+  await cluster.command("apply", "-f", "../examples/topology.yaml");
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await cluster?.stop();
+});
+
+afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+
+/** The schema's revision, as the service says. */
+async function revision(): Promise<bigint> {
+  return (await cluster.client.metadata.listNamespaces({})).position?.schemaRevision ?? 0n;
+}
+
+/** What is said to be wrong with the field of a label. */
+async function wrong(page: Page, label: string): Promise<string> {
+  const field = page.getByLabel(label, { exact: true }).first();
+  await expect.poll(() => field.getAttribute("aria-invalid")).toBe("true");
+  return page.locator(`[id="${await field.getAttribute("aria-describedby")}"]`).innerText();
+}
+
+test("a table is previewed, created under one's name, and dropped", async () => {
+  const page = await browser.open(origin, "/schema/new");
+  await live(page);
+  await page.getByRole("button", { name: "Identity" }).click();
+  await page.getByRole("dialog").getByLabel("Name").fill("grace hopper");
+  await page.getByRole("button", { name: "Save" }).click();
+
+  const before = await revision();
+  await page.getByLabel("Name", { exact: true }).first().fill("users");
+  await page.getByRole("button", { name: "Add a column" }).click();
+  const second = page.getByRole("group", { name: "Column 2" });
+  await second.getByLabel("Name").fill("balance");
+  await second.getByLabel("Type").selectOption({ label: "DECIMAL" });
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.getByText("The service would accept this: 1 event.").waitFor();
+  expect(await revision()).toBe(before);
+
+  await page.getByRole("button", { name: "Create the table" }).click();
+  await page.getByRole("heading", { level: 1, name: "public.users" }).waitFor();
+  const { table } = await cluster.client.metadata.getTable({ table: { name: "users" } });
+  expect(table?.columns[1]?.dataType).toMatchObject({ kind: TypeKind.DECIMAL, precision: 18, scale: 2 });
+  expect(table?.primaryKey).toEqual(["id"]);
+  await page.getByText("by grace hopper").waitFor();
+
+  await page.getByRole("button", { name: "Drop the table" }).click();
+  await page.getByRole("button", { name: "Drop", exact: true }).click();
+  await page.getByText("Write public.users first").waitFor();
+  await page.getByLabel("Write its full name").fill("public.users");
+  await page.getByRole("button", { name: "Drop", exact: true }).click();
+  await page.getByRole("heading", { level: 1, name: /does not exist/ }).waitFor();
+  await page.getByText("table dropped").waitFor();
+  await page.close();
+});
+
+test("what the service finds wrong is said at the field", async () => {
+  const page = await browser.open(origin, "/schema/new");
+  await page.getByLabel("Name", { exact: true }).first().fill("1st");
+  await page.getByRole("button", { name: "Preview" }).click();
+  expect(await wrong(page, "Name")).toMatch(/1st/);
+  await page.close();
+});
+
+test("an error in the trailers of gRPC-Web becomes a sentence", async () => {
+  await cluster.client.metadata.createTable({ table: { name: "taken", columns: [{ name: "id", dataType: { kind: TypeKind.INT64 } }] } });
+  const page = await browser.open(origin, "/schema/new");
+  await page.getByLabel("Name", { exact: true }).first().fill("taken");
+  const answered = page.waitForResponse((response) => response.url().endsWith("/CreateTable"));
+  await page.getByRole("button", { name: "Create the table" }).click();
+  const answer = await answered;
+  expect(answer.status()).toBe(200);
+  expect(answer.headers()["content-type"]).toMatch(/^application\/grpc-web\+proto/);
+  expect(await page.getByRole("alert").innerText()).toMatch(/taken.*exists|exists.*taken/i);
+  expect(new URL(page.url()).pathname).toBe("/schema/new");
+  await page.close();
+});
+
+test("a node is registered, and a shard split", async () => {
+  const page = await browser.open(origin, "/topology/register");
+  await page.getByLabel("Id", { exact: true }).fill("storage-9");
+  await page.getByLabel("Labels").fill("zone");
+  await page.getByRole("button", { name: "Register the node" }).click();
+  await page.getByText("The label zone is no key=value.").waitFor();
+  await page.getByLabel("Labels").fill("zone=z");
+  await page.getByRole("button", { name: "Register the node" }).click();
+  expect(await wrong(page, "Address")).not.toBe("");
+  await page.getByLabel("Address").fill("127.0.0.1:6009");
+  await page.getByRole("button", { name: "Register the node" }).click();
+  await page.getByRole("heading", { level: 1, name: "storage-9" }).waitFor();
+  await page.getByText("127.0.0.1:6009").waitFor();
+
+  await page.goto(`${origin}/topology/shards/3`);
+  await page.getByLabel("Split keys").fill("0xzz");
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.getByText("two hexadecimal digits for each byte").waitFor();
+  await page.getByLabel("Split keys").fill("0xf0");
+  await page.getByRole("button", { name: "Preview" }).click();
+  expect(await page.getByRole("alert").innerText()).toMatch(/0xf0/);
+  await page.getByLabel("Split keys").fill("0x50");
+  await page.getByRole("button", { name: "Split the shard" }).click();
+  await page.getByRole("heading", { level: 1, name: "Shard 9" }).waitFor();
+  await page.getByText("[0x40, 0x50)").first().waitFor();
+  await page.close();
+});
+
+test("the keyboard reaches navigation and forms", async () => {
+  const page = await browser.open(origin, "/");
+  await live(page);
+  const focused = () => page.evaluate(() => document.activeElement?.textContent?.trim() ?? "");
+  const tabTo = async (text: string, most: number) => {
+    for (let i = 0; i < most && (await focused()) !== text; i++) {
+      await page.keyboard.press("Tab");
+    }
+    expect(await focused()).toBe(text);
+  };
+  await page.keyboard.press("Tab");
+  expect(await focused()).toBe("Skip to content");
+  await tabTo("Schema", 6);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Schema" }).waitFor();
+  await tabTo("Create a table", 12);
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Create a table" }).waitFor();
+  await page.getByLabel("Name", { exact: true }).first().focus();
+  await page.keyboard.type("typed");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "public.typed" }).waitFor();
+  await tabTo("Drop the table", 20);
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "hidden" });
+  await page.close();
+});

@@ -1,0 +1,120 @@
+import { Stream } from "@heliosdb/metadata";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+
+import { Browser, DESKTOP, live, PHONE } from "./browser.js";
+import { Cluster } from "./members.js";
+
+let cluster: Cluster;
+let browser: Browser;
+let origin: string;
+
+beforeAll(async () => {
+  cluster = await Cluster.start();
+  browser = await Browser.launch();
+  origin = cluster.members[0]?.url ?? "";
+  await cluster.command("apply", "-f", "../examples/tpch.yaml", "-f", "../examples/topology.yaml", "--actor", "ada");
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await cluster?.stop();
+});
+
+afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+
+const pages = [
+  ["/", "Overview"],
+  ["/schema", "Schema"],
+  ["/schema/tables/2", "tpch.nation"],
+  ["/schema/tables/9999", "Table 9999 does not exist"],
+  ["/schema/new", "Create a table"],
+  ["/topology", "Topology"],
+  ["/topology/nodes/storage-1", "storage-1"],
+  ["/topology/shards/3", "Shard 3"],
+  ["/topology/register", "Register a node"],
+  ["/changes", "Changes"],
+  ["/changes/schema/1", "Change schema 1"],
+  ["/schema/nowhere", "There is no such page"],
+] as const;
+
+describe.each([
+  ["on a desk", DESKTOP],
+  ["on a phone", PHONE],
+])("%s", (_name, viewport) => {
+  test.each(pages)("%s has its content and does not overflow", async (path, heading) => {
+    const page = await browser.open(origin, path, viewport);
+    await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
+    await live(page);
+    expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+    await page.close();
+  });
+});
+
+test("the overview says that nothing is wrong, who leads, and what happened last", async () => {
+  const page = await browser.open(origin, "/");
+  await page.getByText("Nothing is wrong.").waitFor();
+  await page.getByText("3 of 3 members answer").waitFor();
+  const leader = await cluster.leader(Stream.SCHEMA);
+  await page.locator("tr", { hasText: leader.url.replace("http://", "") }).getByText("leader").first().waitFor();
+  await page.locator("section", { hasText: "Last changes" }).getByText("ada").first().waitFor();
+  await page.close();
+});
+
+test("a change made elsewhere appears without a reload, on every page", async () => {
+  const schema = await browser.open(origin, "/schema");
+  const changes = await browser.open(origin, "/changes");
+  const table = await browser.open(origin, "/schema/tables/2");
+  const topology = await browser.open(origin, "/topology");
+  await Promise.all([schema, changes, table, topology].map(live));
+  await table.getByText("n_nationkey").first().waitFor();
+  await topology.getByText("8 shards").waitFor();
+
+  await cluster.command("table", "create", "tpch.news", "--column", "id INT64", "--actor", "grace");
+  await schema.getByRole("link", { name: "tpch.news" }).waitFor();
+  await changes.getByRole("link", { name: /table created.*tpch\.news.*grace/s }).waitFor();
+
+  await cluster.command("table", "alter", "tpch.nation", "--add-column", "population INT64");
+  await table.getByRole("cell", { name: "population" }).waitFor();
+  await table.getByText("columns[population]").waitFor();
+
+  await cluster.command("shard", "delete", "5");
+  await topology.getByText("1 hole in the key space").waitFor();
+
+  await cluster.command("table", "drop", "tpch.news");
+  await schema.getByRole("link", { name: "tpch.news" }).waitFor({ state: "detached" });
+  await Promise.all([schema, changes, table, topology].map((page) => page.close()));
+});
+
+test("the list of changes can be filtered and paused", async () => {
+  const page = await browser.open(origin, "/changes");
+  await page.getByRole("link", { name: /tpch\.nation/ }).first().waitFor();
+  await page.getByLabel("Filter").fill("no such thing");
+  await page.getByText("None of the changes that were read matches").waitFor();
+  await page.getByLabel("Filter").fill("");
+  await page.getByRole("button", { name: "Pause" }).click();
+  await cluster.command("table", "create", "tpch.unseen", "--column", "id INT64");
+  await page.getByText("1 new change").waitFor();
+  expect(await page.getByRole("link", { name: /tpch\.unseen/ }).count()).toBe(0);
+  await page.getByRole("button", { name: "Go on" }).click();
+  await page.getByRole("link", { name: /tpch\.unseen/ }).click();
+  await page.getByRole("heading", { level: 1, name: /Change schema/ }).waitFor();
+  await page.getByText('"tableCreated"').waitFor();
+  await page.close();
+});
+
+test("the theme follows the system, and the switch", async () => {
+  const page = await browser.open(origin, "/");
+  const theme = () => page.evaluate(() => document.documentElement.dataset["theme"]);
+  await page.emulateMedia({ colorScheme: "dark" });
+  await expect.poll(theme).toBe("dark");
+  await page.emulateMedia({ colorScheme: "light" });
+  await expect.poll(theme).toBe("light");
+  const button = page.getByRole("button", { name: /^Theme/ });
+  await button.click();
+  await button.click();
+  await expect.poll(theme).toBe("dark");
+  await page.reload();
+  await expect.poll(theme).toBe("dark");
+  await page.getByRole("button", { name: /^Theme/ }).click();
+  await page.close();
+});
