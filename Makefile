@@ -11,6 +11,8 @@ GOLANGCI := go tool -modfile=tools/lint/go.mod golangci-lint
 TMP := .tmp
 # The TypeScript client.
 TS := client/typescript
+# The browser console.
+WEB := console
 # Packages with goroutines in them: the ones worth the race detector's price. The step machines have none.
 RACE := ./client/... ./feed/... ./history/... ./internal/measure ./internal/workload ./leases/... ./member/... ./raftlog/pebblestore \
 	./raftlog/transport ./server/...
@@ -181,6 +183,31 @@ ts-check: check-ts-generate ## Check types of the TypeScript client, build it an
 .PHONY: tracing-check
 tracing-check: ## Vet and run the example of tracing, a module of its own
 	@cd examples/tracing && go mod tidy -diff > /dev/null && go vet ./... && go test ./...
+
+# The console imports the TypeScript client as it is built, so that comes first.
+.PHONY: console-install
+console-install: ts-build $(WEB)/node_modules/.package-lock.json
+
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	@cd $(WEB) && npm ci --ignore-scripts --loglevel=error && touch node_modules/.package-lock.json
+
+# What it writes is in git, so that building the binary needs no Node.js.
+.PHONY: console
+console: console-install ## Build the browser console into console/dist, which the binary embeds
+	@cd $(WEB) && npm run --silent build
+
+.PHONY: check-console-build
+check-console-build: console-install ## Fail if console/dist is not what the console's sources say
+	@rm -rf $(TMP)/console-dist
+	@cd $(WEB) && npm run --silent build -- --logLevel warn --outDir ../$(TMP)/console-dist --emptyOutDir
+	@diff -rq $(TMP)/console-dist $(WEB)/dist \
+		|| { echo 'the built console is stale: run `make console` and commit the result' >&2; exit 1; }
+
+# The browser tests begin services of their own, of this tree, and need Chromium: CHROMIUM, or /usr/bin/chromium.
+.PHONY: console-check
+console-check: check-console-build ## Check types of the console and what was built, and test it in a browser
+	@CGO_ENABLED=0 go build -trimpath -o $(TMP)/heliosmeta ./cmd/heliosmeta
+	@cd $(WEB) && npm run --silent typecheck && npm test --silent
 
 # Both versions are built first and run in turn, so that a machine whose speed drifts treats both alike.
 .PHONY: benchstat

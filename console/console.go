@@ -33,7 +33,7 @@ const indexName = "index.html"
 const assetsDir = "assets/"
 
 // pages are the paths at which the page is, and below which it has its own.
-var pages = []string{"/schema", "/topology", "/changes", "/consumers"}
+var pages = []string{"/schema", "/topology", "/changes"}
 
 // policy keeps the page from running, loading and calling anything but its own.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +

@@ -48,13 +48,13 @@ func body(t *testing.T, from io.Reader) string {
 
 func TestPathsOfThePage(t *testing.T) {
 	h := testHandler(t)
-	for _, path := range []string{"/", "/schema", "/schema/", "/schema/tables/7", "/topology/nodes/a.b", "/changes/schema/1", "/consumers"} {
+	for _, path := range []string{"/", "/schema", "/schema/", "/schema/tables/7", "/topology/nodes/a.b", "/changes/schema/1"} {
 		if got := ask(t, h, "GET", path); got.StatusCode != 200 || !strings.HasPrefix(body(t, got.Body), "<!doctype html>") {
 			t.Errorf("GET %s: %d, want the page", path, got.StatusCode)
 		}
 	}
 	for _, path := range []string{
-		"/index.html", "/schemas", "/schema.js", "/assets", "/assets/", "/assets/gone.js", "/favicon.ico", "/..", "/../console.go",
+		"/index.html", "/consumers", "/schemas", "/schema.js", "/assets", "/assets/", "/assets/gone.js", "/favicon.ico", "/..", "/../console.go",
 		"/heliosdb.metadata.v1.MetadataService/NoSuchRpc", "/metricsx",
 	} {
 		if got := ask(t, h, "GET", path); got.StatusCode != 404 {

@@ -103,7 +103,7 @@ test("a node is registered, and a shard split", async () => {
   await page.getByLabel("Address").fill("127.0.0.1:6009");
   await page.getByRole("button", { name: "Register the node" }).click();
   await page.getByRole("heading", { level: 1, name: "storage-9" }).waitFor();
-  await page.getByText("127.0.0.1:6009").waitFor();
+  await page.getByText("127.0.0.1:6009", { exact: true }).waitFor();
 
   await page.goto(`${origin}/topology/shards/3`);
   await page.getByLabel("Split keys").fill("0xzz");

@@ -2,6 +2,7 @@ import { Stream, type Change } from "@heliosdb/metadata";
 
 import { sentence } from "../service/sentence.js";
 import { service } from "../service/service.js";
+import { changeNames, changeObjects, eventObject } from "../text/events.js";
 import { session, type Listener } from "./session.svelte.js";
 
 /** So many changes are kept; the oldest ones are forgotten first. */
@@ -11,11 +12,29 @@ const PAGE_SIZE = 100;
 const PUBLISH_MS = 150;
 const RETRY_MS = 4_000;
 
-/** Entry is a change in the list. */
+/** So many events of a change are looked into by the filter: a change may have thousands. */
+const MAX_SEARCHED = 50;
+
+/** Entry is what the list shows of a change. Changes themselves are not kept: one may have megabytes. */
 export interface Entry {
   readonly key: string;
   readonly stream: Stream;
-  readonly change: Change;
+  readonly revision: bigint;
+  readonly time: Change["time"];
+  readonly actor: string;
+  /** The kinds of its events. */
+  readonly names: readonly string[];
+  /** What it is about, on one line. */
+  readonly objects: string;
+  /** What the filter looks into. */
+  readonly text: string;
+}
+
+function entryOf(stream: Stream, change: Change): Entry {
+  const names = changeNames(change);
+  const { revision, time, actor, requestId, events } = change;
+  const searched = [actor, requestId, ...names, ...events.slice(0, MAX_SEARCHED).map(eventObject)];
+  return { key: `${stream}-${revision}`, stream, revision, time, actor, names, objects: changeObjects(change), text: searched.join("\n").toLowerCase() };
 }
 
 /** How far back a stream was read. */
@@ -115,8 +134,8 @@ class Changes implements Listener {
   }
 
   #add(stream: Stream, change: Change): void {
-    const key = `${stream}-${change.revision}`;
-    this.#byKey.set(key, { key, stream, change });
+    const entry = entryOf(stream, change);
+    this.#byKey.set(entry.key, entry);
   }
 
   #publish(): void {
@@ -131,10 +150,9 @@ class Changes implements Listener {
 /** Orders by the times of the leaders, which never run backwards in a stream, and there by revision. */
 function newestFirst(a: Entry, b: Entry): number {
   if (a.stream === b.stream) {
-    return a.change.revision > b.change.revision ? -1 : 1;
+    return a.revision > b.revision ? -1 : 1;
   }
-  const [x, y] = [a.change.time, b.change.time];
-  return Number((y?.seconds ?? 0n) - (x?.seconds ?? 0n)) || (y?.nanos ?? 0) - (x?.nanos ?? 0);
+  return Number((b.time?.seconds ?? 0n) - (a.time?.seconds ?? 0n)) || (b.time?.nanos ?? 0) - (a.time?.nanos ?? 0);
 }
 
 export const changes = new Changes();

@@ -26,6 +26,8 @@ class Tables extends Follower {
   version = $state(0);
   /** By name. */
   namespaces = $state.raw<readonly Namespace[]>([]);
+  /** How many rows there are. */
+  count = $state(0);
   /** There are more than MAX_TABLES. */
   cut = $state(false);
   /** By namespace and name. */
@@ -84,6 +86,7 @@ class Tables extends Follower {
 
   protected publish(): void {
     this.namespaces = [...this.#namespaces.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    this.count = this.rows.length;
     this.version++;
   }
 

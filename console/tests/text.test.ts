@@ -1,0 +1,126 @@
+import { create } from "@bufbuild/protobuf";
+import { DataTypeSchema, EventSchema, ShardInfoSchema, TypeKind, type Event } from "@heliosdb/metadata";
+import { describe, expect, test } from "vitest";
+
+import { effects } from "../src/live/effects.js";
+import { parseTotals } from "../src/live/totals.js";
+import { lay } from "../src/parts/segments.js";
+import { formatType } from "../src/text/datatype.js";
+import { changeObjects, eventName } from "../src/text/events.js";
+import { compareKeys, formatKey, formatRange, parseKey } from "../src/text/keys.js";
+import { formatBytes, formatRate } from "../src/text/numbers.js";
+import { isNumber, streamNamed } from "../src/text/streams.js";
+import { formatSpan } from "../src/text/times.js";
+
+const bytes = (...values: number[]) => Uint8Array.from(values);
+const shard = (id: bigint, start: Uint8Array, end: Uint8Array) => create(ShardInfoSchema, { shardId: id, keyRange: { start: new Uint8Array(start), end: new Uint8Array(end) } });
+
+describe("keys", () => {
+  test.each([
+    ["", ""],
+    ["abc", "616263"],
+    ["0x", ""],
+    ["0x00fF", "00ff"],
+  ])("%j is read", (text, digits) => {
+    expect(Buffer.from(parseKey(text)).toString("hex")).toBe(digits);
+  });
+
+  test.each(["0x0", "0xzz", "0x00 "])("%j is refused, and named", (text) => {
+    expect(() => parseKey(text)).toThrow(text);
+  });
+
+  test("are written as text only if they are, and alike in a range", () => {
+    expect(formatKey(parseKey("abc"))).toBe('"abc"');
+    expect(formatKey(bytes(0x20))).toBe("0x20");
+    expect(formatKey(parseKey("0x30783431"))).toBe("0x30783431"); // what reads as hex is written so
+    expect(formatKey(bytes(0xff, 0xfe))).toBe("0xfffe");
+    expect(formatKey(new Uint8Array(60))).toBe(`0x${"00".repeat(48)}…`);
+    expect(formatRange({ start: bytes(0x40), end: bytes(0x50) })).toBe("[0x40, 0x50)");
+    expect(formatRange({ start: bytes(), end: bytes() })).toBe("[start, end)");
+    expect(formatRange(undefined)).toBe("[start, end)");
+  });
+
+  test("are compared byte by byte, the shorter one first", () => {
+    expect(compareKeys(bytes(1), bytes(1, 0))).toBeLessThan(0);
+    expect(compareKeys(bytes(0xff), bytes(1))).toBeGreaterThan(0);
+    expect(compareKeys(bytes(1, 2), bytes(1, 2))).toBe(0);
+  });
+});
+
+describe("segments", () => {
+  const ids = (...shards: Parameters<typeof lay>[0]) => lay(shards).map(({ shard: its }) => its?.shardId);
+
+  test("hold the holes at both ends and between", () => {
+    expect(ids(shard(1n, bytes(0x10), bytes(0x20)), shard(2n, bytes(0x20), bytes(0x30)), shard(3n, bytes(0x40), bytes(0x50)))).toEqual([
+      undefined, 1n, 2n, undefined, 3n, undefined,
+    ]);
+    expect(ids(shard(1n, bytes(), bytes(0x80)), shard(2n, bytes(0x80), bytes()))).toEqual([1n, 2n]);
+    expect(ids()).toEqual([]);
+  });
+
+  test("take as much of the key space as they have keys", () => {
+    const [low, high] = lay([shard(1n, bytes(), bytes(0x40)), shard(2n, bytes(0x40), bytes())]);
+    expect(low).toMatchObject({ start: 0, end: 0.25 });
+    expect(high).toMatchObject({ start: 0.25, end: 1 });
+  });
+});
+
+describe("effects", () => {
+  const kinds = (event: Event) => effects(event).map(({ kind, gone }) => `${kind}${gone ? " gone" : ""}`);
+
+  test("are whole objects, put or gone", () => {
+    expect(kinds(create(EventSchema, { kind: { case: "tableCreated", value: { table: { tableId: 1n } } } }))).toEqual(["table"]);
+    expect(kinds(create(EventSchema, { kind: { case: "nodeUnregistered", value: { node: { nodeId: "a" } } } }))).toEqual(["node gone"]);
+    expect(kinds(create(EventSchema, { kind: { case: "shardSplit", value: { parent: { shardId: 1n }, children: [{ shardId: 2n }, { shardId: 3n }] } } }))).toEqual([
+      "shard gone", "shard", "shard",
+    ]);
+    expect(kinds(create(EventSchema, { kind: { case: "shardsMerged", value: { parents: [{ shardId: 1n }, { shardId: 2n }], shard: { shardId: 3n } } } }))).toEqual([
+      "shard gone", "shard gone", "shard",
+    ]);
+  });
+
+  test("of kinds that are not known, and of objects that are missing, are none", () => {
+    expect(effects(create(EventSchema))).toEqual([]);
+    expect(effects(create(EventSchema, { kind: { case: "tableCreated", value: {} } }))).toEqual([]);
+  });
+
+  test("have a line for people", () => {
+    const dropped = create(EventSchema, { kind: { case: "tableDropped", value: { table: { namespace: "a", name: "b" } } } });
+    expect(eventName(dropped)).toBe("table dropped");
+    expect(eventName(create(EventSchema))).toBe("unknown event");
+    const change = { events: [dropped, dropped, dropped, dropped] } as Parameters<typeof changeObjects>[0];
+    expect(changeObjects(change)).toBe("a.b; a.b and 2 more events");
+  });
+});
+
+test("totals are read from metrics, whatever else is there", () => {
+  const text = [
+    "# HELP heliosmeta_rpc_handled_total Calls",
+    'heliosmeta_rpc_handled_total{code="ok",rpc="/a"} 7',
+    'heliosmeta_rpc_handled_total{code="canceled",rpc="/a"} 1',
+    'heliosmeta_rpc_handled_total{code="not_found",rpc="/b"} 2e+00',
+    'heliosmeta_rpc_handled_total{code="ok",rpc="/c"} NaN',
+    'other_total{code="ok"} 5',
+  ].join("\n");
+  expect(parseTotals(text)).toEqual({ calls: 10, errors: 2 });
+  expect(parseTotals("<html>")).toEqual({ calls: 0, errors: 0 });
+});
+
+test("types are written as on the command line", () => {
+  const type = create(DataTypeSchema, {
+    kind: TypeKind.MAP,
+    key: { kind: TypeKind.STRING },
+    element: { kind: TypeKind.LIST, element: { kind: TypeKind.DECIMAL, precision: 5, scale: 2 } },
+  });
+  expect(formatType(type)).toBe("MAP<STRING, LIST<DECIMAL(5, 2)>>");
+  expect(formatType(undefined)).toBe("?");
+  expect(formatType(create(DataTypeSchema, { kind: 99 as TypeKind }))).toBe("?99");
+});
+
+test("numbers, spans and names", () => {
+  expect([0n, 1023n, 1536n, 5n << 40n].map(formatBytes)).toEqual(["0 B", "1023 B", "1.5 KiB", "5.0 TiB"]);
+  expect([null, 0, 0.25, 12.4, 1234.5].map(formatRate)).toEqual(["–", "0", "0.3", "12", "1,235"]);
+  expect([59n, 61n, 7_300n, 200_000n].map((seconds) => formatSpan({ seconds }))).toEqual(["59 s", "1 min", "2 h 1 min", "2 d 7 h"]);
+  expect(["0", "-1", "1e3", "", "12", "99999999999999999999"].map(isNumber)).toEqual([false, false, false, false, true, false]);
+  expect(["schema", "nothing", "1"].map(streamNamed)).toEqual([1, undefined, undefined]);
+});

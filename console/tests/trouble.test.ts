@@ -1,0 +1,135 @@
+import { Stream } from "@heliosdb/metadata";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+
+import { Browser, live } from "./browser.js";
+import { Cluster, type Member } from "./members.js";
+import { Proxy } from "./proxy.js";
+
+let cluster: Cluster;
+let browser: Browser;
+
+beforeAll(async () => {
+  cluster = await Cluster.start();
+  browser = await Browser.launch();
+  await cluster.command("apply", "-f", "../examples/tpch.yaml", "-f", "../examples/topology.yaml");
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await cluster?.stop();
+});
+
+afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+
+/** The first member, or another one than that. */
+function member(except?: Member): Member {
+  return cluster.members.find((m) => m !== except) as Member;
+}
+
+function createTable(name: string): Promise<string> {
+  return cluster.command("table", "create", `tpch.${name}`, "--column", "id INT64");
+}
+
+/** Opens a page through a proxy, which is closed in the end. */
+async function throughProxy(path: string, set: (proxy: Proxy) => void, look: (page: Awaited<ReturnType<Browser["open"]>>, proxy: Proxy) => Promise<void>) {
+  const proxy = new Proxy(member().url);
+  set(proxy);
+  const page = await browser.open(await proxy.listen(), path);
+  try {
+    await look(page, proxy);
+  } finally {
+    await page.close();
+    await proxy.close();
+  }
+}
+
+test("the leader is killed, and the page of another member goes on by itself", async () => {
+  const leader = await cluster.leader(Stream.SCHEMA);
+  const page = await browser.open(member(leader).url, "/");
+  await page.getByText("Nothing is wrong.").waitFor();
+  const schema = await browser.open(member(leader).url, "/schema");
+  await live(schema);
+  await leader.kill();
+  await page.getByText("no answer", { exact: true }).waitFor();
+  await page.getByText(/What to do:/).first().waitFor();
+  await createTable("after_the_leader");
+  await schema.getByRole("link", { name: "tpch.after_the_leader" }).waitFor();
+  await live(schema);
+  leader.start();
+  await leader.ready();
+  await page.getByText("Nothing is wrong.").waitFor();
+  await Promise.all([page.close(), schema.close()]);
+});
+
+test("the page's own member is killed: it is said, and the page goes on when the member is back", async () => {
+  const own = member();
+  const page = await browser.open(own.url, "/schema");
+  await live(page);
+  await page.getByRole("link", { name: "tpch.nation" }).waitFor();
+  await own.kill();
+  const notice = page.getByRole("alert", { name: "Connection" });
+  await notice.waitFor();
+  expect(await notice.innerText()).toMatch(/Not live\. .*gave no answer/);
+  expect(await notice.getByRole("link", { name: "member 2" }).getAttribute("href")).toBe(`${cluster.members[1]?.url}/schema`);
+  await createTable("missed");
+  own.start();
+  await own.ready();
+  await live(page);
+  await page.getByRole("link", { name: "tpch.missed" }).waitFor();
+  expect(await notice.count()).toBe(0);
+  await page.close();
+});
+
+test("streams that a proxy cuts again and again lose nothing, and nobody notices", async () => {
+  await throughProxy("/changes", (proxy) => (proxy.cutAfter = 700), async (page, proxy) => {
+    await live(page);
+    for (let i = 0; i < 4; i++) {
+      await createTable(`cut_${i}`);
+      await expect.poll(() => proxy.cuts, { timeout: 20_000 }).toBeGreaterThan(i);
+    }
+    for (let i = 0; i < 4; i++) {
+      await page.getByRole("link", { name: new RegExp(`tpch\\.cut_${i}`) }).waitFor();
+    }
+    expect(await page.getByRole("link", { name: /tpch\.cut_/ }).count()).toBe(4);
+    expect(await page.getByRole("alert", { name: "Connection" }).count()).toBe(0);
+  });
+});
+
+test("a token that is refused is said in a sentence, and tried again", async () => {
+  await throughProxy("/schema", (proxy) => (proxy.refuse = { part: "heliosdb.metadata", status: 401 }), async (page, proxy) => {
+    const notice = page.getByRole("alert", { name: "Connection" });
+    await notice.waitFor();
+    expect(await notice.innerText()).toMatch(/does not accept who you are\. Enter a valid token/);
+    proxy.refuse = undefined;
+    await notice.getByRole("button", { name: "Try now" }).click();
+    await page.getByRole("link", { name: "tpch.nation" }).waitFor();
+    await live(page);
+  });
+});
+
+test("an older member without an rpc leaves the rest of the page as it is", async () => {
+  await throughProxy("/schema/tables/2", (proxy) => (proxy.refuse = { part: "HistoryService", status: 404 }), async (page) => {
+    await page.getByRole("cell", { name: "n_nationkey" }).waitFor();
+    await page.getByText("older than the console and cannot answer this").waitFor();
+    await live(page);
+  });
+});
+
+test("without /metrics the overview says what is missing, and why", async () => {
+  await throughProxy("/", (proxy) => (proxy.refuse = { part: "/metrics", status: 403 }), async (page) => {
+    await page.getByText(/\/metrics of this address cannot be read.*403/).waitFor();
+    await page.getByText("Nothing is wrong.").waitFor();
+  });
+});
+
+test.each(["1999-12-31T23:59:59Z", "2099-01-01T00:00:00Z"])("a browser whose clock says %s shows the same", async (now) => {
+  const page = await browser.open(member().url, "/schema/new");
+  await page.clock.setFixedTime(new Date(now));
+  await page.goto(`${member().url}/changes`);
+  await live(page);
+  await createTable(`clock_${now.slice(0, 4)}`);
+  const line = page.getByRole("link", { name: new RegExp(`tpch\\.clock_${now.slice(0, 4)}`) });
+  await line.waitFor();
+  expect(await line.innerText()).not.toContain(now.slice(0, 4) + "-");
+  await page.close();
+});
