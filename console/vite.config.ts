@@ -10,6 +10,7 @@ export default defineConfig({
     // Nothing inline: the page's policy forbids it.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   server: { proxy: { "^/(heliosdb\\.metadata\\.v1\\.|metrics)": "http://127.0.0.1:9000" } },
   test: {
