@@ -53,6 +53,13 @@ export class Member {
   }
 }
 
+/** A member that is a cluster by itself, with its data in that directory. */
+export async function loneMember(directory: string): Promise<Member> {
+  const [api, raft] = await freePorts(2);
+  const listen = `127.0.0.1:${api}`;
+  return new Member(1, `http://${listen}`, ["--listen", listen, "--raft-listen", `127.0.0.1:${raft}`, "--data", directory]);
+}
+
 /** Cluster is three members on loopback. */
 export class Cluster {
   readonly members: readonly Member[];

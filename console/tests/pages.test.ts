@@ -118,3 +118,19 @@ test("the theme follows the system, and the switch", async () => {
   await page.getByRole("button", { name: /^Theme/ }).click();
   await page.close();
 });
+
+test("the page's policy is in force, and these tests would see it broken", async () => {
+  const page = await browser.open(origin, "/");
+  await live(page);
+  const reached = await page.evaluate(() => fetch("http://127.0.0.1:9/").then(() => true, () => false));
+  expect(reached).toBe(false);
+  await page.evaluate(() => {
+    const script = document.createElement("script");
+    script.textContent = "globalThis.ran = true";
+    document.body.append(script);
+  });
+  expect(await page.evaluate(() => "ran" in globalThis)).toBe(false);
+  await expect.poll(() => browser.offences.join("\n")).toMatch(/connect-src[^]*script-src/);
+  browser.offences.length = 0;
+  await page.close();
+});

@@ -100,10 +100,11 @@ test("totals are read from metrics, whatever else is there", () => {
     'heliosmeta_rpc_handled_total{code="canceled",rpc="/a"} 1',
     'heliosmeta_rpc_handled_total{code="not_found",rpc="/b"} 2e+00',
     'heliosmeta_rpc_handled_total{code="ok",rpc="/c"} NaN',
+    'heliosmeta_rpc_stream_messages_sent_total{rpc="/s"} 4',
     'other_total{code="ok"} 5',
   ].join("\n");
-  expect(parseTotals(text)).toEqual({ calls: 10, errors: 2 });
-  expect(parseTotals("<html>")).toEqual({ calls: 0, errors: 0 });
+  expect(parseTotals(text)).toEqual({ calls: 10, errors: 2, messages: 4 });
+  expect(parseTotals("<html>")).toEqual({ calls: 0, errors: 0, messages: 0 });
 });
 
 test("types are written as on the command line", () => {

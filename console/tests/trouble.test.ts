@@ -1,8 +1,12 @@
-import { Stream } from "@heliosdb/metadata";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Client, Stream, TypeKind } from "@heliosdb/metadata";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
 import { Browser, live } from "./browser.js";
-import { Cluster, type Member } from "./members.js";
+import { Cluster, loneMember, type Member } from "./members.js";
 import { Proxy } from "./proxy.js";
 
 let cluster: Cluster;
@@ -131,5 +135,54 @@ test.each(["1999-12-31T23:59:59Z", "2099-01-01T00:00:00Z"])("a browser whose clo
   const line = page.getByRole("link", { name: new RegExp(`tpch\\.clock_${now.slice(0, 4)}`) });
   await line.waitFor();
   expect(await line.innerText()).not.toContain(now.slice(0, 4) + "-");
+  await page.close();
+});
+
+test("a service that begins anew at the same address is followed from its beginning", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "heliosmeta-console-"));
+  const lone = await loneMember(directory);
+  lone.start();
+  await lone.ready();
+  const client = new Client({ endpoints: [lone.url] });
+  const create = (name: string) => client.metadata.createTable({ table: { name, columns: [{ name: "id", dataType: { kind: TypeKind.INT64 } }] } });
+  try {
+    await create("before");
+    await create("more");
+    const page = await browser.open(lone.url, "/schema");
+    await page.getByRole("link", { name: "public.before" }).waitFor();
+    await live(page);
+    await lone.kill();
+    rmSync(directory, { recursive: true });
+    lone.start();
+    await lone.ready();
+    await page.getByText("There are no tables yet.").waitFor();
+    await create("after");
+    await page.getByRole("link", { name: "public.after" }).waitFor();
+    expect(await page.getByRole("link", { name: "public.before" }).count()).toBe(0);
+    await page.close();
+  } finally {
+    client.close();
+    await lone.kill();
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test("a page that nobody looks at gives its connection back, and misses nothing", async () => {
+  const page = await browser.open(member().url, "/");
+  await page.clock.install();
+  await page.goto(`${member().url}/changes`);
+  await live(page);
+  const show = (hidden: boolean) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { configurable: true, value });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  const given = page.waitForEvent("requestfailed", (request) => request.url().endsWith("/Subscribe"));
+  await show(true);
+  await page.clock.fastForward(25_000);
+  await given;
+  await createTable("while_hidden");
+  await show(false);
+  await page.getByRole("link", { name: /tpch\.while_hidden/ }).waitFor();
   await page.close();
 });

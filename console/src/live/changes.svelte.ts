@@ -76,8 +76,9 @@ class Changes implements Listener {
       return;
     }
     this.reading = true;
+    const pasts = this.#pasts;
     try {
-      for (const past of this.#pasts) {
+      for (const past of pasts) {
         await this.#read(past);
       }
       this.problem = "";
@@ -87,6 +88,9 @@ class Changes implements Listener {
       this.reading = false;
       this.complete = this.#pasts.every((past) => past.end) || this.#byKey.size >= MAX_ENTRIES;
       this.#publish();
+    }
+    if (pasts !== this.#pasts) {
+      await this.older(); // it has begun anew meanwhile
     }
   }
 

@@ -10,6 +10,14 @@ const PUBLISH_MS = 150;
 
 export type Loading = "idle" | "loading" | "ready" | "failed";
 
+/** Page is a part of what is followed. */
+export interface Page {
+  /** Changes up to here are in it. */
+  readonly revision: bigint;
+  /** Takes the page's objects in. */
+  readonly take: () => void;
+}
+
 /** Options of a read whose answer contains what the session has heard of. */
 export function sinceSession(): { consistency: Consistency; atLeast?: Position } {
   const atLeast = session.position;
@@ -67,8 +75,8 @@ export abstract class Follower implements Listener {
 
   /** Forgets all objects. */
   protected abstract clear(): void;
-  /** Takes pages in, and yields the revision of each. */
-  protected abstract pages(): AsyncGenerator<bigint>;
+  /** Reads pages, and takes none in itself: reading may have begun anew meanwhile. */
+  protected abstract pages(): AsyncGenerator<Page>;
   /** Carries out one change. */
   protected abstract fold(change: Change): void;
   /** Shows what there is now. */
@@ -78,12 +86,16 @@ export abstract class Follower implements Listener {
     this.loading = "loading";
     this.#missed = [];
     await session.begun();
+    if (attempt !== this.#attempt) {
+      return;
+    }
     this.clear();
     try {
-      for await (const revision of this.pages()) {
+      for await (const { revision, take } of this.pages()) {
         if (attempt !== this.#attempt) {
           return;
         }
+        take();
         this.#revision = revision;
         this.publish();
       }

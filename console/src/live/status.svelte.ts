@@ -19,6 +19,8 @@ export interface Sample {
   readonly topology: number | null;
   readonly calls: number | null;
   readonly errors: number | null;
+  /** Messages sent on streams. */
+  readonly messages: number | null;
   readonly subscribers: number | null;
   readonly lag: number | null;
 }
@@ -105,6 +107,7 @@ class Status {
       topology: rate(now.topology, before?.topology),
       calls: rate(now.totals?.calls, before?.totals?.calls),
       errors: rate(now.totals?.errors, before?.totals?.errors),
+      messages: rate(now.totals?.messages, before?.totals?.messages),
       subscribers: members?.reduce((sum, member) => sum + member.subscribers, 0) ?? null,
       lag: members?.reduce((most, { streams }) => Math.max(most, ...streams.map(({ lag }) => Number(lag))), 0) ?? null,
     };

@@ -2,7 +2,7 @@ import { Stream, type Change, type Namespace, type TableSchema } from "@heliosdb
 
 import { service } from "../service/service.js";
 import { effects } from "./effects.js";
-import { Follower, sinceSession } from "./follower.svelte.js";
+import { Follower, sinceSession, type Page } from "./follower.svelte.js";
 
 const PAGE_SIZE = 1_000;
 /** Of more tables the page holds the first ones only: each takes about 200 bytes of the browser's memory. */
@@ -47,20 +47,15 @@ class Tables extends Follower {
     this.cut = false;
   }
 
-  protected async *pages(): AsyncGenerator<bigint> {
+  protected async *pages(): AsyncGenerator<Page> {
     const read = sinceSession();
     const listed = await service().metadata.listNamespaces({ pageSize: PAGE_SIZE, read });
-    for (const namespace of listed.namespaces) {
-      this.#namespaces.set(namespace.name, namespace);
-    }
-    // What changes from here on is carried out; what the tables' pages show besides, is not missed by it.
-    const began = listed.position?.schemaRevision ?? 0n;
+    // What changes from here on is carried out; that the tables' pages show some of it already, does no harm.
+    const revision = listed.position?.schemaRevision ?? 0n;
+    yield { revision, take: () => listed.namespaces.forEach((namespace) => this.#namespaces.set(namespace.name, namespace)) };
     for (let pageToken = ""; this.rows.length < MAX_TABLES; ) {
       const page = await service().metadata.listTables({ pageSize: PAGE_SIZE, pageToken, read });
-      for (const table of page.tables) {
-        this.#append(table);
-      }
-      yield began;
+      yield { revision, take: () => page.tables.forEach((table) => this.#append(table)) };
       pageToken = page.nextPageToken;
       if (pageToken === "") {
         return;

@@ -1,9 +1,9 @@
-import { Stream, type Change, type NodeInfo, type ShardInfo } from "@heliosdb/metadata";
+import { Stream, type Change, type NodeInfo, type ShardInfo, type Topology as TopologyMessage } from "@heliosdb/metadata";
 
 import { service } from "../service/service.js";
 import { compareKeys } from "../text/keys.js";
 import { effects } from "./effects.js";
-import { Follower, sinceSession } from "./follower.svelte.js";
+import { Follower, sinceSession, type Page } from "./follower.svelte.js";
 
 const PAGE_SIZE = 1_000;
 
@@ -26,20 +26,23 @@ class Topology extends Follower {
     this.#shards.clear();
   }
 
-  protected async *pages(): AsyncGenerator<bigint> {
+  protected async *pages(): AsyncGenerator<Page> {
     for (let pageToken = ""; ; ) {
       const page = await service().metadata.getTopology({ pageSize: PAGE_SIZE, pageToken, read: sinceSession() });
-      for (const node of page.topology?.nodes ?? []) {
-        this.#nodes.set(node.nodeId, node);
-      }
-      for (const shard of page.topology?.shards ?? []) {
-        this.#shards.set(shard.shardId, shard);
-      }
-      yield page.position?.topologyRevision ?? 0n;
+      yield { revision: page.position?.topologyRevision ?? 0n, take: () => this.#take(page.topology) };
       pageToken = page.nextPageToken;
       if (pageToken === "") {
         return;
       }
+    }
+  }
+
+  #take(part: TopologyMessage | undefined): void {
+    for (const node of part?.nodes ?? []) {
+      this.#nodes.set(node.nodeId, node);
+    }
+    for (const shard of part?.shards ?? []) {
+      this.#shards.set(shard.shardId, shard);
     }
   }
 

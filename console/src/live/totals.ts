@@ -4,6 +4,8 @@ export interface Totals {
   readonly calls: number;
   /** Those of them that failed. */
   readonly errors: number;
+  /** Messages sent on streams. */
+  readonly messages: number;
 }
 
 /** Outcomes that are nobody's fault: streams end when their reader leaves. */
@@ -11,14 +13,19 @@ const FINE = /code="(?:ok|not_modified|canceled)"/;
 
 /** Reads the totals from Prometheus' text format; other series are passed over. */
 export function parseTotals(text: string): Totals {
-  let calls = 0;
-  let errors = 0;
-  for (const [, labels = "", value = ""] of text.matchAll(/^heliosmeta_rpc_handled_total\{([^}]*)\} (\S+)$/gm)) {
+  const totals = { calls: 0, errors: 0, messages: 0 };
+  const series = /^heliosmeta_(rpc_handled|rpc_stream_messages_sent)_total\{([^}]*)\} (\S+)$/gm;
+  for (const [, name, labels = "", value = ""] of text.matchAll(series)) {
     const count = Number(value);
-    if (Number.isFinite(count)) {
-      calls += count;
-      errors += FINE.test(labels) ? 0 : count;
+    if (!Number.isFinite(count)) {
+      continue;
+    }
+    if (name === "rpc_handled") {
+      totals.calls += count;
+      totals.errors += FINE.test(labels) ? 0 : count;
+    } else {
+      totals.messages += count;
     }
   }
-  return { calls, errors };
+  return totals;
 }
