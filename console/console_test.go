@@ -26,7 +26,14 @@ func testHandler(t *testing.T) http.Handler {
 	return h
 }
 
-func ask(t *testing.T, h http.Handler, method, target string, header ...string) *http.Response {
+// answer is what the handler has answered.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func ask(t *testing.T, h http.Handler, method, target string, header ...string) answer {
 	t.Helper()
 	r := httptest.NewRequest(method, target, nil)
 	for i := 0; i+1 < len(header); i += 2 {
@@ -34,31 +41,22 @@ func ask(t *testing.T, h http.Handler, method, target string, header ...string) 
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	return w.Result()
-}
-
-func body(t *testing.T, from io.Reader) string {
-	t.Helper()
-	text, err := io.ReadAll(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
+	return answer{w.Code, w.Header(), w.Body.String()}
 }
 
 func TestPathsOfThePage(t *testing.T) {
 	h := testHandler(t)
 	for _, path := range []string{"/", "/schema", "/schema/", "/schema/tables/7", "/topology/nodes/a.b", "/changes/schema/1"} {
-		if got := ask(t, h, "GET", path); got.StatusCode != 200 || !strings.HasPrefix(body(t, got.Body), "<!doctype html>") {
-			t.Errorf("GET %s: %d, want the page", path, got.StatusCode)
+		if got := ask(t, h, http.MethodGet, path); got.status != http.StatusOK || !strings.HasPrefix(got.body, "<!doctype html>") {
+			t.Errorf("GET %s: %d, want the page", path, got.status)
 		}
 	}
 	for _, path := range []string{
 		"/index.html", "/consumers", "/schemas", "/schema.js", "/assets", "/assets/", "/assets/gone.js", "/favicon.ico", "/..", "/../console.go",
 		"/heliosdb.metadata.v1.MetadataService/NoSuchRpc", "/metricsx",
 	} {
-		if got := ask(t, h, "GET", path); got.StatusCode != 404 {
-			t.Errorf("GET %s: %d, want 404", path, got.StatusCode)
+		if got := ask(t, h, http.MethodGet, path); got.status != http.StatusNotFound {
+			t.Errorf("GET %s: %d, want 404", path, got.status)
 		}
 	}
 }
@@ -67,30 +65,30 @@ func TestOnlyReading(t *testing.T) {
 	h := testHandler(t)
 	for _, method := range []string{"POST", "PUT", "DELETE", "OPTIONS"} {
 		got := ask(t, h, method, "/schema")
-		if got.StatusCode != 405 || got.Header.Get("Allow") != "GET, HEAD" {
-			t.Errorf("%s /schema: %d, Allow %q; want 405", method, got.StatusCode, got.Header.Get("Allow"))
+		if got.status != http.StatusMethodNotAllowed || got.header.Get("Allow") != "GET, HEAD" {
+			t.Errorf("%s /schema: %d, Allow %q; want 405", method, got.status, got.header.Get("Allow"))
 		}
 	}
 	// A client of an rpc that does not exist has to hear the same as without a console.
-	if got := ask(t, h, "POST", "/heliosdb.metadata.v1.NoSuchService/Call"); got.StatusCode != 404 {
-		t.Errorf("POST of an unknown rpc: %d, want 404", got.StatusCode)
+	if got := ask(t, h, "POST", "/heliosdb.metadata.v1.NoSuchService/Call"); got.status != http.StatusNotFound {
+		t.Errorf("POST of an unknown rpc: %d, want 404", got.status)
 	}
-	got := ask(t, h, "HEAD", "/"+script)
-	if got.StatusCode != 200 || body(t, got.Body) != "" {
-		t.Errorf("HEAD: %d with a body, want 200 without one", got.StatusCode)
+	got := ask(t, h, http.MethodHead, "/"+script)
+	if got.status != http.StatusOK || got.body != "" {
+		t.Errorf("HEAD: %d with a body, want 200 without one", got.status)
 	}
 }
 
 func TestHeaders(t *testing.T) {
 	h := testHandler(t)
-	page, asset := ask(t, h, "GET", "/topology"), ask(t, h, "GET", "/"+script)
-	for _, got := range []*http.Response{page, asset} {
+	page, asset := ask(t, h, http.MethodGet, "/topology"), ask(t, h, http.MethodGet, "/"+script)
+	for _, got := range []answer{page, asset} {
 		for name, want := range map[string]string{
 			"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
 			"Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin", "Vary": "Accept-Encoding",
 		} {
-			if got.Header.Get(name) != want {
-				t.Errorf("%s is %q, want %q", name, got.Header.Get(name), want)
+			if got.header.Get(name) != want {
+				t.Errorf("%s is %q, want %q", name, got.header.Get(name), want)
 			}
 		}
 	}
@@ -98,12 +96,12 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("the policy lets in too much: %s", policy)
 	}
 	for got, want := range map[string]string{
-		page.Header.Get("Cache-Control"):                             "no-cache",
-		asset.Header.Get("Cache-Control"):                            "public, max-age=31536000, immutable",
-		page.Header.Get("Content-Type"):                              "text/html; charset=utf-8",
-		asset.Header.Get("Content-Type"):                             "text/javascript; charset=utf-8",
-		ask(t, h, "GET", "/icon.svg").Header.Get("Content-Type"):     "image/svg+xml",
-		ask(t, h, "GET", "/assets/a.bin").Header.Get("Content-Type"): "application/octet-stream",
+		page.header.Get("Cache-Control"):                             "no-cache",
+		asset.header.Get("Cache-Control"):                            "public, max-age=31536000, immutable",
+		page.header.Get("Content-Type"):                              "text/html; charset=utf-8",
+		asset.header.Get("Content-Type"):                             "text/javascript; charset=utf-8",
+		ask(t, h, http.MethodGet, "/icon.svg").header.Get("Content-Type"):     "image/svg+xml",
+		ask(t, h, http.MethodGet, "/assets/a.bin").header.Get("Content-Type"): "application/octet-stream",
 	} {
 		if got != want {
 			t.Errorf("header is %q, want %q", got, want)
@@ -113,41 +111,45 @@ func TestHeaders(t *testing.T) {
 
 func TestNotModified(t *testing.T) {
 	h := testHandler(t)
-	first := ask(t, h, "GET", "/")
-	if got := ask(t, h, "GET", "/schema", "If-None-Match", first.Header.Get("Etag")); got.StatusCode != 304 {
-		t.Errorf("the same page again: %d, want 304", got.StatusCode)
+	first := ask(t, h, http.MethodGet, "/")
+	if got := ask(t, h, http.MethodGet, "/schema", "If-None-Match", first.header.Get("Etag")); got.status != http.StatusNotModified {
+		t.Errorf("the same page again: %d, want 304", got.status)
 	}
-	if got := ask(t, h, "GET", "/schema", "If-None-Match", `"other"`); got.StatusCode != 200 {
-		t.Errorf("another page: %d, want 200", got.StatusCode)
+	if got := ask(t, h, http.MethodGet, "/schema", "If-None-Match", `"other"`); got.status != http.StatusOK {
+		t.Errorf("another page: %d, want 200", got.status)
 	}
 }
 
 func TestCompression(t *testing.T) {
 	h := testHandler(t)
-	plain := body(t, ask(t, h, "GET", "/"+script).Body)
+	plain := ask(t, h, http.MethodGet, "/"+script).body
 	for _, accept := range []string{"gzip", "br, gzip;q=0.5", "GZIP"} {
-		got := ask(t, h, "GET", "/"+script, "Accept-Encoding", accept)
-		if got.Header.Get("Content-Encoding") != "gzip" {
+		got := ask(t, h, http.MethodGet, "/"+script, "Accept-Encoding", accept)
+		if got.header.Get("Content-Encoding") != "gzip" {
 			t.Errorf("Accept-Encoding %q was answered without gzip", accept)
 			continue
 		}
-		r, err := gzip.NewReader(got.Body)
+		r, err := gzip.NewReader(strings.NewReader(got.body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if body(t, r) != plain {
+		text, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(text) != plain {
 			t.Errorf("Accept-Encoding %q: another content", accept)
 		}
-		if got.Header.Get("Etag") == ask(t, h, "GET", "/"+script).Header.Get("Etag") {
+		if got.header.Get("Etag") == ask(t, h, http.MethodGet, "/"+script).header.Get("Etag") {
 			t.Error("both forms have one etag")
 		}
 	}
 	for _, accept := range []string{"", "br", "gzip;q=0", "gzip; q=0.000", "xgzip", ";;,"} {
-		if got := ask(t, h, "GET", "/"+script, "Accept-Encoding", accept); got.Header.Get("Content-Encoding") != "" {
+		if got := ask(t, h, http.MethodGet, "/"+script, "Accept-Encoding", accept); got.header.Get("Content-Encoding") != "" {
 			t.Errorf("Accept-Encoding %q was answered with gzip", accept)
 		}
 	}
-	if got := ask(t, h, "GET", "/icon.svg", "Accept-Encoding", "gzip"); got.Header.Get("Content-Encoding") != "" {
+	if got := ask(t, h, http.MethodGet, "/icon.svg", "Accept-Encoding", "gzip"); got.header.Get("Content-Encoding") != "" {
 		t.Error("a file that gzip makes larger was sent so")
 	}
 }
@@ -177,11 +179,11 @@ func TestBuiltFiles(t *testing.T) {
 	if size > maxBuiltBytes {
 		t.Errorf("the built console has %d bytes, at most %d are wanted", size, maxBuiltBytes)
 	}
-	page := body(t, ask(t, all, "GET", "/").Body)
+	page := ask(t, all, http.MethodGet, "/").body
 	for _, part := range strings.Split(page, `"`) {
 		if strings.HasPrefix(part, "/assets/") {
-			if got := ask(t, all, "GET", part); got.StatusCode != 200 {
-				t.Errorf("the page names %s: %d", part, got.StatusCode)
+			if got := ask(t, all, http.MethodGet, part); got.status != http.StatusOK {
+				t.Errorf("the page names %s: %d", part, got.status)
 			}
 		}
 	}

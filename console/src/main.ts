@@ -1,4 +1,5 @@
 import "./styles.css";
+import "./controls.css";
 
 import { mount } from "svelte";
 

@@ -7,7 +7,7 @@ import { parseTotals } from "../src/live/totals.js";
 import { lay } from "../src/parts/segments.js";
 import { formatType } from "../src/text/datatype.js";
 import { changeObjects, eventName } from "../src/text/events.js";
-import { compareKeys, formatKey, formatRange, parseKey } from "../src/text/keys.js";
+import { compareKeys, formatRange, parseKey } from "../src/text/keys.js";
 import { formatBytes, formatRate } from "../src/text/numbers.js";
 import { isNumber, streamNamed } from "../src/text/streams.js";
 import { formatSpan } from "../src/text/times.js";
@@ -30,11 +30,12 @@ describe("keys", () => {
   });
 
   test("are written as text only if they are, and alike in a range", () => {
-    expect(formatKey(parseKey("abc"))).toBe('"abc"');
-    expect(formatKey(bytes(0x20))).toBe("0x20");
-    expect(formatKey(parseKey("0x30783431"))).toBe("0x30783431"); // what reads as hex is written so
-    expect(formatKey(bytes(0xff, 0xfe))).toBe("0xfffe");
-    expect(formatKey(new Uint8Array(60))).toBe(`0x${"00".repeat(48)}…`);
+    const from = (start: Uint8Array) => formatRange({ start: new Uint8Array(start), end: bytes() });
+    expect(from(parseKey("abc"))).toBe('["abc", end)');
+    expect(from(bytes(0x20))).toBe("[0x20, end)");
+    expect(from(parseKey("0x30783431"))).toBe("[0x30783431, end)"); // what reads as hex is written so
+    expect(from(bytes(0xff, 0xfe))).toBe("[0xfffe, end)");
+    expect(from(new Uint8Array(60))).toBe(`[0x${"00".repeat(48)}…, end)`);
     expect(formatRange({ start: bytes(0x40), end: bytes(0x50) })).toBe("[0x40, 0x50)");
     expect(formatRange({ start: bytes(), end: bytes() })).toBe("[start, end)");
     expect(formatRange(undefined)).toBe("[start, end)");

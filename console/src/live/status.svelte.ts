@@ -9,7 +9,7 @@ import { parseTotals, type Totals } from "./totals.js";
 const EVERY_MS = 2_000;
 const TIMEOUT_MS = 5_000;
 /** So many samples are kept: five minutes. */
-export const MAX_SAMPLES = 150;
+const MAX_SAMPLES = 150;
 
 /** Sample is what was measured at one moment. Rates are per second; null: not known. */
 export interface Sample {

@@ -5,7 +5,7 @@ const TOKEN_KEY = "heliosmeta.token";
 /** What headers can carry. */
 const SENDABLE = /^[\x20-\x7e]*$/;
 /** The service's own limit of an actor's name. */
-const MAX_NAME = 128;
+const MAX_NAME = 256;
 
 class Identity {
   name = $state(localStorage.getItem(NAME_KEY) ?? "");

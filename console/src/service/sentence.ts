@@ -21,13 +21,6 @@ export function sentence(error: unknown): string {
   }
 }
 
-/** Whether the member that was asked did not answer at all. */
-export function isUnreachable(error: unknown): boolean {
-  return error instanceof MetadataError && error.reason === ErrorReason.UNSPECIFIED && unreachable.has(error.code);
-}
-
-const unreachable = new Set([Code.Unavailable, Code.DeadlineExceeded, Code.Unknown, Code.Internal]);
-
 function upper(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

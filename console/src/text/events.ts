@@ -68,7 +68,6 @@ function nodeLine(node: NodeInfo | undefined): string {
   return node === undefined ? "" : `${node.nodeId} (${nodeTypeName(node.nodeType)} at ${node.addr})`;
 }
 
-/** A shard on one line. */
-export function shardLine(shard: ShardInfo | undefined): string {
+function shardLine(shard: ShardInfo | undefined): string {
   return shard === undefined ? "" : `${shard.shardId} ${formatRange(shard.keyRange)} on ${shard.primaryNode}`;
 }

@@ -5,12 +5,10 @@ const MAX_SHOWN = 48;
 
 const NO_KEY = new Uint8Array();
 
-/** Writes a key as the command line does: in quotes if it is printable text, in hex otherwise. */
-export function formatKey(key: Uint8Array): string {
-  return format(key, isText(key));
-}
-
-/** Writes a range; its ends are written alike, as text only if both are. */
+/**
+ * Writes a range. Its ends are written as the command line writes keys, in quotes if they are text, in hex
+ * otherwise; alike, as text only if both are.
+ */
 export function formatRange(range: Pick<KeyRange, "start" | "end"> | undefined): string {
   const start = range?.start ?? NO_KEY;
   const end = range?.end ?? NO_KEY;
