@@ -96,10 +96,10 @@ func TestHeaders(t *testing.T) {
 		t.Errorf("the policy lets in too much: %s", policy)
 	}
 	for got, want := range map[string]string{
-		page.header.Get("Cache-Control"):                             "no-cache",
-		asset.header.Get("Cache-Control"):                            "public, max-age=31536000, immutable",
-		page.header.Get("Content-Type"):                              "text/html; charset=utf-8",
-		asset.header.Get("Content-Type"):                             "text/javascript; charset=utf-8",
+		page.header.Get("Cache-Control"):                                      "no-cache",
+		asset.header.Get("Cache-Control"):                                     "public, max-age=31536000, immutable",
+		page.header.Get("Content-Type"):                                       "text/html; charset=utf-8",
+		asset.header.Get("Content-Type"):                                      "text/javascript; charset=utf-8",
 		ask(t, h, http.MethodGet, "/icon.svg").header.Get("Content-Type"):     "image/svg+xml",
 		ask(t, h, http.MethodGet, "/assets/a.bin").header.Get("Content-Type"): "application/octet-stream",
 	} {

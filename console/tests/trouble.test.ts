@@ -73,7 +73,7 @@ test("the page's own member is killed: it is said, and the page goes on when the
   await own.kill();
   const notice = page.getByRole("alert", { name: "Connection" });
   await notice.waitFor();
-  expect(await notice.innerText()).toMatch(/Not live\. .*gave no answer/);
+  expect(await notice.innerText()).toMatch(/Not live\. The member at \S+ does not answer \(.+\)\. See that it runs/);
   expect(await notice.getByRole("link", { name: "member 2" }).getAttribute("href")).toBe(`${cluster.members[1]?.url}/schema`);
   await createTable("missed");
   own.start();

@@ -5,9 +5,8 @@ export function sentence(error: unknown): string {
   if (!(error instanceof MetadataError)) {
     return error instanceof Error ? error.message : String(error);
   }
-  const text = upper(error.message);
   if (error.reason !== ErrorReason.UNSPECIFIED) {
-    return text;
+    return upper(error.message);
   }
   switch (error.code) {
     case Code.Unauthenticated:
@@ -16,11 +15,22 @@ export function sentence(error: unknown): string {
       return "You are known, but not allowed to do this. Ask for the right, or enter another token under Identity.";
     case Code.Unimplemented:
       return "The member that serves this page is older than the console and cannot answer this. Upgrade it, or open the console of a newer member.";
+    case Code.Unavailable:
+    case Code.DeadlineExceeded:
+    case Code.Unknown:
+    case Code.Internal:
+      return `The member at ${location.host} does not answer (${detail(error)}). See that it runs, and that it can be reached from here.`;
     default:
-      return text;
+      return upper(error.message);
   }
 }
 
-function upper(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+/** What the browser, or a proxy, says of it. */
+function detail(error: MetadataError): string {
+  return error.cause instanceof Error ? error.cause.message : error.message;
+}
+
+/** Begins with a capital, unless that would change a name or an address. */
+export function upper(text: string): string {
+  return /^[a-z]+[ ,]/.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }

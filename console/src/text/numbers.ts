@@ -21,7 +21,7 @@ export function formatRate(rate: number | null | undefined): string {
   if (rate === null || rate === undefined) {
     return "–";
   }
-  return rate >= 100 ? formatCount(Math.round(rate)) : rate.toFixed(rate >= 10 || rate === 0 ? 0 : 1);
+  return rate >= 100 ? formatCount(Math.round(rate)) : rate.toFixed(rate >= 10 || Number.isInteger(rate) ? 0 : 1);
 }
 
 /** Says how many there are of something. */
