@@ -25,9 +25,9 @@ export function sentence(error: unknown): string {
   }
 }
 
-/** What the browser, or a proxy, says of it. */
+/** What the browser, or a proxy, says of it; Connect puts the code before it, in brackets. */
 function detail(error: MetadataError): string {
-  return error.cause instanceof Error ? error.cause.message : error.message;
+  return error.cause instanceof Error ? error.cause.message.replace(/^\[\w+\] /, "") : error.message;
 }
 
 /** Begins with a capital, unless that would change a name or an address. */
