@@ -53,7 +53,7 @@ export type Consumer = Message<"heliosdb.metadata.v1.Consumer"> & {
   /**
    * Up to where it has acknowledged; of streams that the filter leaves out, 0. In
    * CreateConsumer: where it begins. Absent there: behind the newest changes that the
-   * member which decides has.
+   * member which decides has, or before the oldest ones that are kept (from_oldest).
    *
    * @generated from field: heliosdb.metadata.v1.Position position = 4;
    */

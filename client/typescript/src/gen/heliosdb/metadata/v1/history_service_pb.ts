@@ -14,7 +14,7 @@ import type { HistoryFloor, SignedHead } from "./history_pb.js";
 import { file_heliosdb_metadata_v1_history } from "./history_pb.js";
 import type { TableRef, Topology } from "./metadata_service_pb.js";
 import { file_heliosdb_metadata_v1_metadata_service } from "./metadata_service_pb.js";
-import type { Stream } from "./position_pb.js";
+import type { ReadOptions, Stream } from "./position_pb.js";
 import { file_heliosdb_metadata_v1_position } from "./position_pb.js";
 import type { TableSchema } from "./table_pb.js";
 import { file_heliosdb_metadata_v1_table } from "./table_pb.js";
@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file heliosdb/metadata/v1/history_service.proto.
  */
 export const file_heliosdb_metadata_v1_history_service: GenFile = /*@__PURE__*/
-  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9oaXN0b3J5X3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIlcKDEhpc3RvcnlQb2ludBISCghyZXZpc2lvbhgBIAEoBEgAEioKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSABCBwoFcG9pbnQigQIKD0NoYW5nZVNlbGVjdGlvbhIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SFgoOZmlyc3RfcmV2aXNpb24YAiABKAQSFQoNbGFzdF9yZXZpc2lvbhgDIAEoBBIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKBmZpbHRlchgGIAEoCzIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkZpbHRlchINCgVhY3RvchgHIAEoCSKLAQoSUmVhZENoYW5nZXNSZXF1ZXN0EjgKCXNlbGVjdGlvbhgBIAEoCzIlLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZVNlbGVjdGlvbhIUCgxuZXdlc3RfZmlyc3QYAiABKAgSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkijwEKE1JlYWRDaGFuZ2VzUmVzcG9uc2USLQoHY2hhbmdlcxgBIAMoCzIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFwoPb2xkZXN0X3JldmlzaW9uGAMgASgEEhcKD25ld2VzdF9yZXZpc2lvbhgEIAEoBCJzChRTdHJlYW1DaGFuZ2VzUmVxdWVzdBI4CglzZWxlY3Rpb24YASABKAsyJS5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2VTZWxlY3Rpb24SEQoJb3JpZ2luYWxzGAIgASgIEg4KBmZvbGxvdxgDIAEoCCLTAQoVU3RyZWFtQ2hhbmdlc1Jlc3BvbnNlEi0KB2NoYW5nZXMYASADKAsyHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2USEQoJb3JpZ2luYWxzGAIgAygMEhoKEmxvb2tlZF9hdF9yZXZpc2lvbhgDIAEoBBIXCg9uZXdlc3RfcmV2aXNpb24YBCABKAQSFwoPcHJldmlvdXNfZGlnZXN0GAUgASgMEhIKCmNsdXN0ZXJfaWQYBiABKAkSFgoOcmVjb3ZlcnlfZXBvY2gYByABKAQimQEKCkNoYW5nZUluZm8SLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkidAoTR2V0VGFibGVBc09mUmVxdWVzdBItCgV0YWJsZRgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlRhYmxlUmVmEi4KAmF0GAIgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuSGlzdG9yeVBvaW50IpABChRHZXRUYWJsZUFzT2ZSZXNwb25zZRIwCgV0YWJsZRgBIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlRhYmxlU2NoZW1hEhAKCHJldmlzaW9uGAIgASgEEjQKCmNoYW5nZWRfYnkYAyABKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2VJbmZvIoEBChVMaXN0VGFibGVzQXNPZlJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEi4KAmF0GAIgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuSGlzdG9yeVBvaW50EhEKCXBhZ2Vfc2l6ZRgDIAEoDRISCgpwYWdlX3Rva2VuGAQgASgJInYKFkxpc3RUYWJsZXNBc09mUmVzcG9uc2USMQoGdGFibGVzGAEgAygLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuVGFibGVTY2hlbWESFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgEIm8KFkdldFRvcG9sb2d5QXNPZlJlcXVlc3QSLgoCYXQYASABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5UG9pbnQSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkidgoXR2V0VG9wb2xvZ3lBc09mUmVzcG9uc2USMAoIdG9wb2xvZ3kYASABKAsyHi5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ub3BvbG9neRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAQi+wEKFERpZmZSZXZpc2lvbnNSZXF1ZXN0EiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIwCgRmcm9tGAIgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuSGlzdG9yeVBvaW50Ei4KAnRvGAMgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuSGlzdG9yeVBvaW50EiwKBmZpbHRlchgEIAEoCzIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkZpbHRlchIRCglwYWdlX3NpemUYBSABKA0SEgoKcGFnZV90b2tlbhgGIAEoCSKPAQoVRGlmZlJldmlzaW9uc1Jlc3BvbnNlEjEKB29iamVjdHMYASADKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3REaWZmEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIVCg1mcm9tX3JldmlzaW9uGAMgASgEEhMKC3RvX3JldmlzaW9uGAQgASgEIrUBCgpPYmplY3REaWZmEi4KBGtpbmQYASABKA4yIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3RLaW5kEgoKAmlkGAIgASgEEgwKBG5hbWUYAyABKAkSLAoEZGlmZhgEIAEoDjIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkRpZmZLaW5kEi8KBmZpZWxkcxgFIAMoCzIfLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkZpZWxkRGlmZiI4CglGaWVsZERpZmYSDAoEcGF0aBgBIAEoCRIOCgZiZWZvcmUYAiABKAkSDQoFYWZ0ZXIYAyABKAkilgEKCU9iamVjdFJlZhIvCgV0YWJsZRgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlRhYmxlUmVmSAASEwoJbmFtZXNwYWNlGAIgASgJSAASEQoHbm9kZV9pZBgDIAEoCUgAEhIKCHNoYXJkX2lkGAQgASgESAASEgoIY29uc3VtZXIYBSABKAlIAEIICgZvYmplY3QirwEKEE9iamVjdExvZ1JlcXVlc3QSLwoGb2JqZWN0GAEgASgLMh8uaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0UmVmEhYKDmZpcnN0X3JldmlzaW9uGAIgASgEEhUKDWxhc3RfcmV2aXNpb24YAyABKAQSFAoMb2xkZXN0X2ZpcnN0GAQgASgIEhEKCXBhZ2Vfc2l6ZRgFIAEoDRISCgpwYWdlX3Rva2VuGAYgASgJImEKEU9iamVjdExvZ1Jlc3BvbnNlEjMKB2NoYW5nZXMYASADKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3RDaGFuZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIp0BCgxPYmplY3RDaGFuZ2USMAoGY2hhbmdlGAEgASgLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuQ2hhbmdlSW5mbxIrCgZldmVudHMYAiADKAsyGy5oZWxpb3NkYi5tZXRhZGF0YS52MS5FdmVudBIuCgRkaWZmGAMgASgLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0RGlmZiJEChRWZXJpZnlIaXN0b3J5UmVxdWVzdBIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0iqQEKFVZlcmlmeUhpc3RvcnlSZXNwb25zZRIWCg5maXJzdF9yZXZpc2lvbhgBIAEoBBIZChF2ZXJpZmllZF9yZXZpc2lvbhgCIAEoBBIVCg1sYXN0X3JldmlzaW9uGAMgASgEEgwKBGRvbmUYBCABKAgSGAoQZGFtYWdlZF9yZXZpc2lvbhgFIAEoBBIOCgZkYW1hZ2UYBiABKAkSDgoGZGlnZXN0GAcgASgMIlIKDkdldEhlYWRSZXF1ZXN0EiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRISCgptb2RlbF9oYXNoGAIgASgIIrECCg9HZXRIZWFkUmVzcG9uc2USEQoJbWVtYmVyX2lkGAEgASgEEhIKCmNsdXN0ZXJfaWQYAiABKAkSFgoOcmVjb3ZlcnlfZXBvY2gYAyABKAQSEAoIcmV2aXNpb24YBCABKAQSDgoGZGlnZXN0GAUgASgMEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWZlYXR1cmVfbGV2ZWwYByABKA0SMQoFZmxvb3IYCCABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5Rmxvb3ISGgoSaGVsZF9mcm9tX3JldmlzaW9uGAkgASgEEhIKCm1vZGVsX2hhc2gYCiABKAwSGQoRY2hlY2twb2ludF9mb3JtYXQYCyABKA0iRgoWTGlzdFNpZ25lZEhlYWRzUmVxdWVzdBIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0iSgoXTGlzdFNpZ25lZEhlYWRzUmVzcG9uc2USLwoFaGVhZHMYASADKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TaWduZWRIZWFkKmgKCERpZmZLaW5kEhkKFURJRkZfS0lORF9VTlNQRUNJRklFRBAAEhMKD0RJRkZfS0lORF9BRERFRBABEhUKEURJRkZfS0lORF9SRU1PVkVEEAISFQoRRElGRl9LSU5EX0NIQU5HRUQQAzLICAoOSGlzdG9yeVNlcnZpY2USZwoLUmVhZENoYW5nZXMSKC5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkQ2hhbmdlc1JlcXVlc3QaKS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkQ2hhbmdlc1Jlc3BvbnNlIgOQAgESagoNU3RyZWFtQ2hhbmdlcxIqLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbUNoYW5nZXNSZXF1ZXN0GisuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtQ2hhbmdlc1Jlc3BvbnNlMAESagoMR2V0VGFibGVBc09mEikuaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0VGFibGVBc09mUmVxdWVzdBoqLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldFRhYmxlQXNPZlJlc3BvbnNlIgOQAgEScAoOTGlzdFRhYmxlc0FzT2YSKy5oZWxpb3NkYi5tZXRhZGF0YS52MS5MaXN0VGFibGVzQXNPZlJlcXVlc3QaLC5oZWxpb3NkYi5tZXRhZGF0YS52MS5MaXN0VGFibGVzQXNPZlJlc3BvbnNlIgOQAgEScwoPR2V0VG9wb2xvZ3lBc09mEiwuaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0VG9wb2xvZ3lBc09mUmVxdWVzdBotLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldFRvcG9sb2d5QXNPZlJlc3BvbnNlIgOQAgESbQoNRGlmZlJldmlzaW9ucxIqLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkRpZmZSZXZpc2lvbnNSZXF1ZXN0GisuaGVsaW9zZGIubWV0YWRhdGEudjEuRGlmZlJldmlzaW9uc1Jlc3BvbnNlIgOQAgESYQoJT2JqZWN0TG9nEiYuaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0TG9nUmVxdWVzdBonLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9iamVjdExvZ1Jlc3BvbnNlIgOQAgESagoNVmVyaWZ5SGlzdG9yeRIqLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlZlcmlmeUhpc3RvcnlSZXF1ZXN0GisuaGVsaW9zZGIubWV0YWRhdGEudjEuVmVyaWZ5SGlzdG9yeVJlc3BvbnNlMAESWwoHR2V0SGVhZBIkLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldEhlYWRSZXF1ZXN0GiUuaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0SGVhZFJlc3BvbnNlIgOQAgEScwoPTGlzdFNpZ25lZEhlYWRzEiwuaGVsaW9zZGIubWV0YWRhdGEudjEuTGlzdFNpZ25lZEhlYWRzUmVxdWVzdBotLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkxpc3RTaWduZWRIZWFkc1Jlc3BvbnNlIgOQAgFCRFpCZ2l0aHViLmNvbS9oZWxpb3NkYi9tZXRhZGF0YS9wcm90by9oZWxpb3NkYi9tZXRhZGF0YS92MTttZXRhZGF0YXYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_heliosdb_metadata_v1_event, file_heliosdb_metadata_v1_filter, file_heliosdb_metadata_v1_history, file_heliosdb_metadata_v1_metadata_service, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_table]);
+  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9oaXN0b3J5X3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIlcKDEhpc3RvcnlQb2ludBISCghyZXZpc2lvbhgBIAEoBEgAEioKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSABCBwoFcG9pbnQigQIKD0NoYW5nZVNlbGVjdGlvbhIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SFgoOZmlyc3RfcmV2aXNpb24YAiABKAQSFQoNbGFzdF9yZXZpc2lvbhgDIAEoBBIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKBmZpbHRlchgGIAEoCzIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkZpbHRlchINCgVhY3RvchgHIAEoCSK8AQoSUmVhZENoYW5nZXNSZXF1ZXN0EjgKCXNlbGVjdGlvbhgBIAEoCzIlLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZVNlbGVjdGlvbhIUCgxuZXdlc3RfZmlyc3QYAiABKAgSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkSLwoEcmVhZBgFIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIo8BChNSZWFkQ2hhbmdlc1Jlc3BvbnNlEi0KB2NoYW5nZXMYASADKAsyHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKD29sZGVzdF9yZXZpc2lvbhgDIAEoBBIXCg9uZXdlc3RfcmV2aXNpb24YBCABKAQipAEKFFN0cmVhbUNoYW5nZXNSZXF1ZXN0EjgKCXNlbGVjdGlvbhgBIAEoCzIlLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZVNlbGVjdGlvbhIRCglvcmlnaW5hbHMYAiABKAgSDgoGZm9sbG93GAMgASgIEi8KBHJlYWQYBCABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyLTAQoVU3RyZWFtQ2hhbmdlc1Jlc3BvbnNlEi0KB2NoYW5nZXMYASADKAsyHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2USEQoJb3JpZ2luYWxzGAIgAygMEhoKEmxvb2tlZF9hdF9yZXZpc2lvbhgDIAEoBBIXCg9uZXdlc3RfcmV2aXNpb24YBCABKAQSFwoPcHJldmlvdXNfZGlnZXN0GAUgASgMEhIKCmNsdXN0ZXJfaWQYBiABKAkSFgoOcmVjb3ZlcnlfZXBvY2gYByABKAQimQEKCkNoYW5nZUluZm8SLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkipQEKE0dldFRhYmxlQXNPZlJlcXVlc3QSLQoFdGFibGUYASABKAsyHi5oZWxpb3NkYi5tZXRhZGF0YS52MS5UYWJsZVJlZhIuCgJhdBgCIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkhpc3RvcnlQb2ludBIvCgRyZWFkGAMgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZE9wdGlvbnMikAEKFEdldFRhYmxlQXNPZlJlc3BvbnNlEjAKBXRhYmxlGAEgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuVGFibGVTY2hlbWESEAoIcmV2aXNpb24YAiABKAQSNAoKY2hhbmdlZF9ieRgDIAEoCzIgLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZUluZm8isgEKFUxpc3RUYWJsZXNBc09mUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLgoCYXQYAiABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5UG9pbnQSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkSLwoEcmVhZBgFIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zInYKFkxpc3RUYWJsZXNBc09mUmVzcG9uc2USMQoGdGFibGVzGAEgAygLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuVGFibGVTY2hlbWESFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgEIqABChZHZXRUb3BvbG9neUFzT2ZSZXF1ZXN0Ei4KAmF0GAEgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuSGlzdG9yeVBvaW50EhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJEi8KBHJlYWQYBCABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyJ2ChdHZXRUb3BvbG9neUFzT2ZSZXNwb25zZRIwCgh0b3BvbG9neRgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlRvcG9sb2d5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCKsAgoURGlmZlJldmlzaW9uc1JlcXVlc3QSLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEjAKBGZyb20YAiABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5UG9pbnQSLgoCdG8YAyABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5UG9pbnQSLAoGZmlsdGVyGAQgASgLMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuRmlsdGVyEhEKCXBhZ2Vfc2l6ZRgFIAEoDRISCgpwYWdlX3Rva2VuGAYgASgJEi8KBHJlYWQYByABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyKPAQoVRGlmZlJldmlzaW9uc1Jlc3BvbnNlEjEKB29iamVjdHMYASADKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3REaWZmEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIVCg1mcm9tX3JldmlzaW9uGAMgASgEEhMKC3RvX3JldmlzaW9uGAQgASgEIrUBCgpPYmplY3REaWZmEi4KBGtpbmQYASABKA4yIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3RLaW5kEgoKAmlkGAIgASgEEgwKBG5hbWUYAyABKAkSLAoEZGlmZhgEIAEoDjIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkRpZmZLaW5kEi8KBmZpZWxkcxgFIAMoCzIfLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkZpZWxkRGlmZiI4CglGaWVsZERpZmYSDAoEcGF0aBgBIAEoCRIOCgZiZWZvcmUYAiABKAkSDQoFYWZ0ZXIYAyABKAkilgEKCU9iamVjdFJlZhIvCgV0YWJsZRgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlRhYmxlUmVmSAASEwoJbmFtZXNwYWNlGAIgASgJSAASEQoHbm9kZV9pZBgDIAEoCUgAEhIKCHNoYXJkX2lkGAQgASgESAASEgoIY29uc3VtZXIYBSABKAlIAEIICgZvYmplY3Qi4AEKEE9iamVjdExvZ1JlcXVlc3QSLwoGb2JqZWN0GAEgASgLMh8uaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0UmVmEhYKDmZpcnN0X3JldmlzaW9uGAIgASgEEhUKDWxhc3RfcmV2aXNpb24YAyABKAQSFAoMb2xkZXN0X2ZpcnN0GAQgASgIEhEKCXBhZ2Vfc2l6ZRgFIAEoDRISCgpwYWdlX3Rva2VuGAYgASgJEi8KBHJlYWQYByABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyJhChFPYmplY3RMb2dSZXNwb25zZRIzCgdjaGFuZ2VzGAEgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0Q2hhbmdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKdAQoMT2JqZWN0Q2hhbmdlEjAKBmNoYW5nZRgBIAEoCzIgLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZUluZm8SKwoGZXZlbnRzGAIgAygLMhsuaGVsaW9zZGIubWV0YWRhdGEudjEuRXZlbnQSLgoEZGlmZhgDIAEoCzIgLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9iamVjdERpZmYiRAoUVmVyaWZ5SGlzdG9yeVJlcXVlc3QSLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtIqkBChVWZXJpZnlIaXN0b3J5UmVzcG9uc2USFgoOZmlyc3RfcmV2aXNpb24YASABKAQSGQoRdmVyaWZpZWRfcmV2aXNpb24YAiABKAQSFQoNbGFzdF9yZXZpc2lvbhgDIAEoBBIMCgRkb25lGAQgASgIEhgKEGRhbWFnZWRfcmV2aXNpb24YBSABKAQSDgoGZGFtYWdlGAYgASgJEg4KBmRpZ2VzdBgHIAEoDCKDAQoOR2V0SGVhZFJlcXVlc3QSLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhIKCm1vZGVsX2hhc2gYAiABKAgSLwoEcmVhZBgDIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIrECCg9HZXRIZWFkUmVzcG9uc2USEQoJbWVtYmVyX2lkGAEgASgEEhIKCmNsdXN0ZXJfaWQYAiABKAkSFgoOcmVjb3ZlcnlfZXBvY2gYAyABKAQSEAoIcmV2aXNpb24YBCABKAQSDgoGZGlnZXN0GAUgASgMEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWZlYXR1cmVfbGV2ZWwYByABKA0SMQoFZmxvb3IYCCABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5Rmxvb3ISGgoSaGVsZF9mcm9tX3JldmlzaW9uGAkgASgEEhIKCm1vZGVsX2hhc2gYCiABKAwSGQoRY2hlY2twb2ludF9mb3JtYXQYCyABKA0idwoWTGlzdFNpZ25lZEhlYWRzUmVxdWVzdBIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SLwoEcmVhZBgCIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIkoKF0xpc3RTaWduZWRIZWFkc1Jlc3BvbnNlEi8KBWhlYWRzGAEgAygLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuU2lnbmVkSGVhZCpoCghEaWZmS2luZBIZChVESUZGX0tJTkRfVU5TUEVDSUZJRUQQABITCg9ESUZGX0tJTkRfQURERUQQARIVChFESUZGX0tJTkRfUkVNT1ZFRBACEhUKEURJRkZfS0lORF9DSEFOR0VEEAMyyAgKDkhpc3RvcnlTZXJ2aWNlEmcKC1JlYWRDaGFuZ2VzEiguaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZENoYW5nZXNSZXF1ZXN0GikuaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZENoYW5nZXNSZXNwb25zZSIDkAIBEmoKDVN0cmVhbUNoYW5nZXMSKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW1DaGFuZ2VzUmVxdWVzdBorLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbUNoYW5nZXNSZXNwb25zZTABEmoKDEdldFRhYmxlQXNPZhIpLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldFRhYmxlQXNPZlJlcXVlc3QaKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5HZXRUYWJsZUFzT2ZSZXNwb25zZSIDkAIBEnAKDkxpc3RUYWJsZXNBc09mEisuaGVsaW9zZGIubWV0YWRhdGEudjEuTGlzdFRhYmxlc0FzT2ZSZXF1ZXN0GiwuaGVsaW9zZGIubWV0YWRhdGEudjEuTGlzdFRhYmxlc0FzT2ZSZXNwb25zZSIDkAIBEnMKD0dldFRvcG9sb2d5QXNPZhIsLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldFRvcG9sb2d5QXNPZlJlcXVlc3QaLS5oZWxpb3NkYi5tZXRhZGF0YS52MS5HZXRUb3BvbG9neUFzT2ZSZXNwb25zZSIDkAIBEm0KDURpZmZSZXZpc2lvbnMSKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5EaWZmUmV2aXNpb25zUmVxdWVzdBorLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkRpZmZSZXZpc2lvbnNSZXNwb25zZSIDkAIBEmEKCU9iamVjdExvZxImLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9iamVjdExvZ1JlcXVlc3QaJy5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3RMb2dSZXNwb25zZSIDkAIBEmoKDVZlcmlmeUhpc3RvcnkSKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5WZXJpZnlIaXN0b3J5UmVxdWVzdBorLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlZlcmlmeUhpc3RvcnlSZXNwb25zZTABElsKB0dldEhlYWQSJC5oZWxpb3NkYi5tZXRhZGF0YS52MS5HZXRIZWFkUmVxdWVzdBolLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldEhlYWRSZXNwb25zZSIDkAIBEnMKD0xpc3RTaWduZWRIZWFkcxIsLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkxpc3RTaWduZWRIZWFkc1JlcXVlc3QaLS5oZWxpb3NkYi5tZXRhZGF0YS52MS5MaXN0U2lnbmVkSGVhZHNSZXNwb25zZSIDkAIBQkRaQmdpdGh1Yi5jb20vaGVsaW9zZGIvbWV0YWRhdGEvcHJvdG8vaGVsaW9zZGIvbWV0YWRhdGEvdjE7bWV0YWRhdGF2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_heliosdb_metadata_v1_event, file_heliosdb_metadata_v1_filter, file_heliosdb_metadata_v1_history, file_heliosdb_metadata_v1_metadata_service, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_table]);
 
 /**
  * HistoryPoint is a moment in a stream.
@@ -91,14 +91,16 @@ export type ChangeSelection = Message<"heliosdb.metadata.v1.ChangeSelection"> & 
   lastRevision: bigint;
 
   /**
-   * Decided at this time or later.
+   * Decided at this time or later. Where some of these changes are not kept any more, the
+   * selection begins with the oldest one that is: oldest_revision of a page and the floor
+   * that GetHead returns say which one.
    *
    * @generated from field: google.protobuf.Timestamp since = 4;
    */
   since?: Timestamp | undefined;
 
   /**
-   * Decided before this time.
+   * Decided before this time; likewise.
    *
    * @generated from field: google.protobuf.Timestamp until = 5;
    */
@@ -161,6 +163,13 @@ export type ReadChangesRequest = Message<"heliosdb.metadata.v1.ReadChangesReques
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * Freshness.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 5;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -239,6 +248,13 @@ export type StreamChangesRequest = Message<"heliosdb.metadata.v1.StreamChangesRe
    * @generated from field: bool follow = 3;
    */
   follow: boolean;
+
+  /**
+   * Freshness of where it begins.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 4;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -379,6 +395,13 @@ export type GetTableAsOfRequest = Message<"heliosdb.metadata.v1.GetTableAsOfRequ
    * @generated from field: heliosdb.metadata.v1.HistoryPoint at = 2;
    */
   at?: HistoryPoint | undefined;
+
+  /**
+   * Freshness.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 3;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -456,6 +479,13 @@ export type ListTablesAsOfRequest = Message<"heliosdb.metadata.v1.ListTablesAsOf
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * Freshness.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 5;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -526,6 +556,13 @@ export type GetTopologyAsOfRequest = Message<"heliosdb.metadata.v1.GetTopologyAs
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
+
+  /**
+   * Freshness.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 4;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -617,6 +654,13 @@ export type DiffRevisionsRequest = Message<"heliosdb.metadata.v1.DiffRevisionsRe
    * @generated from field: string page_token = 6;
    */
   pageToken: string;
+
+  /**
+   * Freshness.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 7;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -864,6 +908,13 @@ export type ObjectLogRequest = Message<"heliosdb.metadata.v1.ObjectLogRequest"> 
    * @generated from field: string page_token = 6;
    */
   pageToken: string;
+
+  /**
+   * Freshness.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 7;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -1040,6 +1091,13 @@ export type GetHeadRequest = Message<"heliosdb.metadata.v1.GetHeadRequest"> & {
    * @generated from field: bool model_hash = 2;
    */
   modelHash: boolean;
+
+  /**
+   * Freshness. LOCAL is where the stream stands on the member that answers.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 3;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -1154,6 +1212,13 @@ export type ListSignedHeadsRequest = Message<"heliosdb.metadata.v1.ListSignedHea
    * @generated from field: heliosdb.metadata.v1.Stream stream = 1;
    */
   stream: Stream;
+
+  /**
+   * Freshness.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 2;
+   */
+  read?: ReadOptions | undefined;
 };
 
 /**
@@ -1227,10 +1292,16 @@ export const DiffKindSchema: GenEnum<DiffKind> = /*@__PURE__*/
 
 /**
  * HistoryService reads what was: the changes themselves, and the models as they were
- * at any revision that is kept. Any member answers from what it has itself; what it
+ * at any revision that is kept, right before the oldest one, and before the first change. Any member answers from what it has itself; what it
  * lacks is UNAVAILABLE, HISTORY_GAP naming a member that has it. Revisions before the
  * oldest one kept are OUT_OF_RANGE, HISTORY_TRIMMED naming that one; revisions that
  * the member has not reached, FUTURE_REVISION.
+ *
+ * Freshness is that of other reads, LINEARIZABLE by default: the answer has every change
+ * of the stream asked about that was acknowledged before the call. That holds for the first
+ * page, whose revision later ones keep, and for where a stream of answers begins. LOCAL also
+ * answers on a member that is cut off. Positions do not cover the service stream: there,
+ * AT_LEAST is LINEARIZABLE.
  *
  * @generated from service heliosdb.metadata.v1.HistoryService
  */
@@ -1310,7 +1381,8 @@ export const HistoryService: GenService<{
   },
   /**
    * VerifyHistory has the member read what it keeps of a stream and follow the digest
-   * chain. It says now and then how far it is; its last message has the outcome.
+   * chain, however far that reaches. It says now and then how far it is; its last message
+   * has the outcome.
    *
    * @generated from rpc heliosdb.metadata.v1.HistoryService.VerifyHistory
    */
@@ -1320,7 +1392,7 @@ export const HistoryService: GenService<{
     output: typeof VerifyHistoryResponseSchema;
   },
   /**
-   * GetHead says where a stream stands on the member.
+   * GetHead says where a stream stands.
    *
    * @generated from rpc heliosdb.metadata.v1.HistoryService.GetHead
    */
