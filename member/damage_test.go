@@ -61,6 +61,18 @@ func (c *cluster) entryOf(id, revision uint64) uint64 {
 	return past[0].Entry
 }
 
+// cutBehind creates tables through member 1 until a member's log begins behind a revision: a
+// checkpoint that is due while another is written is left out. It returns the newest revision.
+func (c *cluster) cutBehind(id, revision uint64) (newest uint64) {
+	c.t.Helper()
+	index := c.entryOf(id, revision)
+	c.eventually("the log is cut", func() bool {
+		newest = c.createTables(1, fmt.Sprintf("more%d_", newest), 1)
+		return c.schema(id).status.Load().First > index
+	})
+	return newest
+}
+
 // expectDamaged verifies a history whose first damaged revision is known.
 func (c *cluster) expectDamaged(id, revision uint64) {
 	c.t.Helper()
@@ -80,7 +92,7 @@ func TestDamagedHistoryIsNamed(t *testing.T) {
 	for i := range 75 {
 		c.mustCreate(1, fmt.Sprintf("t%d", i))
 	}
-	c.eventually("the log is cut behind it", func() bool { return c.schema(1).status.Load().First > 40 })
+	newest := c.cutBehind(1, entry)
 	index := c.entryOf(1, entry)
 	c.stop(1)
 	c.damage(1, recordKey, record)
@@ -90,14 +102,14 @@ func TestDamagedHistoryIsNamed(t *testing.T) {
 	source := c.past(1)
 	for range 2 {
 		c.expectDamaged(1, record)
-		for revision := uint64(1); revision <= 75; revision++ {
+		for revision := uint64(1); revision <= newest; revision++ {
 			_, err := source.Read(t.Context(), revision, 1)
 			damaged := failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED)
 			if want := revision == record || revision == entry; damaged != want || !want && err != nil {
 				t.Errorf("reading %d: %v", revision, err)
 			}
 		}
-		if bounds, err := source.Bounds(t.Context()); bounds.First != 1 || bounds.Last != 75 || err != nil {
+		if bounds, err := source.Bounds(t.Context()); bounds.First != 1 || bounds.Last != newest || err != nil {
 			t.Errorf("the history is %+v (%v)", bounds, err)
 		}
 		if _, err := c.up[1].SchemaAt(t.Context(), 9); err != nil {
@@ -128,7 +140,7 @@ func TestDamagedHistoryIsReplaced(t *testing.T) {
 		c.mustCreate(1, fmt.Sprintf("t%d", i))
 		c.converged() // one change to an entry, and nobody is given a checkpoint
 	}
-	c.eventually("the log is cut behind it", func() bool { return c.schema(3).status.Load().First > 40 })
+	newest := c.cutBehind(3, entry)
 	whole := c.pastOf(1)
 	index := c.entryOf(3, entry)
 	c.stop(3)
@@ -144,7 +156,7 @@ func TestDamagedHistoryIsReplaced(t *testing.T) {
 	c.expectDamaged(3, entry)
 	c.eventually("the entry is replaced", func() bool {
 		verified, err := c.up[3].VerifyHistory(t.Context(), schemaStream, nil)
-		return err == nil && verified.First == 1 && verified.Last == 75
+		return err == nil && verified.First == 1 && verified.Last == newest
 	})
 	c.whole(3)
 	if diff := cmp.Diff(whole, c.pastOf(3)); diff != "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/heliosdb/metadata/internal/hashwatch"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -20,6 +21,8 @@ type measured struct {
 func (s measured) Space() (free, used uint64, err error) { return s.free, 1, s.err }
 func (s measured) SetAside() (uint64, error)             { return s.aside, nil }
 
+func (s measured) HistoryDamage(raftlog.GroupID) ([]raftlog.Span, error) { return nil, nil }
+
 // A disk that is full has an alarm that says where room can be made; one that cannot be
 // measured is not called full.
 func TestAlarmsAboutADisk(t *testing.T) {
@@ -34,7 +37,7 @@ func TestAlarmsAboutADisk(t *testing.T) {
 		{measured{aside: 5<<20 - 1}, metadatav1.Severity_SEVERITY_CRITICAL, "is full up to its reserve", "\"damaged\" in its data directory holds 5 MiB"},
 		{measured{err: errors.New("statfs: broken")}, metadatav1.Severity_SEVERITY_WARNING, "could not be measured: statfs: broken", "whether its data directory can be read"},
 	} {
-		m := &Member{store: test.store, identity: raftlog.Identity{Member: 7}, ctx: t.Context(), hashes: hashwatch.New(hashwatch.Options{Member: 7, Members: []uint64{7}})}
+		m := &Member{store: test.store, config: Config{Now: time.Now}, identity: raftlog.Identity{Member: 7}, ctx: t.Context(), hashes: hashwatch.New(hashwatch.Options{Member: 7, Members: []uint64{7}})}
 		m.waitReason.Store(new("it is a test"))
 		var about []*metadatav1.Alarm
 		for _, a := range m.alarms([]*metadatav1.MemberStatus{m.ownStatus(nil)}) {
