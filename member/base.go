@@ -120,7 +120,7 @@ func (s *stream[D]) askBaseChunk(ctx context.Context, peer, index uint64, chunk 
 	}
 	ctx, cancel := context.WithTimeout(ctx, chunkTimeout)
 	defer cancel()
-	return s.member.transport.Call(ctx, peer, methodChunk, payload)
+	return s.member.transport.Call(ctx, peer, methodBaseChunk, payload)
 }
 
 // serveBase says which checkpoint this member has of a revision.
@@ -130,6 +130,16 @@ func (s *stream[D]) serveBase(q *metadatav1.HistoryBaseRequest) ([]byte, error) 
 		return nil, err
 	}
 	return d.MarshalBinary()
+}
+
+// serveBaseChunk gives a chunk of a checkpoint, archived or current.
+func (s *stream[D]) serveBaseChunk(q *metadatav1.CheckpointChunkRequest) ([]byte, error) {
+	r, err := replica.OpenPast(s.member.store, s.group, q.GetIndex())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = r.Close() }()
+	return r.ReadChunk(q.GetChunk())
 }
 
 // givenCheckpoint reads a checkpoint of another member, chunk by chunk.

@@ -27,7 +27,14 @@ var requests = map[uint8]func() proto.Message{
 	methodEntries: func() proto.Message { return new(metadatav1.RebuildEntriesRequest) },
 	methodGivenUp: func() proto.Message { return new(metadatav1.CheckpointGivenUp) },
 	methodHashes:  nil,
+	methodPart:    func() proto.Message { return new(metadatav1.HistoryPartRequest) },
+	methodBase:    func() proto.Message { return new(metadatav1.HistoryBaseRequest) },
+
+	methodBaseChunk: func() proto.Message { return new(metadatav1.CheckpointChunkRequest) },
 }
+
+// lastMethod is the one with the highest number.
+const lastMethod = methodBaseChunk
 
 // commandMessages are all commands that a member may be asked to carry out, and what
 // it must not be asked.
@@ -145,6 +152,9 @@ func (x *target) sound() map[uint8]proto.Message {
 		methodEntries: &metadatav1.RebuildEntriesRequest{
 			Stream: schemaStream, Term: now.Term, AfterIndex: now.Newest.Index, AfterTerm: now.Newest.Term, UpTo: now.Newest.Index + 2, MaxBytes: 1,
 		},
+		methodPart:      &metadatav1.HistoryPartRequest{Stream: schemaStream, Below: 2, MaxBytes: 1},
+		methodBase:      &metadatav1.HistoryBaseRequest{Stream: schemaStream, Revision: now.Newest.Seq},
+		methodBaseChunk: &metadatav1.CheckpointChunkRequest{Stream: schemaStream, Index: now.Newest.Index},
 	}
 }
 
@@ -160,7 +170,7 @@ func (x *target) seeds(t testing.TB, yield func(method uint8, payload []byte)) {
 	}
 	for depth := range 6 {
 		for only := range 10 {
-			for method := range methodHashes + 1 {
+			for method := range lastMethod + 1 {
 				if request := requests[method]; request != nil && method != methodCommand {
 					m := request()
 					hollow(m.ProtoReflect(), depth, only)
@@ -177,7 +187,7 @@ func (x *target) seeds(t testing.TB, yield func(method uint8, payload []byte)) {
 			}
 		}
 	}
-	for method := range uint8(12) {
+	for method := range lastMethod + 2 {
 		yield(method, nil)
 		yield(method, []byte{0xff})
 	}
@@ -208,7 +218,7 @@ func TestCallsThatMakeNoSense(t *testing.T) {
 				payload[rng.IntN(len(payload))] ^= 1 << rng.IntN(8)
 			}
 		}
-		_, _ = x.call(t, uint8(rng.IntN(11)), payload[:len(payload)-rng.IntN(min(len(payload), 2)+1)])
+		_, _ = x.call(t, uint8(rng.IntN(int(lastMethod)+2)), payload[:len(payload)-rng.IntN(min(len(payload), 2)+1)])
 	}
 	x.c.mustCreate(1, "still_there")
 	// What came out of it is a state like any other.

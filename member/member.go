@@ -74,6 +74,7 @@ type streamer interface {
 	serveEntries(ctx context.Context, from uint64, q *metadatav1.RebuildEntriesRequest) ([]byte, error)
 	servePart(q *metadatav1.HistoryPartRequest) ([]byte, error)
 	serveBase(q *metadatav1.HistoryBaseRequest) ([]byte, error)
+	serveBaseChunk(q *metadatav1.CheckpointChunkRequest) ([]byte, error)
 	keepPast()
 	givenUp(to, index uint64)
 	tick(diskLow bool)

@@ -29,6 +29,8 @@ const (
 	methodResigned uint8 = 10
 	methodPart     uint8 = 11 // HistoryPartRequest -> HistoryPart
 	methodBase     uint8 = 12 // HistoryBaseRequest -> the descriptor's stored form
+	// methodBaseChunk is CheckpointChunkRequest -> the chunk's bytes, of archived checkpoints too
+	methodBaseChunk uint8 = 13
 )
 
 // codeFailure marks a RemoteError whose payload is a ForwardedError.
@@ -102,6 +104,10 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 	case methodBase:
 		return serveStream(r, payload, func(s streamer, q *metadatav1.HistoryBaseRequest) ([]byte, error) {
 			return s.serveBase(q)
+		})
+	case methodBaseChunk:
+		return serveStream(r, payload, func(s streamer, q *metadatav1.CheckpointChunkRequest) ([]byte, error) {
+			return s.serveBaseChunk(q)
 		})
 	case methodHistory:
 		return nil, p.m.holdsHistory(r, payload)

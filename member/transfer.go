@@ -244,9 +244,8 @@ func (s *stream[D]) serveChunk(ctx context.Context, from uint64, q *metadatav1.C
 	case <-s.life.ctx.Done():
 		return nil, s.member.notRunning()
 	}
-	// It was offered by an earlier leadership, or its transfer counted as idle, or it is read for
-	// the past.
-	r, err := replica.OpenPast(s.member.store, s.group, q.GetIndex())
+	// It was offered by an earlier leadership, or its transfer counted as idle.
+	r, err := s.member.store.OpenCheckpoint(s.group, q.GetIndex())
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint %d of stream %s: %w", q.GetIndex(), s.name, err)
 	}

@@ -158,7 +158,7 @@ func TestOtherIdentity(t *testing.T) {
 		stored []byte
 		format uint32
 		says   string
-	}{{older, 1, "too old.*the build that wrote it.*rebuilt from the others"}, {newer, 3, "upgrade this member"}} {
+	}{{older, 1, "too old.*the build that wrote it.*start anew: stop all members"}, {newer, 3, "upgrade this member"}} {
 		err := new(raftlog.Identity).UnmarshalBinary(test.stored)
 		other, ok := errors.AsType[*raftlog.FormatError](err)
 		if !ok || other.Have != test.format || other.Know != raftlog.IdentityFormat || !regexp.MustCompile(test.says).MatchString(err.Error()) {

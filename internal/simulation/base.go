@@ -92,7 +92,7 @@ func (s *stream[D]) giveBase(revision uint64) (any, error) {
 		return nil, err
 	}
 	state, err := replica.ReadPast(s.m.store, d, s.genesis)
-	if err != nil || s.m.w.quiet || !s.m.w.chance(0.3) {
+	if err != nil || s.m.w.quiet || !s.m.w.chance(0.7) {
 		return givenBase[D]{descriptor: d, state: state}, err
 	}
 	s.m.w.fault(faultPart)
