@@ -261,6 +261,13 @@ func (n *node) accepted(member uint64, use purpose) *conn {
 	return n.Transport.inbound[inboundKey{member, use}].conn
 }
 
+// hears reports whether there is an accepted connection of a peer.
+func (n *node) hears(member uint64) bool {
+	n.Transport.mu.Lock()
+	defer n.Transport.mu.Unlock()
+	return n.Transport.inbound[inboundKey{member, forMessages}] != nil || n.Transport.inbound[inboundKey{member, forCalls}] != nil
+}
+
 func TestCallsThatCannotBeSent(t *testing.T) {
 	caller, server := callPair(t, nil)
 	var unknown *UnknownPeerError

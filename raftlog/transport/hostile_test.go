@@ -23,6 +23,8 @@ func goodNeighbour(t *testing.T) (n, neighbour *node) {
 	nodes[2].Close()
 	nodes[1].awaitChange(t, 2, false)
 	nodes[3].awaitChange(t, 2, false)
+	// Until its connections have ended here, the test would be a second process with its id.
+	eventually(t, "the end of member 2's connections", func() bool { return !nodes[1].hears(2) })
 	return nodes[1], nodes[3]
 }
 
