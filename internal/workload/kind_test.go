@@ -30,14 +30,14 @@ func TestKind(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	good := Settings{Tables: 1, Nodes: 1, Pipeline: 1, Subscribers: 1, Batch: 1}
+	good := Settings{Tables: 1, Changes: 1, Nodes: 1, Pipeline: 1, Subscribers: 1, Batch: 1}
 	if err := good.Check(); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Settings){
 		"tables": func(s *Settings) { s.Tables = MaxTables + 1 }, "nodes": func(s *Settings) { s.Nodes = 0 },
 		"pipeline": func(s *Settings) { s.Pipeline = -1 }, "subscribers": func(s *Settings) { s.Subscribers = MaxSubscribers + 1 },
-		"batch": func(s *Settings) { s.Batch = MaxBatch + 1 },
+		"batch": func(s *Settings) { s.Batch = MaxBatch + 1 }, "changes": func(s *Settings) { s.Changes = 0 },
 	} {
 		s := good
 		change(&s)
