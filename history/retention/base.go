@@ -2,6 +2,7 @@ package retention
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -20,7 +21,7 @@ const (
 	// BaseFold: the changes that lead to it are still there. It is to be folded and archived,
 	// and they can go.
 	BaseFold
-	// BaseFetch: they are not; another member has it.
+	// BaseFetch: they are not, or are damaged; another member has it.
 	BaseFetch
 )
 
@@ -42,7 +43,12 @@ func BaseOf(s raftlog.Storage, g raftlog.GroupID, floor uint64) (Base, error) {
 	if err != nil {
 		return 0, fmt.Errorf("retention: whether the model before revision %d can be folded: %w", floor, err)
 	}
-	if lacks > nearest {
+	damaged, err := s.HistoryDamage(g)
+	if err != nil {
+		return 0, err
+	}
+	broken := slices.ContainsFunc(damaged, func(d raftlog.Span) bool { return d.First < floor && d.Last > nearest })
+	if lacks > nearest || broken {
 		return BaseFetch, nil
 	}
 	return BaseFold, nil

@@ -74,6 +74,22 @@ func TestBaseOfWhatALateMemberHas(t *testing.T) {
 	wantBase(t, s, 103, retention.BaseFetch, 101)
 }
 
+// So has one on which a change is damaged that leads there, once that is known.
+func TestBaseOfADamagedHistory(t *testing.T) {
+	s := store(t, 0, 0)
+	for _, revision := range []uint64{40, 120} {
+		checkpoint(t, s, revision)
+	}
+	s.DamageRecord(group, 71)
+	for _, revision := range []uint64{71, 91} { // reads find it, up to the next one
+		_, _ = s.ReadHistory(group, revision, 1)
+	}
+	wantBase(t, s, 101, retention.BaseFetch, 41)
+	wantBase(t, s, 71, retention.BaseFold, 41)
+	archive(t, s, 72)
+	wantBase(t, s, 101, retention.BaseFold, 73)
+}
+
 // Trimming deletes records, and archived checkpoints also later: a current one that is too old
 // is archived when it is replaced.
 func TestTrim(t *testing.T) {

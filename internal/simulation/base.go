@@ -35,6 +35,9 @@ func (s *stream[D]) keepBase(floor uint64) {
 // foldBase archives the model of a revision.
 func (s *stream[D]) foldBase(revision uint64) {
 	state, err := s.past.models.At(context.Background(), revision)
+	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && len(s.m.store.DamagedHistory(s.group)) > 0 {
+		return // it is known now, and another member is asked
+	}
 	if err != nil {
 		s.m.w.violate("base", "member %d, %s: what was trimmed and is not deleted does not lead to revision %d: %v", s.m.id, s.id, revision, err)
 		return

@@ -145,8 +145,7 @@ func (w *world) kept(without *member) bool {
 			newest = max(newest, checkpoints[len(checkpoints)-1].Seq)
 			if m != without && w.harms[m.id] == nil {
 				gaps = append(gaps, gapsOf(disk, groupOf(s)))
-				base, err := retention.BaseOf(disk, groupOf(s), floor)
-				based = based || err == nil && base != retention.BaseFetch
+				based = based || hasBase(disk, groupOf(s), floor)
 			}
 		}
 		if !based {
@@ -161,6 +160,17 @@ func (w *world) kept(without *member) bool {
 		}
 	}
 	return true
+}
+
+// hasBase reports whether a disk has the model right before a floor, or all that leads there.
+func hasBase(s *memstore.Store, g raftlog.GroupID, floor uint64) bool {
+	switch base, err := retention.BaseOf(s, g, floor); {
+	case err != nil || base == retention.BaseFetch:
+		return false
+	case base == retention.BaseKept:
+		return true
+	}
+	return !slices.ContainsFunc(s.DamagedHistory(g), func(d raftlog.Span) bool { return d.First < floor }) // known or not
 }
 
 // gap is revisions that a history lacks.
