@@ -22,7 +22,7 @@ import (
 // checkpoint gets it from another.
 
 // keepBase sees to it that the member has the model right before the stream's floor, if it
-// can be had now. It says so to who trims.
+// can be had now. What led to it is trimmed then, see trimPast.
 func (p *past[D]) keepBase(ctx context.Context) {
 	s := p.stream
 	floor := s.life.floor(s.id)
