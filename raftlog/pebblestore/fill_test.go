@@ -1,6 +1,7 @@
 package pebblestore_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -133,7 +134,7 @@ func TestFillBesideWrites(t *testing.T) {
 				return
 			}
 			if first, _, err := s.HistoryBounds(storagetest.A); first < below && first != 0 || err != nil {
-				errs <- fmt.Errorf("trimmed below %d history begins at %d, %v", below, first, err)
+				errs <- errors.Join(fmt.Errorf("trimmed below %d history begins at %d", below, first), err)
 				return
 			}
 		}

@@ -66,7 +66,7 @@ func TestDamagedTables(t *testing.T) {
 	storagetest.Must(t, s.FillHistory(storagetest.A, past))
 	behind := storagetest.Record(2001, 2001, 1002)
 	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(storagetest.A, 1002, 1), {Group: storagetest.A, History: []raftlog.Record{behind}}}))
-	want := append(past, storagetest.Past(behind, 1))
+	want := slices.Concat(past, []raftlog.Past{storagetest.Past(behind, 1)})
 	storagetest.Must(t, pebblestore.Compact(d.store))
 	d.close()
 	d.Open(t) // deletes what was rewritten

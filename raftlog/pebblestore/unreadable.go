@@ -131,13 +131,11 @@ func (s *Store) trySound(g raftlog.GroupID, seq uint64, before bool) (_ raftlog.
 	if seq < math.MaxUint64 {
 		key = indexKey(g, kindHistory, seq+1)
 	}
-	more, next := false, records.Next
+	seek, next := records.SeekGE, records.Next
 	if before {
-		more, next = records.SeekLT(key), records.Prev
-	} else {
-		more = records.SeekGE(key)
+		seek, next = records.SeekLT, records.Prev
 	}
-	for ; more; more = next() {
+	for more := seek(key); more; more = next() {
 		r, err := s.recordAt(g, records)
 		if err == nil {
 			_, err = s.pastOf(g, r, entries)
