@@ -61,7 +61,7 @@ func (d *serviceDraft) beginning(in *metadatav1.Consumer, fromOldest bool) (*met
 	case fromOldest:
 		return d.positionOf(d.beforeOldest(), events.NewFilter(in.Filter)), nil
 	case at == nil:
-		at = d.env.Newest
+		return d.positionOf(d.newest(), events.NewFilter(in.Filter)), nil
 	}
 	if err := d.checkOrigin(at); err != nil {
 		return nil, err
@@ -77,6 +77,16 @@ func (d *serviceDraft) beginning(in *metadatav1.Consumer, fromOldest bool) (*met
 		}
 	}
 	return d.positionOf(at, filter), nil
+}
+
+// newest returns the position behind the newest changes that the deciding member has. Where it
+// lags so far that they are trimmed, that is where the histories begin.
+func (d *serviceDraft) newest() *metadatav1.Position {
+	at, oldest := d.env.Newest, d.beforeOldest()
+	return &metadatav1.Position{
+		SchemaRevision:   max(at.GetSchemaRevision(), oldest.SchemaRevision),
+		TopologyRevision: max(at.GetTopologyRevision(), oldest.TopologyRevision),
+	}
 }
 
 // beforeOldest returns the position before all that is kept.
