@@ -207,10 +207,7 @@ func (m *Models[D]) foldFrom(ctx context.Context, base *projections.State[D], re
 	if base.Head.Revision == revision {
 		return base, nil
 	}
-	draft := base.Draft()
-	if revision-base.Head.Revision > projections.MaxRequests {
-		draft = base.Pass()
-	}
+	draft := draftFor(base, revision)
 	for next := base.Head.Revision + 1; next <= revision; next = draft.State().Head.Revision + 1 {
 		changes, err := m.source.Read(ctx, next, foldBytes)
 		if err == nil {
