@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os/signal"
+	"os/user"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -87,10 +88,15 @@ func (s *session) root() *cobra.Command {
 	return root
 }
 
-// user is the name that the environment has for who types.
+// user is who types, as the environment has it, or else the system.
 func (s *session) user() string {
-	name, _ := s.lookupEnv("USER")
-	return name
+	if name, _ := s.lookupEnv("USER"); name != "" {
+		return name
+	}
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return ""
 }
 
 // mark makes every command note that it has started, so that errors before it are

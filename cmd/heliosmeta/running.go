@@ -33,6 +33,8 @@ const (
 	readyPoll = 50 * time.Millisecond
 	// quietStart is for how long nobody needs to be told.
 	quietStart = 2 * time.Second
+	// directoryPatience is how long a directory may stay in use after its process was killed.
+	directoryPatience = 2 * time.Second
 )
 
 // process is what a serving process has open.
@@ -111,11 +113,7 @@ func (f *serveFlags) logger(to io.Writer) (*slog.Logger, error) {
 // process on it is told so, not that a port is taken.
 func (p *process) open() (err error) {
 	f := p.flags
-	p.store, err = pebblestore.Open(f.data, pebblestore.Options{Logger: p.log, Name: check.StreamOf, Quarantine: len(p.peers) > 1})
-	if inUse, ok := errors.AsType[*raftlog.InUseError](err); ok {
-		return fmt.Errorf("data directory %s is in use by another process: stop it, or give this member another directory with --data", inUse.Path)
-	}
-	if err != nil {
+	if p.store, err = p.openStore(); err != nil {
 		return err
 	}
 	identity, err := p.store.Identity()
@@ -130,6 +128,22 @@ func (p *process) open() (err error) {
 	}
 	p.api, err = listen("listen", f.listen)
 	return err
+}
+
+// openStore waits a moment for a directory that is in use: a killed process holds it until
+// the system has taken it apart, and whoever starts the next one does not see when that is.
+func (p *process) openStore() (*pebblestore.Store, error) {
+	options := pebblestore.Options{Logger: p.log, Name: check.StreamOf, Quarantine: len(p.peers) > 1}
+	for deadline := time.Now().Add(directoryPatience); ; time.Sleep(directoryPatience / 20) {
+		store, err := pebblestore.Open(p.flags.data, options)
+		inUse, ok := errors.AsType[*raftlog.InUseError](err)
+		if !ok {
+			return store, err
+		}
+		if time.Now().After(deadline) {
+			return nil, fmt.Errorf("data directory %s is in use by another process: stop it, or give this member another directory with --data", inUse.Path)
+		}
+	}
 }
 
 // build makes the member and its edge.
