@@ -1,7 +1,7 @@
 // Package jsonl is a file of JSON lines that a crash leaves readable: what was appended is
 // on the disk when Append returns, and what a crash has left of the last Append is gone after
-// the next Open. Damage that no crash leaves is refused: nothing that was appended is ever
-// cut off.
+// the next Open. Any other damage is refused, and so is damage with a whole line behind it: a line
+// that is cut off is behind all that can be read.
 //
 // A File belongs to one goroutine. The file is locked: two processes cannot have it, on
 // systems that can lock.

@@ -36,6 +36,9 @@ func repair(name string, file *os.File, log *slog.Logger) (size int64, err error
 			return info.Size() + 1, end(file)
 		case whole:
 			size += length
+		case torn(line) && rest > length && followed(lines):
+			return 0, fmt.Errorf("%s: at byte %d there is damage (%q), and whole lines are behind it: it is not what a crash has left of the last write, or not all of that; "+
+				"put the line right or take it out: if you cut the file off there, what is behind it does not come again", name, size, shown(line))
 		case torn(line) && (rest <= MaxAppendBytes || rest == length):
 			log.Warn("what a crash has left of the last write is cut off; it was not acknowledged",
 				"file", name, "offset", size, "bytes", rest, "begins", shown(line))
@@ -52,6 +55,19 @@ func repair(name string, file *os.File, log *slog.Logger) (size int64, err error
 // come to the disk are missing at the end, or are zero, in any order. JSON has no zeros.
 func torn(line []byte) bool {
 	return (line[0] == '{' || line[0] == 0) && (bytes.IndexByte(line, 0) >= 0 || line[len(line)-1] != '\n')
+}
+
+// followed reports whether there is a whole line in what was not read yet.
+func followed(lines *bufio.Reader) bool {
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			return false
+		}
+		if line[0] == '{' && json.Valid(line) {
+			return true
+		}
+	}
 }
 
 func shown(line []byte) string { return string(line[:min(len(line), shownBytes)]) }

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,9 @@ const (
 	maxBusy = 5 * time.Minute
 )
 
+// DefaultDeadInARow is how many records in a row may go to the dead letters.
+const DefaultDeadInARow = 100
+
 // Courier delivers records to a sink.
 type Courier struct {
 	// Sink is where records go.
@@ -28,18 +32,23 @@ type Courier struct {
 	// DeadLetters is where records go that the sink will never take; nil: such a record is
 	// an error.
 	DeadLetters *DeadLetters
+	// DeadInARow bounds how many records in a row go there: a sink that rejects everything says
+	// nothing about the records. 0: DefaultDeadInARow.
+	DeadInARow int
 	// Metrics count; nil: nobody does.
 	Metrics *Metrics
 	// Log is told of what is tried again and what is given up; nil: nobody is.
 	Log *slog.Logger
 	// Sleep waits, unless the context ends first; nil: on the clock.
 	Sleep func(ctx context.Context, d time.Duration) error
+
+	deadInARow int
 }
 
 // Deliver returns when all records are where they belong, or among the dead letters. It
 // tries for as long as it takes, without end: bound it by the context. It fails for that
 // context's end, for a sink that is broken, and for a record that is rejected when there
-// are no dead letters.
+// are no dead letters or too many in a row.
 func (c *Courier) Deliver(ctx context.Context, records []record.Record) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = minPause, maxPause
@@ -52,6 +61,7 @@ func (c *Courier) Deliver(ctx context.Context, records []record.Record) error {
 		if n > 0 {
 			c.Metrics.delivered(records[:n])
 			pause.Reset()
+			c.deadInARow = 0
 			together = min(2*together, len(records)) // after a rejection, up to all of them again
 		}
 		records = records[n:]
@@ -79,9 +89,14 @@ func (c *Courier) bury(r record.Record, why *RejectedError) error {
 	if c.DeadLetters == nil {
 		return fmt.Errorf("change %s was %w; to go on without such changes, say where they go with --dead-letters", r.ID, why)
 	}
+	if most := cmp.Or(c.DeadInARow, DefaultDeadInARow); c.deadInARow == most {
+		return fmt.Errorf("change %s was %w; it stays where it is, because the %d changes before it went to the dead letters already: "+
+			"see to the target, or allow more with --dead-letters-in-a-row", r.ID, why, most)
+	}
 	if err := c.DeadLetters.Append(r, why.Reason); err != nil {
 		return err
 	}
+	c.deadInARow++
 	c.Metrics.buried()
 	c.log().Warn("a change went to the dead letters", "change", r.ID, "reason", why.Reason)
 	return nil

@@ -156,6 +156,32 @@ func TestWhatIsRejectedGoesToTheDeadLetters(t *testing.T) {
 	}
 }
 
+// A sink that rejects everything does not want the records differently: somebody has to
+// look, before the whole history is buried.
+func TestASinkThatRejectsEverythingEndsIt(t *testing.T) {
+	dead, err := OpenDeadLetters(filepath.Join(t.TempDir(), "dead.jsonl"), "webhook", time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = dead.Close() }()
+	s := &scripted{poison: map[string]bool{}}
+	for _, r := range records(1, 9) {
+		s.poison[r.ID] = r.ID != "c/1/schema/3"
+	}
+	c, _ := courier(s)
+	c.DeadLetters, c.Metrics, c.DeadInARow = dead, NewMetrics(prometheus.NewRegistry()), 5
+	if err := c.Deliver(t.Context(), records(1, 6)); err != nil {
+		t.Fatal(err) // 2, then 3 in a row
+	}
+	err = c.Deliver(t.Context(), records(7, 9)) // the row goes on
+	if err == nil || !strings.Contains(err.Error(), "c/1/schema/9") || !strings.Contains(err.Error(), "--dead-letters-in-a-row") {
+		t.Fatalf("got %v", err)
+	}
+	if got := testutil.ToFloat64(c.Metrics.dead); got != 7 {
+		t.Errorf("%v records are buried", got)
+	}
+}
+
 func TestWhatIsRejectedEndsItWithoutDeadLetters(t *testing.T) {
 	s := &scripted{poison: map[string]bool{"c/1/schema/3": true}}
 	c, _ := courier(s)

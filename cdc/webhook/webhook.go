@@ -8,9 +8,9 @@
 //	time     when the change was decided
 //	data     the record
 //
-// An answer of 2xx says that all events of the request are taken, for good. 400, 409, 413,
-// 415 and 422 are about the events, and reject them. Any other 4xx is not, such as 401 of a
-// token that has expired and 404 of an address that moved: like 5xx, no answer in time and
+// An answer of 2xx says that all events of the request are taken, for good. 400, 409, 413
+// and 422 are about the events, and reject them. Any other 4xx is not, such as 401 of a
+// token that has expired, 404 of an address that moved and 415 of one that takes no batches: like 5xx, no answer in time and
 // no connection it asks for another attempt. Redirects are not followed: an event that was
 // posted elsewhere is lost.
 //
@@ -170,12 +170,13 @@ func batch(records []record.Record) (body []byte, n int, err error) {
 var (
 	// rejections are the answers that say something about the events.
 	rejections = []int{
-		http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
+		http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity,
 	}
 	// misdirections are the answers that say something about how the events were sent, which
 	// somebody has to mend.
 	misdirections = []int{
 		http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired, http.StatusGone,
+		http.StatusUnsupportedMediaType,
 	}
 )
 

@@ -113,8 +113,8 @@ func TestAnswers(t *testing.T) {
 		return fmt.Sprint(err)
 	}
 	for status, want := range map[int]string{
-		200: "<nil>", 204: "<nil>", 400: "rejected 2", 409: "rejected 2", 413: "rejected 2", 415: "rejected 2", 422: "rejected 2",
-		401: "again", 403: "again", 404: "again", 405: "again", 407: "again", 410: "again",
+		200: "<nil>", 204: "<nil>", 400: "rejected 2", 409: "rejected 2", 413: "rejected 2", 422: "rejected 2",
+		401: "again", 403: "again", 404: "again", 405: "again", 407: "again", 410: "again", 415: "again",
 		402: "busy 7s", 408: "busy 7s", 425: "busy 7s", 429: "busy 7s", 451: "busy 7s", 500: "busy 7s", 502: "busy 7s", 503: "busy 7s", 504: "busy 7s",
 		301: "broken", 302: "broken", 307: "broken", 308: "broken", 304: "broken",
 	} {
@@ -169,7 +169,7 @@ func TestNothingIsBuriedWhileTheTokenIsWrong(t *testing.T) {
 	var tries atomic.Int32
 	taken := 0
 	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		statuses := []int{401, 403, 404, 405, 410}
+		statuses := []int{401, 403, 404, 405, 410, 415}
 		if n := int(tries.Add(1)); n <= len(statuses) {
 			w.WriteHeader(statuses[n-1])
 			return

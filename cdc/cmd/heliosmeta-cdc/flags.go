@@ -46,6 +46,7 @@ type options struct {
 	natsCreate               bool
 	natsReplicas             int
 	natsCredentials          string
+	deadInARow               int
 }
 
 // addGlobal adds the flags that heliosmeta has too, so that they may stand before the verb.
@@ -70,9 +71,10 @@ func (o *options) addTo(c *cobra.Command) {
 	flags.IntVar(&o.ackChanges, "ack-changes", consume.DefaultAckChanges, "acknowledge after so many changes")
 	flags.DurationVar(&o.ackInterval, "ack-interval", consume.DefaultAckInterval, "acknowledge so long after a delivery")
 	flags.StringVar(&o.deadLetters, "dead-letters", "", "file for changes that the target rejects for good; without it such a change ends the program")
+	flags.IntVar(&o.deadInARow, "dead-letters-in-a-row", sink.DefaultDeadInARow, "end when so many changes in a row were rejected: it is not about them")
 	flags.StringVar(&o.metrics, "metrics", "", "HOST:PORT to show metrics for Prometheus on, at /metrics; empty: nowhere")
 	flags.Int64Var(&o.fileMaxBytes, "file-max-bytes", filesink.DefaultMaxBytes, "file: size at which a file is complete and the next one begins")
-	flags.DurationVar(&o.fileMaxAge, "file-max-age", 0, "file: age at which a file is complete; 0: any")
+	flags.DurationVar(&o.fileMaxAge, "file-max-age", 0, "file: age, from when this process opened it, at which a file is complete; 0: any")
 	flags.DurationVar(&o.webhookTimeout, "webhook-timeout", webhook.DefaultTimeout, "webhook: how long an answer may take")
 	flags.IntVar(&o.webhookEvents, "webhook-events", webhook.DefaultEvents, "webhook: events in a request, at most")
 	flags.StringArrayVar(&o.webhookHeader, "webhook-header", nil, "webhook: a header line to send, such as \"Authorization: Bearer ...\"; may be given several times")
@@ -94,6 +96,9 @@ func (o *options) consume() (opts client.ConsumeOptions, err error) {
 		return opts, errors.New("--consumer and --position-file exclude each other")
 	case o.positionFile != "" && (o.create || o.description != ""):
 		return opts, errors.New("--create and --description are for a consumer of the service, and with --position-file there is none; leave them out")
+	}
+	if o.deadInARow < 1 {
+		return opts, fmt.Errorf("--dead-letters-in-a-row %d; use at least 1", o.deadInARow)
 	}
 	opts = client.ConsumeOptions{
 		Create: o.create, Description: o.description, Owner: o.owner,

@@ -336,6 +336,7 @@ func TestExitCodes(t *testing.T) {
 		errs string
 	}{
 		{"--to stdout", exitUsage, "who keeps the position"},
+		{"--to stdout --consumer a --dead-letters-in-a-row 0", exitUsage, "--dead-letters-in-a-row 0"},
 		{"--to stdout --consumer a --position-file b", exitUsage, "exclude"},
 		{"--to stdout --consumer a --from never", exitUsage, "never"},
 		{"--to stdout --consumer a --stream service", exitUsage, "service"},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,7 +70,7 @@ func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io
 		return err
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
-	courier := &sink.Courier{Sink: to, Log: log}
+	courier := &sink.Courier{Sink: to, Log: log, DeadInARow: o.deadInARow}
 	if o.deadLetters != "" {
 		if courier.DeadLetters, err = sink.OpenDeadLetters(o.deadLetters, target, time.Now, log); err != nil {
 			return fmt.Errorf("--dead-letters: %w", err)
@@ -93,10 +94,15 @@ func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io
 	} else {
 		err = c.Consume(ctx, o.consumer, opts, handle)
 	}
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && ended(err) {
 		return nil // a signal is how one ends it
 	}
 	return err
+}
+
+// ended reports whether an error says no more than that the work was to end.
+func ended(err error) bool {
+	return errors.Is(err, context.Canceled) || connect.CodeOf(err) == connect.CodeCanceled
 }
 
 // deliver carries a batch of changes out.
