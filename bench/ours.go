@@ -104,7 +104,7 @@ func (o *ours) openNamespace(ctx context.Context, c *client.Client) error {
 
 // writer is a client that was made before the fault and knows all members.
 func (o *ours) writer(ctx context.Context) (func(context.Context) error, func(), error) {
-	c, err := client.New(client.Options{Endpoints: o.cluster.API(), Actor: "bench", Timeout: callLimit})
+	c, err := client.New(client.Options{Endpoints: o.cluster.API(), InOrder: true, Actor: "bench", Timeout: callLimit})
 	if err != nil {
 		return nil, nil, err
 	}

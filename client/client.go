@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -34,9 +35,9 @@ const (
 	connWindow   = 4 << 20
 	// dialTimeout bounds the making of a connection.
 	dialTimeout = 3 * time.Second
-	// idleConnections is how many connections to one member are kept for the
-	// next calls.
-	idleConnections = 256
+	// maxConnections is how many connections to one member carry calls that share no stream,
+	// and are kept for the next calls. Further calls wait for one of them.
+	maxConnections = 256
 )
 
 // Options configure a Client. Endpoints are required.
@@ -44,6 +45,10 @@ type Options struct {
 	// Endpoints are API addresses of members: HOST:PORT or http(s)://HOST:PORT.
 	// Name several; the client moves on when one does not answer.
 	Endpoints []string
+	// InOrder makes the client begin with the first endpoint. Without it reads and
+	// subscriptions begin at any, so that many clients spread over the members. Writes
+	// go to leaders.
+	InOrder bool
 	// Timeout bounds a call whose context has no deadline, retries included.
 	// 0: DefaultTimeout.
 	Timeout time.Duration
@@ -57,11 +62,13 @@ type Options struct {
 	Consistency metadatav1.Consistency
 	// HedgeAfter is when a read that nobody has answered yet is made at a second endpoint
 	// besides; the first answer counts. 0: never. The 99th percentile of answers is a good
-	// choice: then about one read in a hundred costs twice.
+	// choice: then about one read in a hundred costs twice. Where many are late, at most
+	// one read in ten costs twice.
 	HedgeAfter time.Duration
 	// Interceptors are put around each attempt of a call and around each stream, the first
 	// outermost: for tracing (connectrpc.com/otelconnect has one) or credentials. With any,
-	// calls are made one by one and share no stream.
+	// calls are made one by one, each over a connection of its own while it lasts, and share no
+	// stream: they cost about twice as much.
 	Interceptors []connect.Interceptor
 	// Logger gets retries and reconnects, and warnings of endpoints that are silent, of another
 	// cluster, or refuse the client; nil: silent.
@@ -79,7 +86,8 @@ type Client struct {
 	seen      follow.Seen            // in all answers
 	wrote     follow.Seen            // in answers to writes
 	cluster   atomic.Pointer[string] // whose client this is; nil: not known yet
-	transport *http.Transport        // of unary calls that no stream carries
+	hedging   hedging
+	transport *http.Transport // of unary calls that no stream carries
 	metrics   metrics
 	patience  patience
 
@@ -141,11 +149,15 @@ func New(opts Options) (*Client, error) {
 		}
 		c.endpoints = append(c.endpoints, e)
 	}
+	if !opts.InOrder {
+		c.preferred.Store(rand.Uint32N(uint32(len(c.endpoints))))
+	}
 	return c, nil
 }
 
 // Close ends the client's caches and its connections. Calls, Watches, consumers and streams
-// that are under way end, as a rule with an error.
+// that are under way end, as a rule with an error, and later ones are refused. Sessions end
+// without leaving: their nodes go offline when their leases have run out.
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.end()
@@ -199,7 +211,8 @@ func newTransport(config *tls.Config) *http.Transport {
 		DialContext:         dialer.DialContext,
 		TLSClientConfig:     config.Clone(),
 		TLSHandshakeTimeout: 5 * time.Second,
-		MaxIdleConnsPerHost: idleConnections,
+		MaxConnsPerHost:     maxConnections,
+		MaxIdleConnsPerHost: maxConnections,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true, // see newEndpoint
 		Protocols:           new(http.Protocols),

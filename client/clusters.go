@@ -92,6 +92,19 @@ func (c *Client) identify(e *endpoint) error {
 	return c.admit(e, status.GetClusterId())
 }
 
+// doubt asks an endpoint that refuses a call for good, and has not said yet of which cluster it
+// is: another cluster knows nothing of what the call is about. It returns a
+// [*ForeignClusterError], or nil if the refusal stands.
+func (c *Client) doubt(e *endpoint, refusal error) error {
+	if len(c.endpoints) == 1 || e.identified.Load() || Reason(refusal) == metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+		return nil
+	}
+	if _, again := retryable(refusal); again {
+		return nil
+	}
+	return c.identify(e)
+}
+
 // isForeign returns the error of an endpoint of another cluster.
 func isForeign(err error) (*ForeignClusterError, bool) {
 	return errors.AsType[*ForeignClusterError](err)

@@ -83,8 +83,9 @@ func (n *namedConsumer) open(ctx context.Context) (*metadatav1.Position, *metada
 
 // ensure creates the consumer if there is none, and refuses one with another filter.
 func (n *namedConsumer) ensure(ctx context.Context) error {
+	newest := &metadatav1.ReadOptions{Consistency: linearizable} // whatever the client's other reads ask for
 	for {
-		res, err := persist(ctx, n.client.GetConsumer, &metadatav1.GetConsumerRequest{Name: n.name})
+		res, err := persist(ctx, n.client.GetConsumer, &metadatav1.GetConsumerRequest{Name: n.name, Read: newest})
 		if err == nil {
 			if !sameFilter(res.GetConsumer().GetFilter(), n.options.Filter) {
 				return fmt.Errorf("client: consumer %q has the filter {%v}, not {%v}; leave the filter out, take another name, or delete the consumer",

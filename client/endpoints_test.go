@@ -59,14 +59,14 @@ func TestAnEndpointOfAnotherCluster(t *testing.T) {
 		t.Fatalf("the other cluster was asked %d times", asked)
 	}
 	// The sentence, where there is nothing else to say.
-	byServer(f, fails(connect.CodeUnavailable, noLeader), inCluster("bbbb", 1))
+	byServer(f, breaks, inCluster("bbbb", 1))
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	c.endpoints[1].foreign.Store(nil)
 	c.preferred.Store(1)
-	_, err := c.CreateTable(ctx, &metadatav1.CreateTableRequest{})
-	if err == nil {
-		t.Fatal("nobody can carry out the write")
+	_, err := c.GetTable(ctx, &metadatav1.GetTableRequest{})
+	if _, foreign := isForeign(err); !foreign || !strings.Contains(err.Error(), "is of cluster bbbb, this client's cluster is aaaa") {
+		t.Fatalf("nobody can answer: %v", err)
 	}
 	byServer(f, done, func(w http.ResponseWriter, r *http.Request) {
 		replies(&metadatav1.CreateTableResponse{Result: &metadatav1.WriteResult{Position: &metadatav1.Position{ClusterId: "bbbb"}}})(w, r)
@@ -173,7 +173,7 @@ func TestAGapThatAllHave(t *testing.T) {
 func TestReadsAreHedgedIfSoWished(t *testing.T) {
 	f, plain := startFakes(t, 2, done)
 	byServer(f, hangs, done)
-	c, err := New(Options{Endpoints: f.addrs, Actor: "tester", Timeout: 5 * time.Second, HedgeAfter: 20 * time.Millisecond})
+	c, err := New(Options{Endpoints: f.addrs, InOrder: true, Actor: "tester", Timeout: 5 * time.Second, HedgeAfter: 20 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

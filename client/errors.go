@@ -196,6 +196,16 @@ func retryable(err error) (wait time.Duration, ok bool) {
 	return 0, false
 }
 
+// isLacking reports whether a member lacks what another one may have: changes that it has not
+// been given yet, or a record that is damaged.
+func isLacking(err error) bool {
+	switch Reason(err) {
+	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP, metadatav1.ErrorReason_ERROR_REASON_DAMAGED:
+		return true
+	}
+	return false
+}
+
 // judge is the [follow.Judge] of what has come over the wire.
 func judge(err error) follow.Judgement {
 	wait, again := retryable(err)

@@ -63,6 +63,7 @@ func newClient(t *testing.T, endpoints ...string) *Client {
 		t.Fatal(err)
 	}
 	c.leaders.asked = time.Now() // no look-ups between the calls
+	c.preferred.Store(0)
 	t.Cleanup(c.Close)
 	return c
 }

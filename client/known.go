@@ -21,7 +21,15 @@ const knownFor = 30 * time.Second
 // known is the newest revision of each stream that answers have shown, and when.
 type known struct {
 	mu   sync.Mutex
+	life life                        // whose revisions they are
 	last [serviceStream + 1]sighting // by stream; of the service's none is seen, as no position has it
+}
+
+// life is from where a cluster's revisions count: another cluster and one that was restored
+// from a backup have revisions of their own.
+type life struct {
+	cluster string
+	epoch   uint64
 }
 
 type sighting struct {
@@ -34,6 +42,13 @@ func (k *known) learn(p *metadatav1.Position) {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	switch now := (life{p.GetClusterId(), p.GetRecoveryEpoch()}); {
+	case now == k.life:
+	case now.cluster == k.life.cluster && now.epoch < k.life.epoch:
+		return // an answer that was late
+	default:
+		k.life, k.last = now, [len(k.last)]sighting{}
+	}
 	for _, s := range follow.Streams {
 		if r := follow.RevisionOf(p, s); r >= k.last[s].revision {
 			k.last[s] = sighting{r, now}

@@ -131,7 +131,9 @@ func (o *ownConsumer) open(ctx context.Context) (*metadatav1.Position, *metadata
 // answered, or ctx ends.
 func (c *Client) beforeOldest(ctx context.Context) (*metadatav1.Position, error) {
 	before := func(stream metadatav1.Stream) (*metadatav1.GetHeadResponse, uint64, error) {
-		head, err := persist(ctx, c.GetHead, &metadatav1.GetHeadRequest{Stream: stream})
+		head, err := persist(ctx, c.GetHead, &metadatav1.GetHeadRequest{
+			Stream: stream, Read: &metadatav1.ReadOptions{Consistency: linearizable}, // whatever other reads ask for
+		})
 		return head, max(head.GetFloor().GetOldestRevision(), 1) - 1, err
 	}
 	head, schema, err := before(schemaStream)

@@ -20,6 +20,10 @@ import (
 const (
 	minBackoff = 5 * time.Millisecond
 	maxBackoff = 500 * time.Millisecond
+	// minAttempt is what no attempt is cut short below for the sake of others.
+	minAttempt = 25 * time.Millisecond
+	// minSilent is how long an attempt waits at least before its endpoint counts as silent.
+	minSilent = 100 * time.Millisecond
 )
 
 // message is a pointer to a message.
@@ -34,15 +38,17 @@ type attempt[Res any] = func(a try) (*Res, error)
 // try is one try of a call at one member. It ends with the caller's context or at its
 // time, without a context of its own, which would be made and given a timer for each call.
 type try struct {
-	ctx          context.Context
+	ctx, life    context.Context // of the caller and the client
 	began, until time.Time
 	at           *endpoint
 	first        bool
 }
 
-// limited is the context of a try, for those who need it.
+// limited is the context of a try, for those who need it. It ends with the client.
 func (a try) limited() (context.Context, context.CancelFunc) {
-	return context.WithDeadline(a.ctx, a.until)
+	ctx, cancel := context.WithDeadline(a.ctx, a.until)
+	stop := context.AfterFunc(a.life, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // alone makes a call that shares no stream.
@@ -188,7 +194,8 @@ type tries struct {
 	effect    bool                        // it is a write
 	index     int                         // of the endpoint to ask
 	failed    int                         // attempts so far
-	faults    int                         // attempts that failed for what their endpoint is, or lacks
+	faults    faults                      // endpoints that failed for what they are, or lack
+	fault     error                       // of the last of them
 	uncertain bool                        // an attempt may take or have taken effect, and none told
 	deadline  time.Time                   // of the call
 	pause     *backoff.ExponentialBackOff // nil before the first
@@ -213,18 +220,24 @@ func (c *Client) readTries() *tries {
 
 // timeout is for how long the next attempt waits: not long at first, because the next
 // member may be fine; longer after every other attempt, because all may be slow.
-func (t *tries) timeout() time.Duration {
-	if len(t.client.endpoints) == 1 {
+// While somebody was not asked yet it leaves half of what the call has left for them.
+func (t *tries) timeout(left time.Duration) time.Duration {
+	others := len(t.client.endpoints) - 1
+	if others == 0 {
 		return t.longest
 	}
-	return min(t.attempt<<min(t.failed/2, 16), t.longest)
+	wait := min(t.attempt<<min(t.failed/2, 16), t.longest)
+	if t.failed < others && left > 2*minAttempt {
+		wait = min(wait, left/2)
+	}
+	return wait
 }
 
 // perform asks one member after the other until one answers, the context ends or
 // the answer is final.
 func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err // nothing was sent
+		return nil, asConnect(err) // nothing was sent
 	}
 	began := time.Now()
 	var limited bool
@@ -232,6 +245,9 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 		t.deadline = began.Add(t.client.opts.Timeout)
 	}
 	for {
+		if t.client.life.Err() != nil {
+			return nil, errClientClosed
+		}
 		res, err := hedged(ctx, t, began, call)
 		if err == nil {
 			t.succeeded(res)
@@ -239,17 +255,20 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 		}
 		wait, again := t.judge(ctx, err)
 		if !again || !sleep(ctx, wait) {
-			return nil, err
+			return nil, t.final(err)
 		}
 		if began = time.Now(); !began.Before(t.deadline) {
-			return nil, err
+			return nil, t.final(err)
 		}
 	}
 }
 
 // try returns the attempt at an endpoint that begins at a time.
 func (t *tries) try(ctx context.Context, index int, began time.Time) try {
-	a := try{ctx: ctx, began: began, until: began.Add(t.timeout()), at: t.client.endpoints[index], first: t.failed == 0}
+	a := try{
+		ctx: ctx, life: t.client.life, began: began, until: began.Add(t.timeout(t.deadline.Sub(began))),
+		at: t.client.endpoints[index], first: t.failed == 0,
+	}
 	if t.deadline.Before(a.until) {
 		a.until = t.deadline
 	}
@@ -262,8 +281,14 @@ func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 	switch {
 	case told(err):
 		a.at.health.answered()
-	case time.Since(a.began) >= t.attempt && (a.ctx.Err() != nil || !time.Now().Before(a.until)):
+	case time.Since(a.began) >= min(t.attempt, minSilent) && (a.ctx.Err() != nil || !time.Now().Before(a.until)):
 		t.client.noteWaited(a.at, a.began)
+	}
+	if t.client.life.Err() != nil && err != nil {
+		err = errClientClosed
+	}
+	if foreign := t.client.doubt(a.at, err); foreign != nil {
+		err = foreign
 	}
 	if errors.Is(err, proto.Error) && connect.CodeOf(err) == connect.CodeInternal {
 		err = connect.NewError(connect.CodeInvalidArgument, fmt.Errorf("client: the request cannot be encoded: %w", err))
@@ -291,20 +316,20 @@ func (t *tries) succeeded(res any) {
 // at the next endpoint, and how long to wait before.
 func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again bool) {
 	hint, again := retryable(err)
-	if !again && !isAboutEndpoint(err) || t.isSettled(err) {
+	if !again && !isAboutEndpoint(err) && !isLacking(err) || t.isSettled(err) {
 		// A refusal tells nothing of an attempt before it: that one may still be on its
 		// way, in a member that is paused or behind a link that is cut, and take effect
 		// later. Only success, which names the change, makes up for it.
 		return 0, false
 	}
 	t.uncertain = t.uncertain || mayHaveHappened(err)
+	c := t.client
+	c.leaders.suspect(t.stream, t.index)
 	if ctx.Err() != nil || !time.Now().Before(t.deadline) {
 		return 0, false
 	}
-	c := t.client
 	c.log.Debug("retrying", "endpoint", c.endpoints[t.index].address, "attempt", t.failed+1, "error", err)
 	c.metrics.retries.Add(1)
-	c.leaders.suspect(t.stream, t.index)
 	t.index = c.answering((t.index + 1) % len(c.endpoints))
 	t.failed++
 	if hint > 0 {
@@ -323,19 +348,6 @@ func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again
 		return 0, false
 	}
 	return wait, true
-}
-
-// isSettled reports whether no other member could give another answer than this error: those
-// that could have said so already, or there are none.
-func (t *tries) isSettled(err error) bool {
-	foreign, isForeign := isForeign(err)
-	switch {
-	case isForeign && foreign.Written:
-		return true
-	case isForeign || isAboutEndpoint(err) || Reason(err) == metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP:
-		t.faults++
-	}
-	return t.faults >= len(t.client.endpoints)
 }
 
 func newBackoff() *backoff.ExponentialBackOff {

@@ -148,7 +148,7 @@ func TestFinalAnswersAreNotRetried(t *testing.T) {
 	} {
 		f, c := startFakes(t, 2, a)
 		_, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{})
-		if calls := f.all(); err == nil || len(calls) != 1 {
+		if calls := f.writes(); err == nil || len(calls) != 1 {
 			t.Errorf("%s: %d attempts, %v", name, len(calls), err)
 		}
 		if _, unknown := OutcomeUnknown(err); unknown {
@@ -286,13 +286,13 @@ func TestPatienceGrowsWhereAllAreSlow(t *testing.T) {
 	tr := c.tries(0)
 	var got []time.Duration
 	for tr.failed = range 7 {
-		got = append(got, tr.timeout())
+		got = append(got, tr.timeout(time.Minute))
 	}
 	const s = time.Second
 	if want := []time.Duration{s, s, 2 * s, 2 * s, 4 * s, 4 * s, 4 * s}; !reflect.DeepEqual(got, want) {
 		t.Fatalf("attempts wait %v, want %v", got, want)
 	}
-	if alone := newClient(t, "h:1").tries(0).timeout(); alone != 4*s {
+	if alone := newClient(t, "h:1").tries(0).timeout(time.Minute); alone != 4*s {
 		t.Fatalf("with nobody else to ask, an attempt waits %v", alone)
 	}
 }

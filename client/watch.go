@@ -62,7 +62,7 @@ type watch struct {
 	pause      *backoff.ExponentialBackOff
 	index      int         // of the endpoint to ask
 	failed     int         // sessions in a row without a frame
-	faults     int         // of them, those that ended for what their endpoint is
+	faults     faults      // endpoints whose last session ended for what they are
 	broke      func(error) // hears why each session ended
 
 	mu     sync.Mutex
@@ -89,8 +89,9 @@ func (w *watch) run(ctx context.Context, yield func(follow.Frame, error) bool) {
 		}
 		wait, again := w.resumption.Broke(err)
 		if isAboutEndpoint(err) {
-			w.faults++
-			again = w.faults < len(c.endpoints)
+			again = w.faults.note(w.index) < len(c.endpoints)
+		} else {
+			w.faults.clear(w.index)
 		}
 		if ctx.Err() != nil {
 			err, again = context.Cause(ctx), false

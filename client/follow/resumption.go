@@ -41,7 +41,7 @@ type Resumption struct {
 	lost    bool // the service said that it cannot resume
 
 	snapshots bool // a snapshot is as good as the changes
-	gaps      int  // answers in a row that a member lacks some of the changes
+	gaps      int  // answers in a row that a member lacks some of the changes, or has damaged ones
 }
 
 // NewResumption returns a Resumption that makes a request of so many members; a
@@ -100,12 +100,13 @@ func (r *Resumption) Broke(err error) (wait time.Duration, again bool) {
 		if r.lagging++; r.lagging < r.members {
 			return 0, true
 		}
-	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP:
+	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP, metadatav1.ErrorReason_ERROR_REASON_DAMAGED:
 		if r.gaps++; r.snapshots && r.gaps >= r.members {
 			r.partial, r.announced, r.why = true, false, historyGap
 			return 0, true
 		}
-		return judged.Wait, judged.Retry
+		// What is damaged here is sound elsewhere; what is lacking comes in a while.
+		return judged.Wait, judged.Retry || r.gaps < r.members
 	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
 		metadatav1.ErrorReason_ERROR_REASON_FOREIGN_POSITION:
 	default:

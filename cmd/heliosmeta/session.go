@@ -75,7 +75,7 @@ func (s *session) connect() (*client.Client, error) {
 		return nil, err
 	}
 	return client.New(client.Options{
-		Endpoints: s.endpoints, Timeout: s.timeout, TLS: config, Actor: s.actor,
+		Endpoints: s.endpoints, InOrder: true, Timeout: s.timeout, TLS: config, Actor: s.actor,
 		Logger: slog.New(&patience{session: s}),
 	})
 }

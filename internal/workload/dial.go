@@ -54,7 +54,7 @@ type Target struct {
 // Connect reaches the service for work on a stream. Close the target; its cluster, if it
 // gets one, is the caller's.
 func (d Dial) Connect(ctx context.Context, stream metadatav1.Stream) (*Target, error) {
-	control, err := client.New(client.Options{Endpoints: d.Endpoints, Timeout: d.Timeout, TLS: d.TLS, Actor: d.Actor})
+	control, err := client.New(client.Options{Endpoints: d.Endpoints, InOrder: true, Timeout: d.Timeout, TLS: d.TLS, Actor: d.Actor})
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (t *Target) newCaller(i int) (Caller, error) {
 	case GRPCClient:
 		return newGRPCCaller(endpoints[0], t.dial.TLS, t.dial.Actor, t.dial.Timeout)
 	case GoClient:
-		c, err := client.New(client.Options{Endpoints: endpoints, Timeout: t.dial.Timeout, TLS: t.dial.TLS, Actor: t.dial.Actor})
+		c, err := client.New(client.Options{Endpoints: endpoints, InOrder: true, Timeout: t.dial.Timeout, TLS: t.dial.TLS, Actor: t.dial.Actor})
 		if err != nil {
 			return nil, err
 		}

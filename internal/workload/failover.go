@@ -75,7 +75,7 @@ func (w *failover) round(ctx context.Context) (time.Duration, error) {
 	}
 	// A client that was there before, as applications are; a new one for each round, so that
 	// it has not learnt from the last.
-	c, err := client.New(client.Options{Endpoints: w.Endpoints, TLS: w.TLS, Actor: "bench"})
+	c, err := client.New(client.Options{Endpoints: w.Endpoints, InOrder: true, TLS: w.TLS, Actor: "bench"})
 	if err != nil {
 		return 0, err
 	}
