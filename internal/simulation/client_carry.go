@@ -5,39 +5,46 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/heliosdb/metadata/client/follow"
+	"github.com/heliosdb/metadata/client/consume"
 	"github.com/heliosdb/metadata/internal/consistency"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// step is what a consuming process does next: it carries a change out, or hears of a
-// position that there is nothing to carry out before.
-type step struct {
-	stream   metadatav1.Stream
-	revision uint64
-	bookmark *metadatav1.Position
-}
+// ackInterval is after what time a consuming process acknowledges.
+const ackInterval = 500 * time.Millisecond
 
 // take takes a frame of the present session.
 func (h *holder) take(frame *metadatav1.SubscribeResponse) {
 	fresh := h.resumption.See(frame)
-	for _, c := range fresh.GetChanges().GetChanges() {
-		h.todo = append(h.todo, step{stream: fresh.GetChanges().GetStream(), revision: c.GetRevision()})
-	}
-	if position := fresh.GetBookmark().GetPosition(); position != nil {
-		h.todo = append(h.todo, step{bookmark: position})
-	}
-	h.work()
-}
-
-// work carries out what waits, one after the other.
-func (h *holder) work() {
-	if h.working || len(h.todo) == 0 {
+	if fresh == nil {
 		return
 	}
-	h.working = true
-	epoch := h.opened.GetEpoch()
-	pace := h.of.pace
+	if err := h.machine.See(fresh, h.clock()); err != nil {
+		h.of.c.w.violate("consumer", "%s: %v", h.of.name, err)
+		return
+	}
+	h.step()
+}
+
+// clock is what the machine takes for the time.
+func (h *holder) clock() time.Time { return wallStart.Add(h.of.c.w.now) }
+
+// step begins what the machine wants begun.
+func (h *holder) step() {
+	if h.opened == nil {
+		return
+	}
+	if batch := h.machine.Begin(); batch != nil {
+		h.carryOut(batch)
+	}
+	if p := h.machine.Acknowledge(h.clock()); p != nil {
+		h.acknowledge(p, h.heard)
+	}
+}
+
+// carryOut carries out what is left of a batch, one change after the other.
+func (h *holder) carryOut(batch []consume.Delivery) {
+	w, epoch, pace := h.of.c.w, h.opened.GetEpoch(), h.of.pace
 	if h.of.c.settling {
 		pace = time.Millisecond // however much is left
 	}
@@ -45,59 +52,26 @@ func (h *holder) work() {
 		if h.opened.GetEpoch() != epoch {
 			return
 		}
-		h.working = false
-		if len(h.todo) == 0 {
-			return // it subscribed anew meanwhile
+		w.counts.add("changes carried out", 1)
+		h.holding.CarriedOut(batch[0].Stream, batch[0].Change.GetRevision(), w.now)
+		if h.crashes() {
+			return
 		}
-		next := h.todo[0]
-		h.todo = h.todo[1:]
-		h.carryOut(next)
+		if len(batch) > 1 {
+			h.carryOut(batch[1:])
+			return
+		}
+		h.machine.Handled(h.clock())
+		h.step()
 	})
 }
 
-func (h *holder) carryOut(next step) {
-	w := h.of.c.w
-	if next.bookmark == nil {
-		w.counts.add("changes carried out", 1)
-		h.holding.CarriedOut(next.stream, next.revision, w.now)
-		follow.SetRevision(h.done, next.stream, next.revision)
-		h.since++
-	} else {
-		for _, s := range positioned {
-			follow.SetRevision(h.done, s, max(revisionOf(h.done, s), revisionOf(next.bookmark, s)))
-		}
-	}
-	if h.crashes() {
-		return
-	}
-	if next.bookmark != nil || h.since >= h.of.batch {
-		h.acknowledge()
-	}
-	h.work()
-}
-
-// acknowledge says how far the process is, unless it has said so, or an answer is still to
-// come; a few do not wait for that, and a few say again what they said before.
-func (h *holder) acknowledge() {
-	w := h.of.c.w
-	if h.asking > 0 && !w.chance(0.1) {
-		return
-	}
-	position := proto.CloneOf(h.done)
-	switch {
-	case !h.of.c.settling && w.chance(0.05):
-		position = h.opened.GetPosition()
-	case samePosition(h.done, h.told):
-		return
-	default:
-		h.told, h.since = position, 0
-	}
+// acknowledge says how far the process is.
+func (h *holder) acknowledge(position *metadatav1.Position, then func(*consistency.Op)) {
 	epoch := h.opened.GetEpoch()
-	h.asking++
 	h.call(&metadatav1.AcknowledgeConsumerRequest{Name: h.of.name, Epoch: epoch, Position: position, Write: h.options()}, func(o *consistency.Op) {
 		if h.opened.GetEpoch() == epoch {
-			h.asking--
-			h.heard(o)
+			then(o)
 		}
 	})
 }
@@ -106,10 +80,7 @@ func (h *holder) acknowledge() {
 func (h *holder) heard(o *consistency.Op) {
 	w := h.of.c.w
 	switch {
-	case o.Response != nil:
-		if !h.crashes() {
-			h.acknowledge()
-		}
+	case o.Response != nil && h.crashes():
 	case o.Reason == metadatav1.ErrorReason_ERROR_REASON_CONSUMER_FENCED:
 		w.counts.add("consuming processes fenced off", 1)
 		h.letGo()
@@ -122,32 +93,19 @@ func (h *holder) heard(o *consistency.Op) {
 		h.letGo()
 		h.later(time.Second, h.open)
 	default:
-		h.told = nil // nobody knows: it says so again
-		h.later(200*time.Millisecond, func() {
-			if h.opened != nil {
-				h.acknowledge()
-			}
-		})
+		h.machine.Acknowledged(o.Response != nil, h.clock())
+		h.step()
 	}
 }
 
-// insist says again now and then how far the process is: only so it hears that it has been
-// fenced off, or that the consumer is gone, when there is nothing to carry out.
-func (h *holder) insist() {
-	h.later(3*time.Second, func() {
-		if h.opened != nil && h.asking == 0 {
-			h.told = nil
-			h.acknowledge()
+// tick lets the machine see that time passes; now and then an acknowledgement of long ago, or
+// one that is sent twice, comes late.
+func (h *holder) tick() {
+	h.later(ackInterval/2, func() {
+		h.step()
+		if h.opened != nil && !h.of.c.settling && h.of.c.w.chance(0.02) {
+			h.acknowledge(proto.CloneOf(h.opened.GetPosition()), func(*consistency.Op) {})
 		}
-		h.insist()
+		h.tick()
 	})
-}
-
-func samePosition(a, b *metadatav1.Position) bool {
-	for _, s := range positioned {
-		if revisionOf(a, s) != revisionOf(b, s) {
-			return false
-		}
-	}
-	return true
 }

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/heliosdb/metadata/client/consume"
 	"github.com/heliosdb/metadata/client/follow"
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/internal/consistency"
@@ -18,7 +19,7 @@ type consumer struct {
 	c       *clients
 	name    string
 	filter  *metadatav1.Filter
-	batch   int           // so many changes are acknowledged together
+	batch   int           // so many changes are carried out together
 	pace    time.Duration // mean time that carrying out a change takes
 	holders []*holder
 }
@@ -33,15 +34,10 @@ type holder struct {
 
 	opened     *metadatav1.Consumer // nil: it has not got it, or was fenced off
 	holding    *consistency.Holding
+	machine    *consume.Machine
 	resumption *follow.Resumption
 	session    *consistency.Subscription
 	cancel     func()
-	todo       []step
-	working    bool
-	done       *metadatav1.Position // everything up to here was carried out
-	since      int                  // changes carried out since the last acknowledgement
-	told       *metadatav1.Position // the last one that was acknowledged, heard or not
-	asking     int                  // acknowledgements under way
 }
 
 // maxHolders is how many processes want a consumer at most.
@@ -113,7 +109,7 @@ func (h *holder) begin() {
 	h.number = h.of.c.number()
 	h.of.c.w.counts.add("consuming processes", 1)
 	h.open()
-	h.insist()
+	h.tick()
 	h.meetAccident()
 }
 
@@ -129,7 +125,7 @@ func (h *holder) letGo() {
 		h.cancel()
 		h.session.Broke(nil, h.of.c.w.now)
 	}
-	h.opened, h.cancel, h.todo, h.working, h.asking, h.since = nil, nil, nil, false, 0, 0
+	h.opened, h.cancel, h.machine = nil, nil, nil
 }
 
 // later has the process do something after a while, if it still runs.
@@ -220,16 +216,21 @@ func (h *holder) create(position *metadatav1.Position) {
 
 // begins goes on from the position that is kept.
 func (h *holder) begins(opened *metadatav1.Consumer) {
-	h.opened, h.done, h.told = opened, proto.CloneOf(opened.GetPosition()), opened.GetPosition()
-	h.holding = h.of.c.history.Holding(h.number, opened)
+	h.opened, h.holding = opened, h.of.c.history.Holding(h.number, opened)
+	var err error
+	if h.machine, err = consume.New(opened.GetPosition(), consume.Options{
+		BatchChanges: h.of.batch, AckChanges: 2 * h.of.batch, AckInterval: ackInterval,
+	}); err != nil {
+		h.of.c.w.violate("consumer", "%s: %v", h.of.name, err)
+		return
+	}
 	h.follow()
 }
 
-// follow subscribes behind what was carried out.
+// follow subscribes behind what was sent.
 func (h *holder) follow() {
-	h.todo = nil
 	h.resumption = follow.NewResumption(&metadatav1.SubscribeRequest{
-		Start:  &metadatav1.SubscribeRequest_After{After: proto.CloneOf(h.done)},
+		Start:  &metadatav1.SubscribeRequest_After{After: h.machine.Received()},
 		Filter: h.opened.GetFilter(), FailOnGap: true, BookmarkIntervalMillis: 1500,
 	}, len(h.of.c.w.members), follow.JudgeFailure)
 	h.subscribe(h.of.c.anyMember())

@@ -4,6 +4,18 @@ package main
 // fill in and trim.
 var pastMutants = []mutant{
 	{
+		name: "acknowledge-what-is-being-carried-out", about: "a consuming process acknowledges up to what was sent while a batch is out",
+		edits: []edit{{"client/consume/machine.go", "	if m.batch != nil || len(m.waiting) > 0 || samePlace(m.done, m.received) {", "	if len(m.waiting) > 0 || samePlace(m.done, m.received) {"}},
+	},
+	{
+		name: "acknowledge-what-waits", about: "a consuming process acknowledges what waits to be carried out",
+		edits: []edit{{"client/consume/machine.go", "	m.asked, m.count, m.behind = proto.CloneOf(m.done), 0, false", "	m.asked, m.count, m.behind = proto.CloneOf(m.received), 0, false"}},
+	},
+	{
+		name: "carry-out-backwards", about: "a consuming process begins with the newest of what waits",
+		edits: []edit{{"client/consume/machine.go", "	m.waiting, m.bytes = append(m.waiting, d), m.bytes+d.size", "	m.waiting, m.bytes = append([]Delivery{d}, m.waiting...), m.bytes+d.size"}},
+	},
+	{
 		name: "acknowledge-goes-back", about: "an acknowledgement that comes late moves a consumer's position back",
 		edits: []edit{{"commands/consumer.go", "	position.SchemaRevision = max(position.SchemaRevision, record.Revision(schemaStream))\n	position.TopologyRevision = max(position.TopologyRevision, record.Revision(topologyStream))\n", ""}},
 	},
