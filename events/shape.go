@@ -82,63 +82,79 @@ func fieldShapeOf(f protoreflect.FieldDescriptor, known map[protoreflect.FullNam
 	return fieldShape{packed: func(b []byte) int { _, n := protowire.ConsumeVarint(b); return n }}
 }
 
+// longByte is the least first byte of a tag, a number or a length that has several bytes.
+const longByte = 0x80
+
 // check reports whether b encodes a message of the shape, with so many levels of
-// messages in it at most. Nearly all tags, numbers and lengths are one byte: they are read
-// without a call, which takes a third off what decoding a history costs.
+// messages in it at most. Of nearly all fields the tag is one byte, and the number or length
+// another: they are read without a call.
 func (s *shape) check(b []byte, levels int) error {
 	if levels == 0 {
 		return errTooNested
 	}
 	for len(b) > 0 {
-		num, typ, n := protowire.Number(b[0]>>3), protowire.Type(b[0]&7), 1
-		if num == 0 || b[0] >= 0x80 {
-			if num, typ, n = protowire.ConsumeTag(b); n < 0 || num > protowire.MaxValidNumber {
-				return errWire
-			}
-		}
-		b = b[n:]
-		short := len(b) > 0 && b[0] < 0x80
-		switch {
-		case short && typ == protowire.VarintType:
-			b = b[1:]
-			continue
-		case typ != protowire.BytesType || int(num) >= len(s.fields): // whatever it is, there is nothing in it
-			if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
-				return errWire
-			}
-			b = b[n:]
-			continue
-		}
 		var value []byte
-		if short && int(b[0]) < len(b) {
-			n = 1 + int(b[0])
-			value = b[1:n]
-		} else if value, n = protowire.ConsumeBytes(b); n < 0 {
+		num, n := int(b[0]>>3), 2
+		switch {
+		case len(b) < 2 || b[0] >= longByte || b[1] >= longByte || num == 0:
+			num, value, n = consumeField(b)
+		case protowire.Type(b[0]&7) == protowire.BytesType:
+			if n += int(b[1]); n <= len(b) {
+				value = b[2:n]
+			}
+		case protowire.Type(b[0]&7) != protowire.VarintType:
+			num, value, n = consumeField(b)
+		}
+		if n < 0 || n > len(b) {
 			return errWire
 		}
-		if err := s.fields[num].check(value, levels-1); err != nil {
-			return err
-		}
 		b = b[n:]
+		if value == nil || num >= len(s.fields) { // there is nothing to look into
+			continue
+		}
+		switch f := &s.fields[num]; {
+		case f.message != nil:
+			if err := f.message.check(value, levels-1); err != nil {
+				return err
+			}
+		case f.text:
+			if !utf8.Valid(value) {
+				return errNoText
+			}
+		case f.packed != nil:
+			if err := f.checkPacked(value); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// check reports whether b can be the field's value.
-func (f *fieldShape) check(b []byte, levels int) error {
-	switch {
-	case f.message != nil:
-		return f.message.check(b, levels)
-	case f.text && !utf8.Valid(b):
-		return errNoText
-	case f.packed != nil:
-		for len(b) > 0 {
-			n := f.packed(b)
-			if n < 0 {
-				return errWire
-			}
-			b = b[n:]
+// consumeField reads the field that b begins with: its number, what it holds if it has a
+// length, and its size, which is negative for what is no field.
+func consumeField(b []byte) (num int, value []byte, size int) {
+	number, typ, tag := protowire.ConsumeTag(b)
+	if tag < 0 || number > protowire.MaxValidNumber {
+		return 0, nil, -1
+	}
+	n := protowire.ConsumeFieldValue(number, typ, b[tag:])
+	if n < 0 {
+		return 0, nil, -1
+	}
+	if typ == protowire.BytesType {
+		value, _ = protowire.ConsumeBytes(b[tag:])
+	}
+	return int(number), value, tag + n
+}
+
+// checkPacked reports whether b is numbers of a list that came in one field.
+func (f *fieldShape) checkPacked(b []byte) error {
+	for len(b) > 0 {
+		n := f.packed(b)
+		if n < 0 {
+			return errWire
 		}
+		b = b[n:]
 	}
 	return nil
 }

@@ -42,6 +42,23 @@ type Source interface {
 	Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error)
 }
 
+// Fetcher is a [Source] that can read changes in two steps, so that a [Scan] reads and decodes
+// at the same time.
+type Fetcher interface {
+	Source
+	// Fetch is Read but for decoding. It may return more than fits into maxBytes; nothing if from
+	// is behind Last.
+	Fetch(ctx context.Context, from uint64, maxBytes int) (Fetched, error)
+}
+
+// Fetched are changes that were read from a revision on and are not decoded.
+type Fetched struct {
+	Last uint64 // the revision of the last one; 0: there are none
+	// Decode returns them. With an error come those before the first one that cannot be read. It
+	// is called once at most, from any goroutine.
+	Decode func() ([]*events.Change, error)
+}
+
 // Now stands for the newest revision where a member is asked for a model.
 const Now uint64 = math.MaxUint64
 

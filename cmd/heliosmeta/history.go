@@ -17,6 +17,7 @@ import (
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/progress"
 	"github.com/heliosdb/metadata/events"
+	"github.com/heliosdb/metadata/internal/heapgoal"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 )
@@ -97,6 +98,9 @@ func (s *session) withPast(f *pastFlags, do func(past.Past) error) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	heapgoal.Keep(ctx) // what is read becomes garbage at once
 	p.Watch(tell(s.bar()))
 	defer s.clearBar()
 	return errors.Join(do(p), p.Close())

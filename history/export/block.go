@@ -72,9 +72,8 @@ func parseBlockHead(b []byte) (h blockHead, err error) {
 	return h, nil
 }
 
-// unpack returns the changes of the block, given its stored bytes. With an error come the
-// changes before the damaged one.
-func (h *blockHead) unpack(unpacker *zstd.Decoder, stored []byte) ([]*events.Change, error) {
+// unpack returns the changes of the block in their bytes, given its stored bytes.
+func (h *blockHead) unpack(unpacker *zstd.Decoder, stored []byte) ([]byte, error) {
 	if crc32.Checksum(stored, castagnoli) != h.checksum {
 		return nil, fmt.Errorf("its block does not match its checksum")
 	}
@@ -86,10 +85,11 @@ func (h *blockHead) unpack(unpacker *zstd.Decoder, stored []byte) ([]*events.Cha
 	if len(b) != int(h.size) {
 		return nil, fmt.Errorf("its block has %d bytes instead of %d", len(b), h.size)
 	}
-	return h.split(b)
+	return b, nil
 }
 
-// split cuts a block's bytes into its changes.
+// split cuts a block's bytes into its changes. With an error come the changes before the
+// damaged one.
 func (h *blockHead) split(b []byte) ([]*events.Change, error) {
 	changes := make([]*events.Change, 0, h.changes)
 	for range h.changes {

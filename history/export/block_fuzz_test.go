@@ -37,12 +37,13 @@ func FuzzBlock(f *testing.F) {
 		if h, err = parseBlockHead(h.encode()); err != nil {
 			return
 		}
-		for _, unpack := range []func() (int, error){
-			func() (int, error) { all, err := h.unpack(unpacker, stored); return len(all), err },
-			func() (int, error) { all, err := h.split(stored); return len(all), err },
-		} {
-			if n, err := unpack(); err == nil && n != int(h.changes) || n > int(h.changes) {
-				t.Fatalf("%d changes of %d: %v", n, h.changes, err)
+		unpacked, err := h.unpack(unpacker, stored)
+		if err == nil && len(unpacked) != int(h.size) || err != nil && unpacked != nil {
+			t.Fatalf("%d bytes of %d: %v", len(unpacked), h.size, err)
+		}
+		for _, content := range [][]byte{unpacked, stored} {
+			if all, err := h.split(content); err == nil && len(all) != int(h.changes) || len(all) > int(h.changes) {
+				t.Fatalf("%d changes of %d: %v", len(all), h.changes, err)
 			}
 		}
 	})
@@ -74,10 +75,10 @@ func TestBombs(t *testing.T) {
 		}
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		changes, err := h.unpack(unpacker, stored)
+		content, err := h.unpack(unpacker, stored)
 		runtime.ReadMemStats(&after)
-		if err == nil || len(changes) > 0 {
-			t.Errorf("%d bytes were unpacked to %d changes", len(stored), len(changes))
+		if err == nil || len(content) > 0 {
+			t.Errorf("%d bytes were unpacked to %d", len(stored), len(content))
 		}
 		if took := after.TotalAlloc - before.TotalAlloc; took > MaxBlockBytes {
 			t.Errorf("unpacking took %d bytes of memory", took)

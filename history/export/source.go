@@ -35,7 +35,7 @@ type unpacked struct {
 }
 
 var _ interface {
-	history.Source
+	history.Fetcher
 	history.DigestKeeper
 } = (*source)(nil)
 
@@ -102,27 +102,59 @@ func (s *source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events
 	return read, nil
 }
 
+// Fetch reads a block, or what is left of it, for [history.Fetcher].
+func (s *source) Fetch(ctx context.Context, from uint64, _ int) (history.Fetched, error) {
+	if from < s.bounds.First || from > s.bounds.Last {
+		_, err := s.Read(ctx, from, 0)
+		return history.Fetched{}, err
+	}
+	b := &s.blocks[s.find(from)]
+	content, err := s.load(b)
+	if err != nil {
+		return history.Fetched{}, err
+	}
+	return history.Fetched{Last: b.last(), Decode: func() ([]*events.Change, error) { return s.split(b, content, from) }}, nil
+}
+
 // block returns the changes of a block from a revision within it on. With an error come
 // those before the damage.
 func (s *source) block(from uint64) ([]*events.Change, error) {
-	i := s.find(from)
-	b := &s.blocks[i]
+	b := &s.blocks[s.find(from)]
 	if kept := s.kept.Load(); kept != nil && kept.first == b.first {
 		return kept.changes[from-b.first:], nil
 	}
+	content, err := s.load(b)
+	if err != nil {
+		return nil, err
+	}
+	changes, err := s.split(b, content, b.first)
+	if err == nil {
+		s.kept.Store(&unpacked{b.first, changes})
+	}
+	return changes[min(from-b.first, uint64(len(changes))):], err
+}
+
+// load reads a block and unpacks its bytes.
+func (s *source) load(b *placed) ([]byte, error) {
 	stored := make([]byte, b.stored)
 	if err := s.file.readAt(stored, b.at+blockHeadBytes); err != nil {
 		return nil, err
 	}
-	changes, err := b.unpack(s.file.unpacker, stored)
+	content, err := b.unpack(s.file.unpacker, stored)
 	if err != nil {
-		if _, ok := unsupported(err); !ok {
-			err = s.damaged(b.at, b.first+uint64(len(changes)), "%v", err)
-		}
-		return changes[min(from-b.first, uint64(len(changes))):], err
+		return nil, s.damaged(b.at, b.first, "%v", err)
 	}
-	s.kept.Store(&unpacked{b.first, changes})
-	return changes[from-b.first:], nil
+	return content, nil
+}
+
+// split cuts the bytes of a block into its changes from a revision on. With an error come those
+// before the damage.
+func (s *source) split(b *placed, content []byte, from uint64) ([]*events.Change, error) {
+	changes, err := b.split(content)
+	if _, newer := unsupported(err); err != nil && !newer {
+		err = s.damaged(b.at, b.first+uint64(len(changes)), "%v", err)
+	}
+	return changes[min(from-b.first, uint64(len(changes))):], err
 }
 
 // find returns the place of the block that has a revision of the stream.

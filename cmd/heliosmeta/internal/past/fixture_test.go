@@ -33,7 +33,7 @@ var identity = func() raftlog.Identity {
 	return raftlog.Identity{Format: raftlog.IdentityFormat, ClusterID: raftlog.ClusterID("c", peers), ClusterName: "c", Member: 1, Peers: peers}
 }()
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func (m *member) open() Past {
 }
 
 // exported writes histories in memory into a file.
-func exported(t *testing.T, heads []*metadatav1.SignedHead, sources ...history.Source) string {
+func exported(t testing.TB, heads []*metadatav1.SignedHead, sources ...history.Source) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "some.export")
 	must(t, export.Create(name, func(to io.Writer) error {

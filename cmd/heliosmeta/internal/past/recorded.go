@@ -27,7 +27,7 @@ type recorded struct {
 }
 
 var _ interface {
-	history.Source
+	history.Fetcher
 	history.DigestKeeper
 } = (*recorded)(nil)
 
@@ -86,33 +86,49 @@ func (r *recorded) decode(p *raftlog.Past) (replica.Past, error) {
 }
 
 // Read returns changes as [history.Source] says.
-func (r *recorded) Read(_ context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
-	past, err := r.store.ReadHistory(r.group, from, maxBytes)
-	if err != nil {
-		return nil, r.explain(from, err)
+func (r *recorded) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	fetched, err := r.Fetch(ctx, from, maxBytes)
+	if err != nil || fetched.Last == 0 {
+		return nil, err
 	}
-	var changes []*events.Change
+	changes, err := fetched.Decode()
 	size := 0
+	for i, c := range changes {
+		if size += len(c.Raw()); size > maxBytes && i > 0 {
+			return changes[:i], nil
+		}
+	}
+	if len(changes) > 0 { // an error is for the next read, which begins at the damage
+		return changes, nil
+	}
+	return nil, err
+}
+
+// Fetch reads records with their entries, for [history.Fetcher].
+func (r *recorded) Fetch(_ context.Context, from uint64, maxBytes int) (history.Fetched, error) {
+	past, err := r.store.ReadHistory(r.group, from, maxBytes)
+	if err != nil || len(past) == 0 {
+		return history.Fetched{}, r.explain(from, err)
+	}
+	return history.Fetched{
+		Last:   past[len(past)-1].Last,
+		Decode: func() ([]*events.Change, error) { return r.changes(past, from) },
+	}, nil
+}
+
+// changes returns the changes in records from a revision on. With an error come those before the
+// record that is damaged.
+func (r *recorded) changes(past []raftlog.Past, from uint64) (changes []*events.Change, err error) {
 	for i := range past {
 		record, err := r.decode(&past[i])
 		if err != nil {
-			if len(changes) > 0 { // the error is for the next read, which begins at the damage
-				return changes, nil
-			}
-			return nil, err
+			return changes, err
 		}
 		if digests := r.digests.Load(); digests != nil {
 			digests.Note(past[i].Last, record.Digest)
 		}
-		for _, c := range record.Changes {
-			if c.Revision() < from {
-				continue
-			}
-			if size += len(c.Raw()); size > maxBytes && len(changes) > 0 {
-				return changes, nil
-			}
-			changes = append(changes, c)
-		}
+		skip := max(from, past[i].First) - past[i].First // decode has seen that these are the record's revisions
+		changes = append(changes, record.Changes[skip:]...)
 	}
 	return changes, nil
 }
