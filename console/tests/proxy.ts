@@ -12,6 +12,8 @@ export class Proxy {
   swallow: string | undefined;
   /** Holds the answer of the next call whose path has this part back for so long. */
   hold: { readonly part: string; readonly millis: number } | undefined;
+  /** So many answers were held back, and then given. */
+  released = 0;
   /** So many streams were cut. */
   cuts = 0;
   readonly #target: string;
@@ -60,6 +62,7 @@ export class Proxy {
       setTimeout(() => {
         answer.writeHead(its.statusCode ?? 502, its.headers);
         its.pipe(answer);
+        this.released += held > 0 ? 1 : 0;
       }, held);
       if (this.cutAfter > 0 && asked.url?.endsWith("/Subscribe")) {
         setTimeout(() => {
