@@ -19,7 +19,7 @@ export interface Origin {
   readonly rpc: string;
 }
 
-interface Told {
+interface Details {
   readonly reason?: ErrorReason;
   readonly values?: Readonly<Record<string, string>>;
   readonly fieldViolations?: readonly FieldViolation[];
@@ -58,15 +58,15 @@ export class MetadataError extends Error {
    */
   readonly knownRevision: bigint;
 
-  constructor(message: string, code: Code, told: Told = {}) {
-    super(message, { cause: told.cause });
+  constructor(message: string, code: Code, details: Details = {}) {
+    super(message, { cause: details.cause });
     this.code = code;
-    this.reason = told.reason ?? ErrorReason.UNSPECIFIED;
-    this.values = told.values ?? {};
-    this.fieldViolations = told.fieldViolations ?? [];
-    this.retryDelayMs = told.retryDelayMs;
-    this.requestId = told.requestId;
-    this.knownRevision = told.knownRevision ?? 0n;
+    this.reason = details.reason ?? ErrorReason.UNSPECIFIED;
+    this.values = details.values ?? {};
+    this.fieldViolations = details.fieldViolations ?? [];
+    this.retryDelayMs = details.retryDelayMs;
+    this.requestId = details.requestId;
+    this.knownRevision = details.knownRevision ?? 0n;
   }
 }
 
