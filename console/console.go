@@ -36,7 +36,7 @@ const assetsDir = "assets/"
 var pages = []string{"/schema", "/topology", "/changes"}
 
 // policy keeps the page from running, loading and calling anything but its own.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // file is one file in the forms in which it is sent.

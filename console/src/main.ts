@@ -12,5 +12,6 @@ void session.run();
 
 const target = document.getElementById("app");
 if (target !== null) {
+  target.replaceChildren();
   mount(App, { target });
 }

@@ -21,9 +21,14 @@ class Route {
   #clicked(event: MouseEvent): void {
     const link = event.target instanceof Element ? event.target.closest("a") : null;
     const plain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
-    if (link !== null && plain && !event.defaultPrevented && link.origin === location.origin && link.target === "" && !link.hash) {
+    const address = link?.getAttribute("href"); // links in drawings have no other properties
+    if (link === null || !address || !plain || event.defaultPrevented || link.hasAttribute("target")) {
+      return;
+    }
+    const { origin, pathname, hash } = new URL(address, location.href);
+    if (origin === location.origin && hash === "") {
       event.preventDefault();
-      this.go(link.pathname);
+      this.go(pathname);
     }
   }
 }

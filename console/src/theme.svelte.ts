@@ -1,3 +1,5 @@
+import { keep, kept } from "./service/storage.js";
+
 const KEY = "heliosmeta.theme";
 
 export type Wish = "system" | "light" | "dark";
@@ -6,7 +8,7 @@ const systemIsDark = matchMedia("(prefers-color-scheme: dark)");
 
 /** Theme is light or dark: as the system wishes, unless the switch says otherwise. */
 class Theme {
-  wish = $state<Wish>(wishOf(localStorage.getItem(KEY)));
+  wish = $state<Wish>(wishOf(kept("localStorage", KEY)));
   #dark = $state(systemIsDark.matches);
   readonly name = $derived(this.wish === "system" ? (this.#dark ? "dark" : "light") : this.wish);
 
@@ -21,7 +23,7 @@ class Theme {
   next(): void {
     const order: Wish[] = ["system", "light", "dark"];
     this.wish = order[(order.indexOf(this.wish) + 1) % order.length] ?? "system";
-    localStorage.setItem(KEY, this.wish);
+    keep("localStorage", KEY, this.wish);
     this.apply();
   }
 
@@ -30,7 +32,7 @@ class Theme {
   }
 }
 
-function wishOf(text: string | null): Wish {
+function wishOf(text: string): Wish {
   return text === "light" || text === "dark" ? text : "system";
 }
 

@@ -39,13 +39,19 @@ export class Browser {
     return new Browser(directory, context);
   }
 
-  /** Opens a page of the console. */
-  async open(origin: string, path: string, viewport = DESKTOP): Promise<Page> {
+  /** Opens a page of the console, in which a script may run before everything else, and which may ask those others. */
+  async open(origin: string, path: string, viewport = DESKTOP, before?: string, others: readonly string[] = []): Promise<Page> {
     const page = await this.#context.newPage();
     await page.setViewportSize(viewport);
     page.on("request", (request) => {
-      if (!request.url().startsWith(`${origin}/`) && !request.url().startsWith("data:")) {
+      if (![origin, ...others].some((its) => request.url().startsWith(`${its}/`)) && !request.url().startsWith("data:")) {
         this.offences.push(`request to ${request.url()}`);
+      }
+    });
+    page.on("request", (request) => {
+      const isCall = request.url().startsWith(`${origin}/heliosdb.`);
+      if (isCall && request.headers()["content-type"] !== "application/grpc-web+proto") {
+        this.offences.push(`${request.url()} is called by ${request.headers()["content-type"]}`);
       }
     });
     page.on("pageerror", (error) => this.offences.push(`error: ${error.stack ?? error.message}`));
@@ -59,6 +65,9 @@ export class Browser {
         console.error(`Content Security Policy: ${event.violatedDirective} ${event.blockedURI}`);
       });
     });
+    if (before !== undefined) {
+      await page.addInitScript(before);
+    }
     await page.goto(origin + path);
     return page;
   }

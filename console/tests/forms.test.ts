@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
 import { Browser, live } from "./browser.js";
 import { Cluster } from "./members.js";
+import { Proxy } from "./proxy.js";
 
 let cluster: Cluster;
 let browser: Browser;
@@ -117,6 +118,72 @@ test("a node is registered, and a shard split", async () => {
   await page.getByRole("heading", { level: 1, name: "Shard 9" }).waitFor();
   await page.getByText("[0x40, 0x50)").first().waitFor();
   await page.close();
+});
+
+test("a table that was changed while the dialog was open is not dropped", async () => {
+  const { table } = await cluster.client.metadata.createTable({ table: { name: "meant", columns: [{ name: "id", dataType: { kind: TypeKind.INT64 } }] } });
+  const page = await browser.open(origin, `/schema/tables/${table?.tableId}`);
+  await page.getByRole("button", { name: "Drop the table" }).click();
+  await page.getByLabel("Write its full name").fill("public.meant");
+  await cluster.command("table", "alter", "meant", "--add-column", "precious INT64");
+  await page.locator("td", { hasText: "precious" }).waitFor();
+  await page.getByRole("button", { name: "Drop", exact: true }).click();
+  expect(await page.getByRole("dialog").getByRole("alert").innerText()).toMatch(/version/i);
+  expect((await cluster.client.metadata.getTable({ table: { name: "meant" } })).table?.version).toBe(2n);
+  await page.getByRole("button", { name: "Cancel" }).click();
+  await page.getByRole("button", { name: "Drop the table" }).click();
+  await page.getByLabel("Write its full name").fill("public.meant");
+  await page.getByRole("button", { name: "Drop", exact: true }).click();
+  await page.getByRole("heading", { level: 1, name: /does not exist/ }).waitFor();
+  await page.close();
+});
+
+test("a preview goes when what it was of has changed", async () => {
+  const page = await browser.open(origin, "/schema/new");
+  const accepted = page.getByText("The service would accept this");
+  await page.getByLabel("Name", { exact: true }).first().fill("fresh");
+  await page.getByRole("button", { name: "Preview" }).click();
+  await accepted.waitFor();
+  await page.getByRole("button", { name: "Add a column" }).click();
+  await accepted.waitFor({ state: "detached" });
+
+  const { topology } = await cluster.client.metadata.getTopology({});
+  const shard = topology?.shards.find(({ shardId }) => shardId === 6n);
+  await page.goto(`${origin}/topology/shards/6`);
+  await page.getByLabel("Split keys").fill("0xa8");
+  await page.getByRole("button", { name: "Preview" }).click();
+  await accepted.waitFor();
+  expect(await page.locator(".preview").innerText()).toContain("shard split");
+  const nodes = [shard?.mirrorNode, shard?.primaryNode, shard?.witnessNode].map(String);
+  const [primaryNode = "", mirrorNode = "", witnessNode = ""] = nodes;
+  await cluster.client.metadata.updateShardMap({ changes: [{ action: { case: "move", value: { shardId: 6n, primaryNode, mirrorNode, witnessNode } } }] });
+  await page.getByText("The shard was changed meanwhile").waitFor();
+  expect(await accepted.count()).toBe(0);
+  await page.getByRole("button", { name: "Preview" }).click();
+  await accepted.waitFor();
+  await page.getByRole("button", { name: "Split the shard" }).click();
+  await page.getByRole("heading", { level: 1, name: /^Shard (?!6$)/ }).waitFor();
+  await page.close();
+});
+
+test("a write whose answer is lost is made again, and carried out once", async () => {
+  const proxy = new Proxy(origin);
+  const page = await browser.open(await proxy.listen(), "/schema/new");
+  await live(page);
+  await page.getByLabel("Name", { exact: true }).first().fill("once");
+  const before = await revision();
+  proxy.swallow = "/CreateTable";
+  await page.getByRole("button", { name: "Create the table" }).click();
+  await page.getByText("Press the button again to learn it").waitFor();
+  proxy.refuse = undefined;
+  await page.getByRole("button", { name: "Preview" }).click();
+  expect(await page.getByRole("alert").innerText()).toMatch(/exists/);
+  await page.getByText("Press the button again to learn it").waitFor(); // a preview does not tell it
+  await page.getByRole("button", { name: "Create the table" }).click();
+  await page.getByRole("heading", { level: 1, name: "public.once" }).waitFor();
+  expect(await revision()).toBe(before + 1n);
+  await page.close();
+  await proxy.close();
 });
 
 test("the keyboard reaches navigation and forms", async () => {

@@ -54,10 +54,10 @@ export class Member {
 }
 
 /** A member that is a cluster by itself, with its data in that directory. */
-export async function loneMember(directory: string): Promise<Member> {
+export async function loneMember(directory: string, ...args: string[]): Promise<Member> {
   const [api, raft] = await freePorts(2);
   const listen = `127.0.0.1:${api}`;
-  return new Member(1, `http://${listen}`, ["--listen", listen, "--raft-listen", `127.0.0.1:${raft}`, "--data", directory]);
+  return new Member(1, `http://${listen}`, ["--listen", listen, "--raft-listen", `127.0.0.1:${raft}`, "--data", directory, ...args]);
 }
 
 /** Cluster is three members on loopback. */

@@ -22,29 +22,42 @@ afterAll(async () => {
 
 afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
 
+/** The paths of all pages, with their headings and what comes last on them. */
 const pages = [
-  ["/", "Overview"],
-  ["/schema", "Schema"],
-  ["/schema/tables/2", "tpch.nation"],
-  ["/schema/tables/9999", "Table 9999 does not exist"],
-  ["/schema/new", "Create a table"],
-  ["/topology", "Topology"],
-  ["/topology/nodes/storage-1", "storage-1"],
-  ["/topology/shards/3", "Shard 3"],
-  ["/topology/register", "Register a node"],
-  ["/changes", "Changes"],
-  ["/changes/schema/1", "Change schema 1"],
-  ["/schema/nowhere", "There is no such page"],
+  ["/", "Overview", ["No named consumer reads changes", "Nothing is wrong", "table created"]],
+  ["/schema", "Schema", ["lineitem"]],
+  ["/schema/tables/2", "tpch.nation", ["n_regionkey", "table created"]],
+  ["/schema/tables/9999", "Table 9999 does not exist", ["Nothing of it is in the history"]],
+  ["/schema/new", "Create a table", ["Create the table"]],
+  ["/topology", "Topology", ["storage-1", "8 shards", "[0x40, "]],
+  ["/topology/nodes/storage-1", "storage-1", ["Lease lasts", "node registered", "[0x"]],
+  ["/topology/shards/3", "Shard 3", ["Split keys", "shard created"]],
+  ["/topology/register", "Register a node", ["Labels"]],
+  ["/changes", "Changes", ["lineitem", "storage-1"]],
+  ["/changes/schema/1", "Change schema 1", ["Difference to before", "added", '"namespaceCreated"']],
+  ["/schema/nowhere", "There is no such page", []],
 ] as const;
+
+/** What sticks out of the window to the right, where nothing scrolls. Panels cut what does: it is missing then. */
+function sticking(): string[] {
+  return [...document.querySelectorAll("main *, header *")]
+    .filter((element) => element.closest(".scroll, .viewport, pre, svg, .chart, .visually-hidden, .skip") === null)
+    .filter((element) => element.getBoundingClientRect().width > 0 && element.getBoundingClientRect().right > innerWidth + 1)
+    .map((element) => `${element.tagName}.${element.className} ends at ${element.getBoundingClientRect().right}: ${element.textContent?.slice(0, 40)}`);
+}
 
 describe.each([
   ["on a desk", DESKTOP],
   ["on a phone", PHONE],
 ])("%s", (_name, viewport) => {
-  test.each(pages)("%s has its content and does not overflow", async (path, heading) => {
+  test.each(pages)("%s has its content and does not overflow", async (path, heading, content) => {
     const page = await browser.open(origin, path, viewport);
     await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
     await live(page);
+    for (const text of content) {
+      await page.locator("main").getByText(text).first().waitFor({ state: "attached" });
+    }
+    expect(await page.evaluate(sticking)).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
     await page.close();
   });
@@ -100,6 +113,28 @@ test("the list of changes can be filtered and paused", async () => {
   await page.getByRole("heading", { level: 1, name: /Change schema/ }).waitFor();
   await page.getByText('"tableCreated"').waitFor();
   await page.close();
+});
+
+test("a shard in the drawing of the key space is opened without loading the page anew", async () => {
+  const page = await browser.open(origin, "/topology");
+  await page.getByText("shards").first().waitFor();
+  await page.evaluate(() => Object.assign(globalThis, { loaded: "once" }));
+  await page.locator("svg a").first().click();
+  await page.getByRole("heading", { level: 1, name: /^Shard/ }).waitFor();
+  expect(await page.evaluate(() => (globalThis as unknown as { loaded?: string }).loaded)).toBe("once");
+  await page.close();
+});
+
+test("times are of UTC wherever the browser is", async () => {
+  const far = await Browser.launch({ timezoneId: "Asia/Tokyo" });
+  try {
+    const page = await far.open(origin, "/changes/schema/1");
+    const { changes } = await cluster.client.history.readChanges({ selection: { stream: Stream.SCHEMA, firstRevision: 1n, lastRevision: 1n } });
+    const seconds = Number(changes[0]?.time?.seconds ?? 0n);
+    await page.getByText(new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ") + "Z").waitFor();
+  } finally {
+    await far.close();
+  }
 });
 
 test("the theme follows the system, and the switch", async () => {

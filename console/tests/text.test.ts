@@ -1,16 +1,16 @@
 import { create } from "@bufbuild/protobuf";
-import { DataTypeSchema, EventSchema, ShardInfoSchema, TypeKind, type Event } from "@heliosdb/metadata";
+import { DataTypeSchema, EventSchema, MemberStatusSchema, ShardInfoSchema, TypeKind, type Event } from "@heliosdb/metadata";
 import { describe, expect, test } from "vitest";
 
 import { effects } from "../src/live/effects.js";
-import { parseTotals } from "../src/live/totals.js";
+import { newestRevision, parseTotals } from "../src/live/totals.js";
 import { lay } from "../src/parts/segments.js";
 import { formatType } from "../src/text/datatype.js";
 import { changeObjects, eventName } from "../src/text/events.js";
 import { compareKeys, formatRange, parseKey } from "../src/text/keys.js";
 import { formatBytes, formatRate } from "../src/text/numbers.js";
-import { isNumber, streamNamed } from "../src/text/streams.js";
-import { formatSpan } from "../src/text/times.js";
+import { isId, streamNamed } from "../src/text/streams.js";
+import { formatSpan, formatTime } from "../src/text/times.js";
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
 const shard = (id: bigint, start: Uint8Array, end: Uint8Array) => create(ShardInfoSchema, { shardId: id, keyRange: { start: new Uint8Array(start), end: new Uint8Array(end) } });
@@ -108,6 +108,27 @@ test("totals are read from metrics, whatever else is there", () => {
   expect(parseTotals("<html>")).toEqual({ calls: 0, errors: 0, messages: 0 });
 });
 
+test("the newest revision is that of the member that is ahead, or not known", () => {
+  const member = (revision: bigint) => create(MemberStatusSchema, { streams: [{ stream: 1, revision }, { stream: 2, revision: 1n }] });
+  expect(newestRevision([member(7n), member(9n), member(8n), create(MemberStatusSchema)], 1)).toBe(9n);
+  expect(newestRevision([create(MemberStatusSchema)], 1)).toBeUndefined();
+});
+
+test("times say in which zone they are, the same for all", () => {
+  const zone = process.env["TZ"];
+  process.env["TZ"] = "Asia/Tokyo";
+  try {
+    expect(formatTime({ seconds: 1_790_000_000n, nanos: 999_999_999 } as Parameters<typeof formatTime>[0])).toBe("2026-09-21 14:13:20Z");
+    expect(formatTime({ seconds: 1n << 60n, nanos: 0 } as Parameters<typeof formatTime>[0])).toBe("–");
+    expect(formatTime(undefined)).toBe("–");
+  } finally {
+    process.env["TZ"] = zone;
+    if (zone === undefined) {
+      delete process.env["TZ"];
+    }
+  }
+});
+
 test("types are written as on the command line", () => {
   const type = create(DataTypeSchema, {
     kind: TypeKind.MAP,
@@ -122,7 +143,8 @@ test("types are written as on the command line", () => {
 test("numbers, spans and names", () => {
   expect([0n, 1023n, 1536n, 5n << 40n].map(formatBytes)).toEqual(["0 B", "1023 B", "1.5 KiB", "5.0 TiB"]);
   expect([null, 0, 0.25, 12.4, 1234.5].map(formatRate)).toEqual(["–", "0", "0.3", "12", "1,235"]);
-  expect([59n, 61n, 7_300n, 200_000n].map((seconds) => formatSpan({ seconds }))).toEqual(["59 s", "1 min", "2 h 1 min", "2 d 7 h"]);
-  expect(["0", "-1", "1e3", "", "12", "99999999999999999999"].map(isNumber)).toEqual([false, false, false, false, true, false]);
+  expect([59n, 61n, 7_300n, 200_000n].map((seconds) => formatSpan({ seconds, nanos: 0 }))).toEqual(["59 s", "1 min", "2 h 1 min", "2 d 7 h"]);
+  expect([undefined, { seconds: 0n, nanos: 5e8 }, { seconds: 2n, nanos: 5e8 }, { seconds: 0n, nanos: 0 }].map(formatSpan)).toEqual(["–", "500 ms", "2.5 s", "0 s"]);
+  expect(["0", "-1", "1e3", "", "12", "99999999999999999999"].map(isId)).toEqual([false, false, false, false, true, false]);
   expect(["schema", "nothing", "1"].map(streamNamed)).toEqual([1, undefined, undefined]);
 });

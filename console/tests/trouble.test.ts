@@ -111,6 +111,55 @@ test("a token that is refused is said in a sentence, and tried again", async () 
   });
 });
 
+test("a token that is entered goes with every call, and with the measurements", async () => {
+  await throughProxy("/", (proxy) => (proxy.token = "sesame"), async (page) => {
+    const notice = page.getByRole("alert", { name: "Connection" });
+    await notice.waitFor();
+    await page.getByRole("button", { name: "Identity" }).click();
+    await page.getByLabel("Token").fill("sesame");
+    await page.getByRole("button", { name: "Save" }).click();
+    await live(page);
+    await page.getByText("Nothing is wrong.").waitFor();
+    await page.getByText(/\/metrics of this address cannot be read/).waitFor({ state: "detached" });
+    expect(await notice.count()).toBe(0);
+  });
+});
+
+test("a slow older answer does not replace a newer one", async () => {
+  await createTable("raced");
+  const { table } = await cluster.client.metadata.getTable({ table: { namespace: "tpch", name: "raced" } });
+  await throughProxy(`/schema/tables/${table?.tableId}`, (proxy) => (proxy.hold = { part: "/GetTable", millis: 6_000 }), async (page, proxy) => {
+    await live(page);
+    await expect.poll(() => proxy.hold).toBeUndefined(); // the first reading is on its way
+    await cluster.command("table", "alter", "tpch.raced", "--add-column", "newer INT64");
+    await page.getByRole("cell", { name: "newer", exact: true }).waitFor();
+    expect(proxy.released).toBe(0);
+    await expect.poll(() => proxy.released, { timeout: 20_000 }).toBe(1);
+    await page.waitForTimeout(500);
+    expect(await page.getByRole("cell", { name: "newer", exact: true }).count()).toBe(1);
+  });
+});
+
+test.each([
+  ["nothing may be kept", "for (const kind of ['localStorage', 'sessionStorage']) Object.defineProperty(window, kind, { get() { throw new DOMException('denied', 'SecurityError'); } })"],
+  ["the language is that of 2022", "delete Promise.withResolvers; delete Object.groupBy; delete Array.prototype.toSorted"],
+])("where %s, the page is there all the same", async (_, script) => {
+  const page = await browser.open(member().url, "/", undefined, script);
+  await page.getByText("Nothing is wrong.").waitFor();
+  await page.getByRole("button", { name: /^Theme/ }).click();
+  await page.getByRole("button", { name: "Identity" }).click();
+  await page.getByRole("dialog").getByLabel("Name").fill("ada");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("button", { name: "ada" }).waitFor();
+  await page.close();
+});
+
+test("a page whose program is not there says so", async () => {
+  await throughProxy("/", (proxy) => (proxy.refuse = { part: ".js", status: 404 }), async (page) => {
+    await page.getByText("The console could not be started here.").waitFor();
+  });
+});
+
 test("an older member without an rpc leaves the rest of the page as it is", async () => {
   await throughProxy("/schema/tables/2", (proxy) => (proxy.refuse = { part: "HistoryService", status: 404 }), async (page) => {
     await page.getByRole("cell", { name: "n_nationkey" }).waitFor();
@@ -162,6 +211,42 @@ test("a service that begins anew at the same address is followed from its beginn
     await page.close();
   } finally {
     client.close();
+    await lone.kill();
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
+test("a service that begins anew with more changes than were seen is followed from its beginning, too", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "heliosmeta-console-"));
+  const lone = await loneMember(directory);
+  const proxy = new Proxy(lone.url);
+  const client = new Client({ endpoints: [lone.url] });
+  const begin = async (...names: string[]) => {
+    lone.start();
+    await lone.ready();
+    for (const name of names) {
+      await client.metadata.createTable({ table: { name, columns: [{ name: "id", dataType: { kind: TypeKind.INT64 } }] } });
+    }
+  };
+  try {
+    await begin("old1", "old2");
+    const page = await browser.open(await proxy.listen(), "/schema");
+    await page.getByRole("link", { name: "public.old2" }).waitFor();
+    await live(page);
+    proxy.refuse = { part: "heliosdb", status: 503 };
+    await lone.kill();
+    rmSync(directory, { recursive: true });
+    await begin("new1", "new2", "new3", "new4");
+    proxy.refuse = undefined;
+    await page.getByText("4 tables in").waitFor();
+    expect(await page.getByRole("link", { name: /^public\.(old|new)/ }).allInnerTexts()).toEqual([1, 2, 3, 4].map((i) => expect.stringContaining(`new${i}`)));
+    await live(page);
+    await client.metadata.createTable({ table: { name: "new5", columns: [{ name: "id", dataType: { kind: TypeKind.INT64 } }] } });
+    await page.getByRole("link", { name: "public.new5" }).waitFor();
+    await page.close();
+  } finally {
+    client.close();
+    await proxy.close();
     await lone.kill();
     rmSync(directory, { recursive: true, force: true });
   }

@@ -13,6 +13,7 @@ export class Endpoint {
   /** When it last answered anything. */
   #heard = -Infinity;
   #silent = false;
+  #foreign = false;
 
   constructor(url: URL, transport: Transport) {
     // A path is kept: a proxy may serve the service below one.
@@ -22,9 +23,19 @@ export class Endpoint {
     this.cluster = createClient(ClusterService, transport);
   }
 
-  /** Whether calls should go elsewhere. */
+  /** Whether it does not answer. */
   get silent(): boolean {
     return this.#silent;
+  }
+
+  /** Whether calls should go elsewhere. */
+  get avoided(): boolean {
+    return this.#silent || this.#foreign;
+  }
+
+  /** Notes whether it turned out to be of another cluster than the others. */
+  identified(foreign: boolean): void {
+    this.#foreign = foreign;
   }
 
   /** Notes an answer of any kind. */

@@ -19,12 +19,13 @@ export interface Origin {
   readonly rpc: string;
 }
 
-interface Told {
+interface Details {
   readonly reason?: ErrorReason;
   readonly values?: Readonly<Record<string, string>>;
   readonly fieldViolations?: readonly FieldViolation[];
   readonly retryDelayMs?: number | undefined;
   readonly requestId?: string | undefined;
+  readonly knownRevision?: bigint;
   readonly cause?: unknown;
 }
 
@@ -46,19 +47,26 @@ export class MetadataError extends Error {
   /** How long the service asks to wait before another attempt, in milliseconds. */
   readonly retryDelayMs: number | undefined;
   /**
-   * Set if a write may or may not have taken effect. Make it again with this request id, on any
-   * member, to learn which: it takes effect once at most.
+   * Set if a write may or may not have taken effect. Make it again with this request id and
+   * knownRevision, on any member, to learn which: it takes effect once at most.
    */
   readonly requestId: string | undefined;
+  /**
+   * Belongs to requestId: how old the id is, for the write options of the repeat. With it a service
+   * that has forgotten the id, because much was written meanwhile, says so instead of writing
+   * again. 0: that is not known; repeat the write within minutes, or look first.
+   */
+  readonly knownRevision: bigint;
 
-  constructor(message: string, code: Code, told: Told = {}) {
-    super(message, { cause: told.cause });
+  constructor(message: string, code: Code, details: Details = {}) {
+    super(message, { cause: details.cause });
     this.code = code;
-    this.reason = told.reason ?? ErrorReason.UNSPECIFIED;
-    this.values = told.values ?? {};
-    this.fieldViolations = told.fieldViolations ?? [];
-    this.retryDelayMs = told.retryDelayMs;
-    this.requestId = told.requestId;
+    this.reason = details.reason ?? ErrorReason.UNSPECIFIED;
+    this.values = details.values ?? {};
+    this.fieldViolations = details.fieldViolations ?? [];
+    this.retryDelayMs = details.retryDelayMs;
+    this.requestId = details.requestId;
+    this.knownRevision = details.knownRevision ?? 0n;
   }
 }
 
@@ -99,11 +107,12 @@ export function canceled(signal: AbortSignal, rpc: string): MetadataError {
 }
 
 /** A write with an attempt that nobody answered. The cause is what ended the last one. */
-export function unknownOutcome(requestId: string, cause: MetadataError): MetadataError {
+export function unknownOutcome(requestId: string, knownRevision: bigint, cause: MetadataError): MetadataError {
+  const known = knownRevision > 0n ? ` and known revision ${knownRevision}` : "";
   return new MetadataError(
-    `an attempt was not answered, and whether the write took effect is unknown; make it again with request id ${requestId} to learn it: ${cause.message}`,
+    `an attempt was not answered, and whether the write took effect is unknown; make it again with request id ${requestId}${known} to learn it: ${cause.message}`,
     cause.code,
-    { ...cause, requestId, cause },
+    { ...cause, requestId, knownRevision, cause },
   );
 }
 
@@ -138,8 +147,8 @@ export function isCanceled(error: unknown): error is MetadataError {
 }
 
 /**
- * Reports whether a write may or may not have taken effect; requestId says with which id to make
- * it again. That goes for a write too whose first attempt nobody answered and whose next one was
+ * Reports whether a write may or may not have taken effect; requestId and knownRevision are what to
+ * make it again with. That goes for a write too whose first attempt nobody answered and whose next one was
  * refused: the first may still be on its way. What the other functions say is then about the
  * refusal.
  */

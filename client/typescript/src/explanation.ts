@@ -4,7 +4,7 @@ import type { Origin } from "./errors.js";
 
 /** Says in a sentence what an error amounts to for which the service gave no reason. */
 export function explain(error: ConnectError, { endpoint, rpc }: Origin): string {
-  const text = told(error);
+  const text = causesOf(error);
   switch (error.code) {
     case Code.Unimplemented:
       return `${endpoint} does not know ${rpc} (${text}): it is older than this client, or no HeliosDB Metadata Service; upgrade it, or name another endpoint`;
@@ -63,7 +63,7 @@ export function unreached(error: unknown): Unreached {
 }
 
 /** What the error and its causes say; fetch hides what matters in a cause. */
-function told(error: ConnectError): string {
+function causesOf(error: ConnectError): string {
   const texts = [...causes(error)].map((cause) => ("rawMessage" in cause ? String(cause.rawMessage) : cause.message));
   return [...new Set(texts.filter((text) => text !== ""))].join(": ");
 }

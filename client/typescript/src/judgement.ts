@@ -3,6 +3,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import type { MetadataError } from "./errors.js";
 import { unreached } from "./explanation.js";
 import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
+import { ForeignError } from "./known.js";
 
 /** Judgement is what an error amounts to. */
 export interface Judgement {
@@ -28,9 +29,36 @@ export function judge(error: MetadataError): Judgement {
     case Code.Unknown:
     case Code.Internal:
       // Connections that break in the middle of an answer; the service's own errors carry a reason.
-      return { again: error.reason === ErrorReason.UNSPECIFIED && broke(error), waitMs };
+      return { again: error.reason === ErrorReason.UNSPECIFIED && (broke(error) || ails(error)), waitMs };
     default:
       return { again: false, waitMs };
+  }
+}
+
+/**
+ * Whether an error says what an endpoint is, or takes the caller for, and not what the call is:
+ * another one may answer differently, and this one not before something is set right.
+ */
+export function isAboutEndpoint(error: MetadataError): boolean {
+  if (error instanceof ForeignError) {
+    return !error.written;
+  }
+  if (error.reason !== ErrorReason.UNSPECIFIED) {
+    return false; // it is the service that has spoken
+  }
+  if (unreached(error) === "refused certificate") {
+    return true;
+  }
+  switch (error.code) {
+    case Code.Unimplemented:
+    case Code.Unauthenticated:
+    case Code.PermissionDenied:
+      return true;
+    case Code.Unknown:
+    case Code.Internal:
+      return !broke(error) && !ails(error);
+    default:
+      return false;
   }
 }
 
@@ -75,4 +103,9 @@ const neverSent = new Set<unknown>(["refused certificate", "not reached"]);
  */
 function broke(error: MetadataError): boolean {
   return error.cause instanceof ConnectError && (error.cause.cause !== undefined || error.code === Code.Canceled);
+}
+
+/** Whether whoever answers is out of order, as a proxy is whose service is being restarted. */
+function ails(error: MetadataError): boolean {
+  return error.cause instanceof ConnectError && /^HTTP 5\d\d$/.test(error.cause.rawMessage);
 }

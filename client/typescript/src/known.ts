@@ -21,22 +21,22 @@ export class Known {
     this.#clock = clock;
   }
 
-  /** Notes the position of an answer, if it has one. */
-  learn(answer: Message, endpoint: string): void {
+  /** Notes the position of an answer, if it has one; throws as see does. */
+  learn(answer: Message, endpoint: string, written: boolean): void {
     const position = positionOf(answer);
     if (position !== undefined) {
-      this.see(position, endpoint);
+      this.see(position, endpoint, written);
     }
   }
 
-  /** Notes a position; throws if it is one of another cluster. */
-  see(position: Position, endpoint: string): void {
+  /** Notes a position; throws a ForeignError if it is one of another cluster. Written: a write has led to it. */
+  see(position: Position, endpoint: string, written = false): void {
     if (position.clusterId === "") {
       return;
     }
     const own = this.#position;
     if (own !== undefined && own.clusterId !== position.clusterId) {
-      throw foreign(endpoint, position.clusterId, own.clusterId);
+      throw foreign(endpoint, position.clusterId, own.clusterId, written);
     }
     const epoch = own?.recoveryEpoch ?? 0n;
     if (own === undefined || position.recoveryEpoch > epoch) {
@@ -90,11 +90,25 @@ function positionOf(answer: Message): Position | undefined {
   return isMessage(result, WriteResultSchema) ? result.position : undefined;
 }
 
+/** An endpoint is of another cluster than the others are, as its answer shows. */
+export class ForeignError extends MetadataError {
+  /** The call was a write, which took effect there. */
+  readonly written: boolean;
+
+  constructor(message: string, written: boolean) {
+    super(message, Code.FailedPrecondition, {
+      reason: ErrorReason.FOREIGN_POSITION,
+      values: { written: String(written) },
+    });
+    this.written = written;
+  }
+}
+
 /** An endpoint is of another cluster than the others are. */
-export function foreign(endpoint: string, its: string, own: string): MetadataError {
-  return new MetadataError(
-    `${endpoint} belongs to cluster ${its}, but what this client has seen before to cluster ${own}: name endpoints of one cluster, and make a new client for another one`,
-    Code.FailedPrecondition,
-    { reason: ErrorReason.FOREIGN_POSITION },
+export function foreign(endpoint: string, its: string, own: string, written = false): ForeignError {
+  const effect = written ? "; the write took effect in the other cluster" : "";
+  return new ForeignError(
+    `${endpoint} belongs to cluster ${its}, but what this client has seen before to cluster ${own}: name endpoints of one cluster, and make a new client for another one${effect}`,
+    written,
   );
 }

@@ -38,7 +38,7 @@ export class Pool {
   /** Returns the index of the endpoint that a call asks first. */
   first(stream: Stream): number {
     const leader = stream === Stream.UNSPECIFIED ? undefined : this.#leader(stream);
-    return leader !== undefined && !this.at(leader).silent ? leader : this.answering(this.#preferred);
+    return leader !== undefined && !this.at(leader).avoided ? leader : this.answering(this.#preferred);
   }
 
   /** Returns the endpoint of an index. */
@@ -50,11 +50,11 @@ export class Pool {
     return endpoint;
   }
 
-  /** Returns the index of an endpoint or, if that is silent, of the next one that is not; if all are, its own. */
+  /** Returns the index of an endpoint or, if calls should go elsewhere, of the next one to which they may; if there is none, its own. */
   answering(index: number): number {
     for (let i = 0; i < this.endpoints.length; i++) {
       const at = (index + i) % this.endpoints.length;
-      if (!this.at(at).silent) {
+      if (!this.at(at).avoided) {
         return at;
       }
     }

@@ -23,6 +23,8 @@ export interface Request<I extends DescMessage> {
   readonly stream: Stream;
   /** Of a write, the same in all attempts; of a read undefined. */
   readonly requestId: string | undefined;
+  /** Of a write, the revision that was known when its id was new; 0: not known. */
+  readonly knownRevision: bigint;
   /** The position that an AT_LEAST read waits for is the client's own. */
   readonly ownPosition: boolean;
   /** Of a write that may be lost, and of one that only decides. */
@@ -44,7 +46,13 @@ export function prepare<I extends DescMessage>(
   if (field["write"]?.message?.typeName === WriteOptionsSchema.typeName) {
     return prepareWrite(method, message, known);
   }
-  const plain = { stream: streamOf(method, message), requestId: undefined, ownPosition: false, dryRun: false };
+  const plain = {
+    stream: streamOf(method, message),
+    requestId: undefined,
+    knownRevision: 0n,
+    ownPosition: false,
+    dryRun: false,
+  };
   if (field["read"]?.message?.typeName === ReadOptionsSchema.typeName) {
     const read = readOptions((message as { read?: ReadOptions }).read, known, consistency);
     const ownPosition = read.ownPosition;
@@ -68,6 +76,7 @@ function prepareWrite<I extends DescMessage>(method: DescMethod, message: Messag
   return {
     stream,
     requestId: options.requestId,
+    knownRevision: later.knownRevision,
     ownPosition: false,
     dryRun: options.dryRun,
     first: withField(message, { write: options }),

@@ -1,15 +1,23 @@
-import type { DescMessage, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethodStreaming, DescMethodUnary, Message, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
 
+import type { Endpoint } from "./endpoint.js";
 import { MetadataError } from "./errors.js";
 import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
 import { Stream, type Consistency } from "./gen/heliosdb/metadata/v1/position_pb.js";
 import type { Part } from "./life.js";
+import { within } from "./opening.js";
 import { prepare } from "./request.js";
 import { Tries, type Surroundings } from "./tries.js";
 
 /** The longest deadline of a call: a day. Timers of browsers count to 24 of them. */
 export const MAX_TIMEOUT_MS = 86_400_000;
+
+/**
+ * A stream's first answer may take longer than that of a call: a member that is behind waits until
+ * it can give it. By so much longer.
+ */
+const FIRST_ANSWER_FACTOR = 2;
 
 /** What all calls have unless they say otherwise. */
 export interface Defaults {
@@ -48,15 +56,17 @@ export class ServiceTransport implements Transport {
       timeoutMs: limit,
       signal: part.signal,
       requestId: request.dryRun ? undefined : request.requestId,
+      knownRevision: request.knownRevision,
     });
-    const attempt = (): Promise<UnaryResponse<I, O>> => {
-      const message = (tries.isFirst ? request.first : request.again) as MessageInitShape<I>;
-      return tries.endpoint.transport.unary(method, part.signal, tries.patienceMs, header, message, contextValues);
+    const attempt = async (): Promise<UnaryResponse<I, O>> => {
+      const { endpoint, isFirst, patienceMs } = tries;
+      const message = (isFirst ? request.first : request.again) as MessageInitShape<I>;
+      const response = await endpoint.transport.unary(method, part.signal, patienceMs, header, message, contextValues);
+      this.#admit(response.message, endpoint, request.requestId !== undefined && !request.dryRun);
+      return response;
     };
     try {
-      const response = await tries.until(attempt);
-      known.learn(response.message, tries.endpoint.url);
-      return response;
+      return await tries.until(attempt);
     } catch (error) {
       this.#doubt(error, request.ownPosition);
       throw error;
@@ -86,23 +96,39 @@ export class ServiceTransport implements Transport {
       timeoutMs: limit ?? this.#defaults.timeoutMs,
       signal: part.signal,
       requestId: undefined,
+      knownRevision: 0n,
     });
-    const open = (requests: AsyncIterable<MessageInitShape<I>>) =>
-      tries.endpoint.transport.stream(method, part.signal, limit, header, requests, contextValues);
+    const open = (signal: AbortSignal, requests: AsyncIterable<MessageInitShape<I>>) =>
+      tries.endpoint.transport.stream(method, signal, limit, header, requests, contextValues);
     try {
       if (method.methodKind !== "server_streaming") {
-        const response = await tries.once(() => open(input));
+        const response = await tries.once(() => open(part.signal, input));
         return { ...response, message: answersOf(undefined, response.message[Symbol.asyncIterator](), tries, part) };
       }
       const requests = await gather(input);
-      const { response, answers, first } = await tries.until(async () => {
-        const response = await open(replay(requests));
+      const begin = async (attempt: AbortSignal) => {
+        const response = await open(attempt, replay(requests));
         const answers = response.message[Symbol.asyncIterator]();
         return { response, answers, first: await answers.next() };
-      });
+      };
+      const { clock } = this.#around;
+      const { response, answers, first } = await tries.until(() =>
+        within(clock, FIRST_ANSWER_FACTOR * tries.patienceMs, part.signal, begin),
+      );
       return { ...response, message: answersOf(first, answers, tries, part) };
     } catch (error) {
       part.done();
+      throw error;
+    }
+  }
+
+  /** Notes what an answer shows; throws if its endpoint is of another cluster, and leaves that alone from then on. */
+  #admit(answer: Message, endpoint: Endpoint, written: boolean): void {
+    try {
+      this.#around.known.learn(answer, endpoint.url, written);
+      endpoint.identified(false);
+    } catch (error) {
+      endpoint.identified(true);
       throw error;
     }
   }

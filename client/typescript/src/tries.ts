@@ -5,7 +5,7 @@ import { sleep, type Clock, type Random } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
 import { asMetadataError, canceled, unknownOutcome, MetadataError } from "./errors.js";
 import type { Stream } from "./gen/heliosdb/metadata/v1/position_pb.js";
-import { judge, mayHaveHappened, told } from "./judgement.js";
+import { isAboutEndpoint, judge, mayHaveHappened, told } from "./judgement.js";
 import type { Known } from "./known.js";
 import type { Life } from "./life.js";
 import type { Pool } from "./pool.js";
@@ -49,8 +49,9 @@ export interface Purpose {
   /** How long all attempts may take together, in milliseconds. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-  /** Of a write whose outcome matters. */
+  /** Of a write whose outcome matters, with what was known when its id was new. */
   readonly requestId: string | undefined;
+  readonly knownRevision: bigint;
 }
 
 /** Tries are the attempts of one call, one after the other. */
@@ -61,6 +62,8 @@ export class Tries {
   readonly #backoff: Backoff;
   #index: number;
   #failed = 0;
+  /** Attempts that failed for what their endpoint is. */
+  #faults = 0;
   #began: number;
   /** An attempt may take or have taken effect, and none told. */
   #uncertain = false;
@@ -142,9 +145,10 @@ export class Tries {
     const { rpc, stream, signal } = this.#purpose;
     const { pool, clock } = this.#around;
     this.#uncertain ||= mayHaveHappened(error);
-    const judgement = judge(error);
-    const waitMs = this.#pause(judgement.waitMs);
-    if (signal.aborted || !judgement.again || clock.now() + waitMs >= this.#deadline) {
+    const { again, waitMs: hint } = judge(error);
+    const elsewhere = isAboutEndpoint(error) && ++this.#faults < pool.endpoints.length;
+    const waitMs = this.#pause(hint);
+    if (signal.aborted || !(again || elsewhere) || clock.now() + waitMs >= this.#deadline) {
       throw this.#ended(error);
     }
     this.#around.onRetry?.({ rpc, endpoint: this.endpoint.url, attempt: this.#failed, waitMs, error });
@@ -168,7 +172,7 @@ export class Tries {
    * still be on its way, in a member that is paused or behind a link that is cut.
    */
   #ended(error: MetadataError): MetadataError {
-    const { requestId } = this.#purpose;
-    return requestId !== undefined && this.#uncertain ? unknownOutcome(requestId, error) : error;
+    const { requestId, knownRevision } = this.#purpose;
+    return requestId !== undefined && this.#uncertain ? unknownOutcome(requestId, knownRevision, error) : error;
   }
 }

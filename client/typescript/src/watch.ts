@@ -9,7 +9,7 @@ import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
 import { MetadataService } from "./gen/heliosdb/metadata/v1/metadata_service_pb.js";
 import { Stream } from "./gen/heliosdb/metadata/v1/position_pb.js";
 import type { SubscribeRequest, SubscribeRequestSchema } from "./gen/heliosdb/metadata/v1/subscription_pb.js";
-import { judge, type Judgement } from "./judgement.js";
+import { isAboutEndpoint, judge } from "./judgement.js";
 import { foreign } from "./known.js";
 import { encodable } from "./request.js";
 import { Resumption, type Frame } from "./resumption.js";
@@ -77,6 +77,8 @@ class Watch {
   #index: number;
   /** A member turned out to be of another cluster. */
   #foreign: MetadataError | undefined;
+  /** Endpoints whose last answer was about what they are. */
+  readonly #faulty = new Set<Endpoint>();
 
   constructor(around: Surroundings, request: SubscribeRequest, options: WatchOptions, end: AbortSignal) {
     this.resumption = new Resumption(request, around.pool.endpoints.length);
@@ -108,6 +110,7 @@ class Watch {
           this.#backoff.reset();
         }
         this.#endpoint.answered(clock.now());
+        this.#faulty.clear();
         const news = this.resumption.see(frame);
         this.#learn();
         if (news !== undefined) {
@@ -144,6 +147,7 @@ class Watch {
     try {
       this.#around.known.see(position, this.#endpoint.url);
     } catch (error) {
+      this.#endpoint.identified(true);
       this.#foreign = error as MetadataError;
       throw error;
     }
@@ -155,8 +159,9 @@ class Watch {
       throw this.#foreign;
     }
     await this.#checkCluster(broke);
-    const { again, waitMs }: Judgement = this.resumption.broke(broke.reason, judge(broke));
-    if (!again) {
+    const { again, waitMs } = this.resumption.broke(broke.reason, judge(broke));
+    const elsewhere = this.#elsewhere(broke);
+    if (!again && !elsewhere) {
       throw broke;
     }
     this.#options.onBreak?.(broke);
@@ -164,6 +169,16 @@ class Watch {
     if (!(await sleep(this.#around.clock, Math.max(waitMs, this.#backoff.next()), this.#end))) {
       throw canceled(this.#end, "Subscribe");
     }
+  }
+
+  /** Whether another endpoint may be in order, because not all have said that they are not. */
+  #elsewhere(broke: MetadataError): boolean {
+    if (!isAboutEndpoint(broke)) {
+      this.#faulty.delete(this.#endpoint);
+      return false;
+    }
+    this.#faulty.add(this.#endpoint);
+    return this.#faulty.size < this.#around.pool.endpoints.length;
   }
 
   /**

@@ -4,7 +4,8 @@ import { describe, expect, it } from "vitest";
 import { asMetadataError, MetadataError, unknownOutcome } from "../src/errors.js";
 import { ErrorInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
 import { ErrorReason, OutcomeUnknownSchema } from "../src/index.js";
-import { judge, mayHaveHappened, told } from "../src/judgement.js";
+import { isAboutEndpoint, judge, mayHaveHappened, told } from "../src/judgement.js";
+import { foreign } from "../src/known.js";
 import { failure } from "./fake.js";
 
 const origin = { endpoint: "http://m0:9000", rpc: "GetTable" };
@@ -26,6 +27,7 @@ const table: [name: string, thrown: unknown, again: boolean, told: boolean, mayH
   ["a bug", failure(Code.Internal, "INTERNAL"), false, true, false],
   ["a reason of a newer service", failure(Code.Aborted, "BRAND_NEW" as "INTERNAL"), false, true, false],
   ["a gateway without a service", new ConnectError("HTTP 502", Code.Unavailable), true, true, true],
+  ["a proxy without a service", new ConnectError("HTTP 500", Code.Unknown), true, true, true],
   [
     "a page instead of an answer",
     new ConnectError("unsupported content type text/html", Code.Unknown),
@@ -54,6 +56,22 @@ describe("an error", () => {
   it.each(table)("is judged: %s", (_, thrown, again, answered, happened) => {
     const error = asMetadataError(thrown, origin);
     expect([judge(error).again, told(error), mayHaveHappened(error)]).toEqual([again, answered, happened]);
+  });
+
+  it.each([
+    ["an unknown method", new ConnectError("HTTP 404", Code.Unimplemented), true],
+    ["a refused token", new ConnectError("HTTP 401", Code.Unauthenticated), true],
+    ["a caller without the right", new ConnectError("HTTP 403", Code.PermissionDenied), true],
+    ["a page instead of an answer", new ConnectError("unsupported content type text/html", Code.Unknown), true],
+    ["a certificate that expired", ConnectError.from(fetchFailed("CERT_HAS_EXPIRED")), true],
+    ["another cluster", foreign("http://m0:9000", "other", "c"), true],
+    ["another cluster, in which a write took effect", foreign("http://m0:9000", "other", "c", true), false],
+    ["not found", failure(Code.NotFound, "NOT_FOUND"), false],
+    ["a bug of the service", failure(Code.Internal, "INTERNAL"), false],
+    ["a refusal by the service", failure(Code.PermissionDenied, "NOT_FOUND"), false],
+    ["a connection that broke", ConnectError.from(fetchFailed("ECONNRESET")), false],
+  ])("is about its endpoint or about the call: %s", (_, thrown, about) => {
+    expect(isAboutEndpoint(asMetadataError(thrown, origin))).toBe(about);
   });
 
   it.each([
@@ -87,8 +105,9 @@ describe("an error", () => {
       cause: thrown,
     });
     expect(asMetadataError(error, origin)).toBe(error);
-    expect(unknownOutcome("id", error)).toMatchObject({
+    expect(unknownOutcome("id", 7n, error)).toMatchObject({
       requestId: "id",
+      knownRevision: 7n,
       reason: ErrorReason.NOT_FOUND,
       code: Code.NotFound,
       cause: error,

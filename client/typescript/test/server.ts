@@ -29,7 +29,7 @@ export class Server {
     const ports = join(this.#directory, "ports");
     rmSync(ports, { force: true });
     const args = ["serve", "--data", join(this.#directory, "data"), "--listen", this.#listen];
-    args.push("--raft-listen", this.#raftListen, "--ports-file", ports, "--cors-origins", "http://console.test");
+    args.push("--raft-listen", this.#raftListen, "--ports-file", ports);
     const running = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = running;
     process.once("exit", () => running.kill("SIGKILL"));

@@ -282,6 +282,24 @@ describe("a watch", () => {
     );
   });
 
+  it("goes on elsewhere while one endpoint is too old or its proxy fails", async () => {
+    const failing = publisher(async function* () {
+      throw new ConnectError("HTTP 500", Code.Unknown);
+    });
+    const sound = publisher(async function* () {
+      yield bookmark(at(5));
+    });
+    const { frames, error } = await collect(clientOf([{}, failing, sound]), () => true);
+    expect(error).toBeUndefined();
+    expect(frames.map(({ case: kind }) => kind)).toEqual(["bookmark"]);
+    // One that fails may be in order soon, so that nothing is final while it does.
+    let broken = 0;
+    const stop = new AbortController();
+    const onBreak = () => ++broken === 20 && stop.abort();
+    const waiting = await collect(clientOf([{}, failing]), () => true, { onBreak, signal: stop.signal });
+    expect(isCanceled(waiting.error)).toBe(true);
+  });
+
   it("ends with an answer that another attempt cannot change", async () => {
     const picky = publisher(async function* () {
       throw failure(Code.InvalidArgument, "INVALID_FIELD", "filter: too long");

@@ -1,4 +1,4 @@
-import { isOutcomeUnknown, MetadataError, type Event, type FieldViolation, type WriteResult } from "@heliosdb/metadata";
+import { isOutcomeUnknown, isVersionMismatch, MetadataError, type Event, type FieldViolation, type WriteResult } from "@heliosdb/metadata";
 
 import { sentence } from "../service/sentence.js";
 
@@ -6,6 +6,7 @@ import { sentence } from "../service/sentence.js";
 export interface WriteInit {
   dryRun?: boolean;
   requestId?: string;
+  knownRevision?: bigint;
 }
 
 type Answer = { readonly result?: WriteResult | undefined };
@@ -24,7 +25,10 @@ export class Submission<A extends Answer> {
   uncertain = $state(false);
 
   readonly #call: (write: WriteInit) => Promise<A>;
-  #requestId: string | undefined;
+  /** Of the attempt that another one has to repeat. */
+  #unknown: { readonly requestId: string; readonly knownRevision: bigint } | undefined;
+  /** How often the form was changed: an answer says nothing of a form that was changed since. */
+  #edits = 0;
 
   constructor(call: (write: WriteInit) => Promise<A>) {
     this.#call = call;
@@ -32,50 +36,66 @@ export class Submission<A extends Answer> {
 
   /** Forgets what was said of the fields as they were. */
   edited(): void {
+    this.#edits++;
     this.preview = undefined;
     this.violations = [];
     this.problem = "";
     this.uncertain = false;
-    this.#requestId = undefined;
+    this.#unknown = undefined;
   }
 
   /** Asks what the write would do. */
   async ask(): Promise<void> {
+    const edits = this.#edits;
     const answer = await this.#attempt("preview", { dryRun: true });
-    this.preview = answer?.result?.events;
+    if (edits === this.#edits) {
+      this.preview = answer?.result?.events;
+    }
   }
 
   /** Makes the write; undefined if it failed. */
   async write(): Promise<A | undefined> {
-    return this.#attempt("write", this.#requestId === undefined ? {} : { requestId: this.#requestId });
+    return this.#attempt("write", { ...this.#unknown });
   }
 
   async #attempt(busy: "preview" | "write", write: WriteInit): Promise<A | undefined> {
     if (this.busy !== "") {
       return undefined;
     }
+    const edits = this.#edits;
     this.busy = busy;
     this.problem = "";
     this.violations = [];
     this.preview = undefined;
     try {
       const answer = await this.#call(write);
-      this.uncertain = false;
+      if (busy === "write") {
+        this.uncertain = false;
+      }
       return answer;
     } catch (error) {
-      this.#failed(error, busy);
+      this.#failed(error, busy === "write" && edits === this.#edits);
       return undefined;
     } finally {
       this.busy = "";
     }
   }
 
-  #failed(error: unknown, busy: "preview" | "write"): void {
+  /** Says what failed; of a write that can be made again as it was, also whether that has to be the same one. */
+  #failed(error: unknown, same: boolean): void {
     this.violations = error instanceof MetadataError ? error.fieldViolations : [];
     this.problem = sentence(error);
-    if (busy === "write" && isOutcomeUnknown(error)) {
+    if (!same) {
+      return;
+    }
+    if (isOutcomeUnknown(error)) {
+      const { requestId, knownRevision } = error;
       this.uncertain = true;
-      this.#requestId = error.requestId;
+      this.#unknown = { requestId, knownRevision };
+    } else if (isVersionMismatch(error)) {
+      // Versions never come back: an attempt that is still on its way will not be carried out either.
+      this.uncertain = false;
+      this.#unknown = undefined;
     }
   }
 

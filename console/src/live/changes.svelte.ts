@@ -1,8 +1,9 @@
-import { Stream, type Change } from "@heliosdb/metadata";
+import { Stream, type Change, type Event } from "@heliosdb/metadata";
 
 import { sentence } from "../service/sentence.js";
 import { service } from "../service/service.js";
 import { changeNames, changeObjects, eventObject } from "../text/events.js";
+import { Ledger } from "./ledger.js";
 import { session, type Listener } from "./session.svelte.js";
 
 /** So many changes are kept; the oldest ones are forgotten first. */
@@ -12,8 +13,8 @@ const PAGE_SIZE = 100;
 const PUBLISH_MS = 150;
 const RETRY_MS = 4_000;
 
-/** So many events of a change are looked into by the filter: a change may have thousands. */
-const MAX_SEARCHED = 50;
+/** So many characters of a change are kept for the filter: a change may have thousands of events. */
+export const MAX_SEARCHED = 16_384;
 
 /** Entry is what the list shows of a change. Changes themselves are not kept: one may have megabytes. */
 export interface Entry {
@@ -28,34 +29,38 @@ export interface Entry {
   readonly objects: string;
   /** What the filter looks into. */
   readonly text: string;
+  /** The filter does not look into all of it. */
+  readonly cut: boolean;
 }
 
 function entryOf(stream: Stream, change: Change): Entry {
   const names = changeNames(change);
   const { revision, time, actor, requestId, events } = change;
-  const searched = [actor, requestId, ...names, ...events.slice(0, MAX_SEARCHED).map(eventObject)];
-  return { key: `${stream}-${revision}`, stream, revision, time, actor, names, objects: changeObjects(change), text: searched.join("\n").toLowerCase() };
-}
-
-/** How far back a stream was read. */
-interface Past {
-  readonly stream: Stream;
-  token: string;
-  end: boolean;
+  const searched = [actor, requestId, ...names];
+  let length = 0;
+  let looked = 0;
+  for (; looked < events.length && length < MAX_SEARCHED; looked++) {
+    const object = eventObject(events[looked] as Event);
+    searched.push(object);
+    length += object.length;
+  }
+  const text = searched.join("\n").toLowerCase();
+  return { key: `${stream}-${revision}`, stream, revision, time, actor, names, objects: changeObjects(change), text, cut: looked < events.length };
 }
 
 /** Changes is what happened last in both streams: read once, then heard. */
 class Changes implements Listener {
-  /** Newest first. */
+  /** Of both streams, newest first. */
   entries = $state.raw<readonly Entry[]>([]);
+  /** Changes when the list begins anew, of another history. */
+  generation = $state(0);
   /** Why older changes are missing. */
   problem = $state("");
   reading = $state(false);
-  /** Nothing older is kept by the service, or here. */
-  complete = $state(false);
 
-  readonly #byKey = new Map<string, Entry>();
-  #pasts: Past[] = [];
+  #ledger = $state.raw(newLedger());
+  /** Changes with each change of the ledger. */
+  #version = $state(0);
   #started = false;
   #publishing = false;
 
@@ -70,33 +75,53 @@ class Changes implements Listener {
     }
   }
 
-  /** Reads older changes. */
-  async older(): Promise<void> {
+  /** The changes of one stream, or of both, newest first. */
+  of(only?: Stream): readonly Entry[] {
+    void this.#version;
+    return only === undefined ? this.entries : this.#ledger.lines(only);
+  }
+
+  /** Nothing older is kept by the service, or here. */
+  complete(only?: Stream): boolean {
+    void this.#version;
+    return this.#ledger.next(only).length === 0;
+  }
+
+  /** The newest revision of each stream. */
+  newest(): ReadonlyMap<Stream, bigint> {
+    return this.#ledger.newest();
+  }
+
+  /** As many are kept as the page keeps. */
+  full(): boolean {
+    void this.#version;
+    return this.#ledger.full;
+  }
+
+  /** Reads older changes, of one stream or of both. */
+  async older(only?: Stream): Promise<void> {
     if (this.reading) {
       return;
     }
     this.reading = true;
-    const pasts = this.#pasts;
-    try {
-      for (const past of pasts) {
-        await this.#read(past);
-      }
-      this.problem = "";
-    } catch (error) {
-      this.problem = sentence(error);
-    } finally {
-      this.reading = false;
-      this.complete = this.#pasts.every((past) => past.end) || this.#byKey.size >= MAX_ENTRIES;
-      this.#publish();
+    const ledger = this.#ledger;
+    const answers = await Promise.allSettled(ledger.next(only).map((stream) => this.#read(ledger, stream)));
+    this.reading = false;
+    if (ledger !== this.#ledger) {
+      await this.#begin(); // meanwhile
+      return;
     }
-    if (pasts !== this.#pasts) {
-      await this.older(); // it has begun anew meanwhile
+    const failed = answers.find((answer) => answer.status === "rejected");
+    this.problem = failed === undefined ? "" : sentence(failed.reason);
+    this.#publish();
+    if (ledger.unread) {
+      setTimeout(() => ledger === this.#ledger && ledger.unread && void this.older(), RETRY_MS);
     }
   }
 
   changed(stream: Stream, changes: readonly Change[]): void {
     for (const change of changes) {
-      this.#add(stream, change);
+      this.#ledger.hear(entryOf(stream, change));
     }
     if (!this.#publishing) {
       this.#publishing = true;
@@ -108,55 +133,41 @@ class Changes implements Listener {
   }
 
   restarted(): void {
-    this.#byKey.clear();
-    this.#publish();
+    this.#ledger = newLedger();
+    this.generation++;
+    this.entries = [];
     if (this.#started) {
       void this.#begin();
     }
   }
 
   async #begin(): Promise<void> {
-    this.#pasts = [Stream.SCHEMA, Stream.TOPOLOGY].map((stream) => ({ stream, token: "", end: false }));
     await session.begun();
     await this.older();
-    if (this.problem !== "" && this.#pasts.every((past) => past.token === "")) {
-      setTimeout(() => void this.#begin(), RETRY_MS);
-    }
   }
 
-  async #read(past: Past): Promise<void> {
-    if (past.end) {
-      return;
+  async #read(ledger: Ledger<Entry>, stream: Stream): Promise<void> {
+    for (;;) {
+      const pageToken = ledger.token(stream);
+      const page = await service().history.readChanges({ selection: { stream }, newestFirst: true, pageSize: PAGE_SIZE, pageToken });
+      ledger.turn(stream, page.changes.map((change) => entryOf(stream, change)), page.nextPageToken);
+      if (page.changes.length > 0 || page.nextPageToken === "") {
+        return; // a page may be empty without being the last
+      }
     }
-    const { stream, token: pageToken } = past;
-    const page = await service().history.readChanges({ selection: { stream }, newestFirst: true, pageSize: PAGE_SIZE, pageToken });
-    for (const change of page.changes) {
-      this.#add(stream, change);
-    }
-    past.token = page.nextPageToken;
-    past.end = past.token === "";
-  }
-
-  #add(stream: Stream, change: Change): void {
-    const entry = entryOf(stream, change);
-    this.#byKey.set(entry.key, entry);
   }
 
   #publish(): void {
-    const sorted = [...this.#byKey.values()].sort(newestFirst);
-    for (const { key } of sorted.splice(MAX_ENTRIES)) {
-      this.#byKey.delete(key);
+    if (this.#ledger.unread && this.problem === "") {
+      return; // one stream without the other would be half of what happened
     }
-    this.entries = sorted;
+    this.entries = this.#ledger.lines();
+    this.#version++;
   }
 }
 
-/** Orders by the times of the leaders, which never run backwards in a stream, and there by revision. */
-function newestFirst(a: Entry, b: Entry): number {
-  if (a.stream === b.stream) {
-    return a.revision > b.revision ? -1 : 1;
-  }
-  return Number((b.time?.seconds ?? 0n) - (a.time?.seconds ?? 0n)) || (b.time?.nanos ?? 0) - (a.time?.nanos ?? 0);
+function newLedger(): Ledger<Entry> {
+  return new Ledger([Stream.SCHEMA, Stream.TOPOLOGY], MAX_ENTRIES);
 }
 
 export const changes = new Changes();

@@ -20,6 +20,10 @@ export class Reading<T> implements Listener {
   readonly #concerned: (change: Change) => boolean;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #ended = false;
+  /** Attempts are numbered: they may be answered in another order than they were made. */
+  #attempts = 0;
+  /** The number of the one that is shown. */
+  #shown = 0;
 
   constructor(stream: Stream, read: () => Promise<T>, concerned: (change: Change) => boolean) {
     this.#stream = stream;
@@ -53,20 +57,35 @@ export class Reading<T> implements Listener {
   }
 
   restarted(): void {
+    this.#shown = this.#attempts; // what is still to come of them is of another history
     void session.begun().then(() => this.again());
   }
 
   async #ask(): Promise<void> {
+    const attempt = ++this.#attempts;
     try {
-      this.value = await this.#read();
-      this.missing = false;
-      this.problem = "";
+      const value = await this.#read();
+      this.#answered(attempt, () => {
+        this.value = value;
+        this.missing = false;
+        this.problem = "";
+      });
     } catch (error) {
-      this.missing = isNotFound(error);
-      this.problem = this.missing ? "" : sentence(error);
-      if (!this.missing) {
-        this.again(RETRY_MS);
-      }
+      this.#answered(attempt, () => {
+        this.missing = isNotFound(error);
+        this.problem = this.missing ? "" : sentence(error);
+        if (!this.missing) {
+          this.again(RETRY_MS);
+        }
+      });
+    }
+  }
+
+  /** Shows an answer, unless a later attempt was answered before. */
+  #answered(attempt: number, show: () => void): void {
+    if (attempt > this.#shown) {
+      this.#shown = attempt;
+      show();
     }
   }
 }

@@ -2,6 +2,7 @@ import { ErrorReason, isCanceled, MetadataError, Stream, type Change, type Frame
 
 import { sentence } from "../service/sentence.js";
 import { reconnect, service } from "../service/service.js";
+import { Thread } from "./thread.js";
 
 /** A break that is over sooner is nobody's business: proxies cut streams, members are replaced. */
 const QUIET_BREAK_MS = 2_500;
@@ -24,6 +25,12 @@ export type Phase = "connecting" | "live" | "interrupted";
 /** These say that what came before the break cannot be continued. */
 const lost = new Set([ErrorReason.HISTORY_TRIMMED, ErrorReason.FOREIGN_POSITION, ErrorReason.FUTURE_REVISION]);
 
+/** Beginning is a promise to be kept from outside. */
+class Beginning {
+  resolve: () => void = () => undefined;
+  readonly promise = new Promise<void>((resolve) => (this.resolve = resolve));
+}
+
 /** Session is the page's one subscription. It follows from now on, resumes by itself and never ends. */
 class Session {
   phase = $state<Phase>("connecting");
@@ -33,10 +40,13 @@ class Session {
   position = $state.raw<Position | undefined>();
 
   readonly #listeners = new Set<Listener>();
-  #begun = Promise.withResolvers<void>();
+  #begun = new Beginning();
   #quiet: ReturnType<typeof setTimeout> | undefined;
   #wake: (() => void) | undefined;
   #slice = performance.now();
+  readonly #thread = new Thread();
+  /** Whose history comes is to be seen: the page has begun to follow, or to follow again. */
+  #unsure = true;
 
   /** Ends never. */
   async run(): Promise<never> {
@@ -72,12 +82,33 @@ class Session {
   async #follow(signal: AbortSignal): Promise<void> {
     const after = this.position;
     const start = after === undefined ? { case: "latest" as const, value: true } : { case: "after" as const, value: after };
-    const onBreak = (error: MetadataError) => this.#interrupted(error);
+    const onBreak = (error: MetadataError) => {
+      this.#unsure = true;
+      this.#interrupted(error);
+    };
+    this.#unsure = true;
     for await (const frame of service().watch({ start, failOnGap: true }, { signal, onBreak })) {
+      await this.#identify(frame);
       this.#see(frame);
       if (performance.now() - this.#slice > SLICE_MS) {
         await new Promise((resolve) => setTimeout(resolve));
         this.#slice = performance.now();
+      }
+    }
+  }
+
+  /** Throws if what comes is another history than what was heard; if that cannot be seen, it is with the next frame. */
+  async #identify(frame: Frame): Promise<void> {
+    const reached = this.position ?? (frame.case === "bookmark" ? frame.value.position : undefined);
+    if (!this.#unsure || reached === undefined) {
+      return;
+    }
+    try {
+      await this.#thread.check(reached);
+      this.#unsure = false;
+    } catch (error) {
+      if (error instanceof MetadataError && lost.has(error.reason)) {
+        throw error;
       }
     }
   }
@@ -93,8 +124,9 @@ class Session {
     } else if (frame.case === "changes") {
       const { stream, changes } = frame.value;
       this.#advance(stream, changes.at(-1)?.revision ?? 0n);
+      this.#thread.heard(stream, changes.at(-1));
       for (const listener of this.#listeners) {
-        listener.changed(stream, changes);
+        tell(listener, stream, changes);
       }
     }
   }
@@ -130,8 +162,9 @@ class Session {
 
   #restart(): void {
     reconnect();
+    this.#thread.cut();
     this.position = undefined;
-    this.#begun = Promise.withResolvers();
+    this.#begun = new Beginning();
     for (const listener of this.#listeners) {
       listener.restarted();
     }
@@ -145,6 +178,16 @@ class Session {
         resolve();
       };
     });
+  }
+}
+
+/** One that fails has missed these changes and has to begin anew; the others go on. */
+function tell(listener: Listener, stream: Stream, changes: readonly Change[]): void {
+  try {
+    listener.changed(stream, changes);
+  } catch (error) {
+    reportError(error);
+    listener.restarted();
   }
 }
 

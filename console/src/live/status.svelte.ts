@@ -1,9 +1,9 @@
-import type { StatusResponse } from "@heliosdb/metadata";
+import { Stream, type StatusResponse } from "@heliosdb/metadata";
 
+import { identity } from "../service/identity.svelte.js";
 import { sentence } from "../service/sentence.js";
 import { service } from "../service/service.js";
-import { session } from "./session.svelte.js";
-import { parseTotals, type Totals } from "./totals.js";
+import { newestRevision, parseTotals, type Totals } from "./totals.js";
 
 /** So often the service is asked how it does, while the page can be seen. */
 const EVERY_MS = 2_000;
@@ -54,7 +54,8 @@ class Status {
   async #run(): Promise<never> {
     for (;;) {
       if (!document.hidden) {
-        await Promise.all([this.#ask(), this.#measure()]);
+        const [, totals] = await Promise.all([this.#ask(), this.#totals()]);
+        this.#measure(totals);
       }
       await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
     }
@@ -69,12 +70,11 @@ class Status {
     }
   }
 
-  async #measure(): Promise<void> {
-    const totals = await this.#totals();
+  #measure(totals: Totals | undefined): void {
     const counts: Counts = {
       at: performance.now() / 1000,
-      schema: session.position?.schemaRevision,
-      topology: session.position?.topologyRevision,
+      schema: this.#newest(Stream.SCHEMA),
+      topology: this.#newest(Stream.TOPOLOGY),
       totals,
     };
     const sample = this.#sample(counts, this.#before);
@@ -82,9 +82,19 @@ class Status {
     this.samples = [...this.samples, sample].slice(-MAX_SAMPLES);
   }
 
+  /**
+   * The newest revision of a stream that a member knows; undefined: nobody says. Not the session's,
+   * which stands still while the page is not live.
+   */
+  #newest(stream: Stream): bigint | undefined {
+    return this.problem === "" ? this.current && newestRevision(this.current.members, stream) : undefined;
+  }
+
   async #totals(): Promise<Totals | undefined> {
     try {
-      const answer = await fetch("/metrics", { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const headers = new Headers();
+      identity.sign(headers);
+      const answer = await fetch("/metrics", { headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
       if (!answer.ok) {
         throw new Error(`the answer is ${answer.status}`);
       }

@@ -1,3 +1,5 @@
+import type { MemberStatus, Stream } from "@heliosdb/metadata";
+
 /** Totals are what the member has counted since its start. */
 export interface Totals {
   /** Calls that have ended. */
@@ -28,4 +30,10 @@ export function parseTotals(text: string): Totals {
     }
   }
   return totals;
+}
+
+/** The newest revision of a stream that members tell of; undefined: none does. */
+export function newestRevision(members: readonly Pick<MemberStatus, "streams">[], stream: Stream): bigint | undefined {
+  const revisions = members.flatMap(({ streams }) => streams.filter((its) => its.stream === stream).map(({ revision }) => revision));
+  return revisions.length === 0 ? undefined : revisions.reduce((newest, revision) => (revision > newest ? revision : newest));
 }

@@ -1,3 +1,5 @@
+import { keep, kept } from "./storage.js";
+
 /** Who the person at the console says to be; what the history shows as actor where certificates do not name one. */
 const NAME_KEY = "heliosmeta.name";
 /** A token that a proxy in front of the service may want. It lives as long as the tab. */
@@ -8,8 +10,8 @@ const SENDABLE = /^[\x20-\x7e]*$/;
 const MAX_NAME = 256;
 
 class Identity {
-  name = $state(localStorage.getItem(NAME_KEY) ?? "");
-  token = $state(sessionStorage.getItem(TOKEN_KEY) ?? "");
+  name = $state(kept("localStorage", NAME_KEY));
+  token = $state(kept("sessionStorage", TOKEN_KEY));
 
   /** Keeps both; returns what is wrong with them instead, if anything is. */
   save(name: string, token: string): string {
@@ -21,8 +23,8 @@ class Identity {
     }
     this.name = name.trim();
     this.token = token.trim();
-    localStorage.setItem(NAME_KEY, this.name);
-    sessionStorage.setItem(TOKEN_KEY, this.token);
+    keep("localStorage", NAME_KEY, this.name);
+    keep("sessionStorage", TOKEN_KEY, this.token);
     return "";
   }
 

@@ -27,6 +27,6 @@ export function nodeTypeName(type: NodeType): string {
 }
 
 /** Whether a text from an address is a number as ids and revisions are: 64 bits, above 0. */
-export function isNumber(text: string): boolean {
+export function isId(text: string): boolean {
   return /^[1-9][0-9]{0,18}$/.test(text);
 }
