@@ -92,7 +92,10 @@ func TestScanFetches(t *testing.T) {
 func TestScanEnds(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	whole := fetching{historytest.New(schemaStream, historytest.Tables(100, 2))}
-	for range history.Scan(t.Context(), whole, 1, 100) {
+	for _, err := range history.Scan(t.Context(), whole, 1, 100) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		break
 	}
 	ctx, stop := context.WithCancel(t.Context())
