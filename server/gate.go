@@ -152,7 +152,7 @@ func (g *gate) placesOf(spec connect.Spec) *places {
 		return &g.subscriptions
 	case spec.Procedure == metadatav1connect.MetadataServicePipelineProcedure:
 		return &g.pipelines
-	case spec.Procedure == metadatav1connect.HistoryServiceStreamChangesProcedure:
+	case spec.Procedure == metadatav1connect.HistoryServiceStreamChangesProcedure, spec.Procedure == metadatav1connect.HistoryServiceStreamBaseProcedure:
 		return &g.historyStreams
 	case spec.Procedure == metadatav1connect.HistoryServiceVerifyHistoryProcedure:
 		return &g.verifications
