@@ -29,6 +29,7 @@ type StreamEnd struct {
 	Changes uint64
 	Bytes   uint64        // of the changes as logged
 	Digest  events.Digest // behind the last change
+	Base    bool          // the model before the first change is there; the trailer's text does not say so
 }
 
 // trailerText is the trailer's JSON.
