@@ -114,7 +114,7 @@ func (f *File) readTrailer(at int64) error {
 		return err
 	}
 	for i, s := range f.sources {
-		f.trailer.Streams[i].Base = len(s.base) > 1
+		f.trailer.Streams[i].First, f.trailer.Streams[i].Base = s.bounds.First, len(s.base) > 1
 	}
 	return nil
 }

@@ -162,7 +162,7 @@ func (w *writer) write(b []byte) error {
 
 // stream writes the blocks of one stream.
 func (w *writer) stream(ctx context.Context, source history.Source, s Stream, progress history.Progress) (StreamEnd, error) {
-	end := StreamEnd{Stream: s.Stream}
+	end := StreamEnd{Stream: s.Stream, First: s.First}
 	w.head = blockHead{stream: s.Stream, first: s.First}
 	verified, err := history.Follow(ctx, source, s.Bounds, func(c *events.Change, digest events.Digest) error {
 		if len(c.Raw()) > MaxBlockBytes-lengthBytes {
