@@ -23,6 +23,8 @@ import (
 // Defaults and limits of Options.
 const (
 	DefaultTimeout = 10 * time.Second
+	// DefaultHistoryTimeout is as long as members work on one call by default.
+	DefaultHistoryTimeout = time.Minute
 	// MaxEndpoints bounds Options.Endpoints.
 	MaxEndpoints = 64
 	// maxReceiveBytes is above the largest message the service sends.
@@ -47,6 +49,11 @@ type Options struct {
 	// Timeout bounds a call whose context has no deadline, retries included.
 	// 0: DefaultTimeout.
 	Timeout time.Duration
+	// HistoryTimeout is Timeout for the reads of HistoryService, on which a member may work
+	// long: it may have to fold all that has changed. As long as it answers other calls, it is
+	// waited for; only when no member has answered anything for Timeout, nobody is. 0:
+	// DefaultHistoryTimeout, or Timeout if that is more.
+	HistoryTimeout time.Duration
 	// TLS makes connections to HOST:PORT endpoints TLS; nil: plain text.
 	TLS *tls.Config
 	// Actor names the caller in the history where TLS does not.
@@ -57,7 +64,7 @@ type Options struct {
 	Consistency metadatav1.Consistency
 	// HedgeAfter is when a read that nobody has answered yet is made at a second endpoint
 	// besides; the first answer counts. 0: never. The 99th percentile of answers is a good
-	// choice: then about one read in a hundred costs twice.
+	// choice: then about one read in a hundred costs twice. Reads of HistoryService are not.
 	HedgeAfter time.Duration
 	// Interceptors are put around each attempt of a call and around each stream, the first
 	// outermost: for tracing (connectrpc.com/otelconnect has one) or credentials. With any,
@@ -115,14 +122,17 @@ func New(opts Options) (*Client, error) {
 	if n := len(opts.Endpoints); n == 0 || n > MaxEndpoints {
 		return nil, fmt.Errorf("client: %d endpoints; name 1 to %d", n, MaxEndpoints)
 	}
-	if opts.Timeout < 0 || opts.HedgeAfter < 0 {
-		return nil, fmt.Errorf("client: timeout %v, hedge after %v; neither may be negative", opts.Timeout, opts.HedgeAfter)
+	if opts.Timeout < 0 || opts.HistoryTimeout < 0 || opts.HedgeAfter < 0 {
+		return nil, fmt.Errorf("client: timeout %v, of history %v, hedge after %v; none may be negative", opts.Timeout, opts.HistoryTimeout, opts.HedgeAfter)
 	}
 	if _, known := metadatav1.Consistency_name[int32(opts.Consistency)]; !known {
 		return nil, fmt.Errorf("client: there is no consistency %d", opts.Consistency)
 	}
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
+	}
+	if opts.HistoryTimeout == 0 {
+		opts.HistoryTimeout = max(DefaultHistoryTimeout, opts.Timeout)
 	}
 	c := &Client{opts: opts, log: opts.Logger, patience: defaultPatience, caches: make(map[*Cache]struct{})}
 	if c.log == nil {

@@ -16,49 +16,49 @@ import (
 func (c *Client) ReadChanges(
 	ctx context.Context, req *metadatav1.ReadChangesRequest,
 ) (*metadatav1.ReadChangesResponse, error) {
-	return readPage(ctx, c, req, service.ReadChanges)
+	return readPast(ctx, c, req, service.ReadChanges)
 }
 
 // GetTableAsOf returns a table as it was.
 func (c *Client) GetTableAsOf(
 	ctx context.Context, req *metadatav1.GetTableAsOfRequest,
 ) (*metadatav1.GetTableAsOfResponse, error) {
-	return readPage(ctx, c, req, service.GetTableAsOf)
+	return readPast(ctx, c, req, service.GetTableAsOf)
 }
 
 // ListTablesAsOf lists the tables that there were, by namespace and name.
 func (c *Client) ListTablesAsOf(
 	ctx context.Context, req *metadatav1.ListTablesAsOfRequest,
 ) (*metadatav1.ListTablesAsOfResponse, error) {
-	return readPage(ctx, c, req, service.ListTablesAsOf)
+	return readPast(ctx, c, req, service.ListTablesAsOf)
 }
 
 // GetTopologyAsOf returns nodes and shards as they were.
 func (c *Client) GetTopologyAsOf(
 	ctx context.Context, req *metadatav1.GetTopologyAsOfRequest,
 ) (*metadatav1.GetTopologyAsOfResponse, error) {
-	return readPage(ctx, c, req, service.GetTopologyAsOf)
+	return readPast(ctx, c, req, service.GetTopologyAsOf)
 }
 
 // DiffRevisions says how the objects of a stream differ between two revisions.
 func (c *Client) DiffRevisions(
 	ctx context.Context, req *metadatav1.DiffRevisionsRequest,
 ) (*metadatav1.DiffRevisionsResponse, error) {
-	return readPage(ctx, c, req, service.DiffRevisions)
+	return readPast(ctx, c, req, service.DiffRevisions)
 }
 
 // ObjectLog returns a page of the changes of one object.
 func (c *Client) ObjectLog(
 	ctx context.Context, req *metadatav1.ObjectLogRequest,
 ) (*metadatav1.ObjectLogResponse, error) {
-	return readPage(ctx, c, req, service.ObjectLog)
+	return readPast(ctx, c, req, service.ObjectLog)
 }
 
 // GetHead says where a stream stands on the member that answers.
 func (c *Client) GetHead(
 	ctx context.Context, req *metadatav1.GetHeadRequest,
 ) (*metadatav1.GetHeadResponse, error) {
-	return readPage(ctx, c, req, service.GetHead)
+	return readPast(ctx, c, req, service.GetHead)
 }
 
 // ListSignedHeads returns the signed heads of a stream, oldest first.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -107,9 +108,22 @@ func read[Req, Res any, Q message[Req], A message[Res]](
 func readPage[Req, Res any, Q message[Req], A message[Res]](
 	ctx context.Context, c *Client, req Q, call func(service, context.Context, Q) (A, error),
 ) (*Res, error) {
+	return readAlone(ctx, c, c.readTries, req, call)
+}
+
+// readPast is readPage for calls that a member may work long on.
+func readPast[Req, Res any, Q message[Req], A message[Res]](
+	ctx context.Context, c *Client, req Q, call func(service, context.Context, Q) (A, error),
+) (*Res, error) {
+	return readAlone(ctx, c, func() *tries { return c.readTries().long() }, req, call)
+}
+
+func readAlone[Req, Res any, Q message[Req], A message[Res]](
+	ctx context.Context, c *Client, tries func() *tries, req Q, call func(service, context.Context, Q) (A, error),
+) (*Res, error) {
 	own, filled := withOwn(c, req)
 	for {
-		res, err := perform(ctx, c.readTries(), func(a try) (*Res, error) {
+		res, err := perform(ctx, tries(), func(a try) (*Res, error) {
 			res, err := alone(a, own, call)
 			return (*Res)(res), err
 		})
@@ -194,6 +208,7 @@ type tries struct {
 	pause     *backoff.ExponentialBackOff // nil before the first
 
 	attempt, longest time.Duration // see patience
+	alive            *atomic.Int64 // when a member last answered anything, in Unix nanoseconds; nil: the call is not long
 	hedge            time.Duration // when another member is asked besides; 0: never
 }
 
@@ -214,6 +229,9 @@ func (c *Client) readTries() *tries {
 // timeout is for how long the next attempt waits: not long at first, because the next
 // member may be fine; longer after every other attempt, because all may be slow.
 func (t *tries) timeout() time.Duration {
+	if t.isLong() {
+		return max(0, time.Until(t.deadline))
+	}
 	if len(t.client.endpoints) == 1 {
 		return t.longest
 	}
@@ -229,7 +247,7 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 	began := time.Now()
 	var limited bool
 	if t.deadline, limited = ctx.Deadline(); !limited {
-		t.deadline = began.Add(t.client.opts.Timeout)
+		t.deadline = began.Add(t.patience())
 	}
 	for {
 		res, err := hedged(ctx, t, began, call)
@@ -258,10 +276,13 @@ func (t *tries) try(ctx context.Context, index int, began time.Time) try {
 
 // once makes one attempt.
 func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
-	res, err := call(a)
+	res, err := attend(t, a, call)
 	switch {
 	case told(err):
 		a.at.health.answered()
+		if t.isLong() {
+			t.alive.Store(time.Now().UnixNano())
+		}
 	case time.Since(a.began) >= t.attempt && (a.ctx.Err() != nil || !time.Now().Before(a.until)):
 		t.client.noteWaited(a.at, a.began)
 	}
@@ -298,7 +319,7 @@ func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again
 		return 0, false
 	}
 	t.uncertain = t.uncertain || mayHaveHappened(err)
-	if ctx.Err() != nil || !time.Now().Before(t.deadline) {
+	if ctx.Err() != nil || !time.Now().Before(t.deadline) || t.abandoned() {
 		return 0, false
 	}
 	c := t.client

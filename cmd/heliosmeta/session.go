@@ -74,8 +74,12 @@ func (s *session) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	history := time.Duration(0) // as long as it takes
+	if s.timeout != client.DefaultTimeout {
+		history = s.timeout
+	}
 	return client.New(client.Options{
-		Endpoints: s.endpoints, Timeout: s.timeout, TLS: config, Actor: s.actor,
+		Endpoints: s.endpoints, Timeout: s.timeout, HistoryTimeout: history, TLS: config, Actor: s.actor,
 		Logger: slog.New(&patience{session: s}),
 	})
 }
