@@ -16,6 +16,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/heliosdb/metadata/client/follow"
+	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
@@ -56,6 +57,11 @@ type Options struct {
 	HistoryTimeout time.Duration
 	// TLS makes connections to HOST:PORT endpoints TLS; nil: plain text.
 	TLS *tls.Config
+	// ClusterID is the cluster that the client is for: 32 hexadecimal digits, as status shows
+	// it. Members of another one refuse its calls; none takes effect there. Empty: the cluster of
+	// the first answer. Until that has come, nothing tells an endpoint of another cluster from
+	// one of the client's own, so that what is asked first may be done there.
+	ClusterID string
 	// Actor names the caller in the history where TLS does not.
 	Actor string
 	// Consistency is that of reads that do not ask for one. 0: LINEARIZABLE. With AT_LEAST
@@ -138,6 +144,13 @@ func New(opts Options) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	if opts.ClusterID != "" {
+		id, err := events.ParseClusterID(opts.ClusterID)
+		if err != nil {
+			return nil, fmt.Errorf("client: Options.ClusterID: %w", err)
+		}
+		c.cluster.Store(new(id.String()))
+	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.transport = newTransport(opts.TLS)
 	for _, text := range opts.Endpoints {
@@ -187,7 +200,7 @@ func (c *Client) newEndpoint(base *url.URL) (*endpoint, error) {
 	options := []connect.ClientOption{
 		connect.WithReadMaxBytes(maxReceiveBytes),
 		connect.WithInterceptors(c.opts.Interceptors...),
-		connect.WithInterceptors(actorInterceptor(c.opts.Actor)),
+		connect.WithInterceptors(callInterceptor{c}),
 		// Members are to spend no time on packing answers that are read in a moment.
 		connect.WithAcceptCompression("gzip", nil, nil),
 	}

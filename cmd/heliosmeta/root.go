@@ -66,6 +66,7 @@ func (s *session) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringSliceVar(&s.endpoints, "endpoints", []string{"127.0.0.1:9000"}, "API addresses of members: HOST:PORT or https://HOST:PORT, separated by commas")
 	flags.VarP(&s.format, "output", "o", "how to print: table, json or yaml")
+	flags.StringVar(&s.cluster, "cluster-id", "", "the cluster that calls are for, as status shows it; members of another one refuse them")
 	flags.DurationVar(&s.timeout, "timeout", client.DefaultTimeout, "how long a call may take, retries included; if it is not given, one about the past up to a minute")
 	flags.StringVar(&s.actor, "actor", s.user(), "who is said to be asking, for the history")
 	s.tls.AddTo(flags)

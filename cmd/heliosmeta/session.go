@@ -30,6 +30,7 @@ type session struct {
 	endpoints      []string
 	format         output.Format
 	timeout        time.Duration
+	cluster        string // id; empty: whichever answers
 	actor          string
 	tls            tlsfiles.Files
 	consistency    string
@@ -79,7 +80,7 @@ func (s *session) connect() (*client.Client, error) {
 		history = s.timeout
 	}
 	return client.New(client.Options{
-		Endpoints: s.endpoints, Timeout: s.timeout, HistoryTimeout: history, TLS: config, Actor: s.actor,
+		Endpoints: s.endpoints, Timeout: s.timeout, HistoryTimeout: history, ClusterID: s.cluster, TLS: config, Actor: s.actor,
 		Logger: slog.New(&patience{session: s}),
 	})
 }
