@@ -9,25 +9,31 @@ import (
 // actorHeader names the caller towards servers that do not know it by TLS.
 const actorHeader = "helios-actor"
 
-// actorInterceptor says in each unary call who calls.
-type actorInterceptor string
+// clusterHeader says which cluster a call is for: a member of another one refuses it.
+const clusterHeader = "helios-cluster"
+
+// callInterceptor says in each unary call who calls, and which cluster is meant, once that is known.
+type callInterceptor struct{ client *Client }
 
 // WrapUnary implements connect.Interceptor.
-func (a actorInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+func (a callInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
-		if a != "" {
-			req.Header().Set(actorHeader, string(a))
+		if actor := a.client.opts.Actor; actor != "" {
+			req.Header().Set(actorHeader, actor)
+		}
+		if cluster := a.client.meant(); cluster != "" {
+			req.Header().Set(clusterHeader, cluster)
 		}
 		return next(ctx, req)
 	}
 }
 
 // WrapStreamingClient implements connect.Interceptor.
-func (a actorInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+func (a callInterceptor) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return next // there are none
 }
 
 // WrapStreamingHandler implements connect.Interceptor.
-func (a actorInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+func (a callInterceptor) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return next
 }

@@ -17,6 +17,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/heliosdb/metadata/client/follow"
+	"github.com/heliosdb/metadata/events"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
@@ -24,6 +25,8 @@ import (
 // Defaults and limits of Options.
 const (
 	DefaultTimeout = 10 * time.Second
+	// DefaultHistoryTimeout is as long as members work on one call by default.
+	DefaultHistoryTimeout = time.Minute
 	// MaxEndpoints bounds Options.Endpoints.
 	MaxEndpoints = 64
 	// maxReceiveBytes is above the largest message the service sends.
@@ -52,8 +55,18 @@ type Options struct {
 	// Timeout bounds a call whose context has no deadline, retries included.
 	// 0: DefaultTimeout.
 	Timeout time.Duration
+	// HistoryTimeout is Timeout for the reads of HistoryService, on which a member may work
+	// long: it may have to fold all that has changed. As long as it answers other calls, it is
+	// waited for; only when no member has answered anything for Timeout, nobody is. 0:
+	// DefaultHistoryTimeout, or Timeout if that is more.
+	HistoryTimeout time.Duration
 	// TLS makes connections to HOST:PORT endpoints TLS; nil: plain text.
 	TLS *tls.Config
+	// ClusterID is the cluster that the client is for: 32 hexadecimal digits, as status shows
+	// it. Members of another one refuse its calls; none takes effect there. Empty: the cluster of
+	// the first answer. Until that has come, nothing tells an endpoint of another cluster from
+	// one of the client's own, so that what is asked first may be done there.
+	ClusterID string
 	// Actor names the caller in the history where TLS does not.
 	Actor string
 	// Consistency is that of reads that do not ask for one. 0: LINEARIZABLE. With AT_LEAST
@@ -63,7 +76,7 @@ type Options struct {
 	// HedgeAfter is when a read that nobody has answered yet is made at a second endpoint
 	// besides; the first answer counts. 0: never. The 99th percentile of answers is a good
 	// choice: then about one read in a hundred costs twice. Where many are late, at most
-	// one read in ten costs twice.
+	// one read in ten costs twice. Reads of HistoryService are not made twice.
 	HedgeAfter time.Duration
 	// Interceptors are put around each attempt of a call and around each stream, the first
 	// outermost: for tracing (connectrpc.com/otelconnect has one) or credentials. With any,
@@ -123,8 +136,8 @@ func New(opts Options) (*Client, error) {
 	if n := len(opts.Endpoints); n == 0 || n > MaxEndpoints {
 		return nil, fmt.Errorf("client: %d endpoints; name 1 to %d", n, MaxEndpoints)
 	}
-	if opts.Timeout < 0 || opts.HedgeAfter < 0 {
-		return nil, fmt.Errorf("client: timeout %v, hedge after %v; neither may be negative", opts.Timeout, opts.HedgeAfter)
+	if opts.Timeout < 0 || opts.HistoryTimeout < 0 || opts.HedgeAfter < 0 {
+		return nil, fmt.Errorf("client: timeout %v, of history %v, hedge after %v; none may be negative", opts.Timeout, opts.HistoryTimeout, opts.HedgeAfter)
 	}
 	if _, known := metadatav1.Consistency_name[int32(opts.Consistency)]; !known {
 		return nil, fmt.Errorf("client: there is no consistency %d", opts.Consistency)
@@ -132,9 +145,19 @@ func New(opts Options) (*Client, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
 	}
+	if opts.HistoryTimeout == 0 {
+		opts.HistoryTimeout = max(DefaultHistoryTimeout, opts.Timeout)
+	}
 	c := &Client{opts: opts, log: opts.Logger, patience: defaultPatience, caches: make(map[*Cache]struct{})}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
+	}
+	if opts.ClusterID != "" {
+		id, err := events.ParseClusterID(opts.ClusterID)
+		if err != nil {
+			return nil, fmt.Errorf("client: Options.ClusterID: %w", err)
+		}
+		c.cluster.Store(new(id.String()))
 	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.transport = newTransport(opts.TLS)
@@ -189,7 +212,7 @@ func (c *Client) newEndpoint(base *url.URL) (*endpoint, error) {
 	options := []connect.ClientOption{
 		connect.WithReadMaxBytes(maxReceiveBytes),
 		connect.WithInterceptors(c.opts.Interceptors...),
-		connect.WithInterceptors(actorInterceptor(c.opts.Actor)),
+		connect.WithInterceptors(callInterceptor{c}),
 		// Members are to spend no time on packing answers that are read in a moment.
 		connect.WithAcceptCompression("gzip", nil, nil),
 	}

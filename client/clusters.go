@@ -10,9 +10,12 @@ import (
 )
 
 // ForeignClusterError says that an endpoint is of another cluster than the client's, which
-// is that of the first answer. The client goes on at other endpoints, and asks this one now
-// and then whether it has changed; if all endpoints come to be of one other cluster, that is
-// the client's from then on.
+// is Options.ClusterID, or else that of the first answer. The client goes on at other endpoints,
+// and asks this one now and then whether it has changed; if all endpoints come to be of one other
+// cluster, that is the client's from then on, unless Options.ClusterID names another.
+//
+// A client that knows its cluster says so with each call, so that members of another one refuse
+// it; those of older versions do not, and carry it out.
 type ForeignClusterError struct {
 	Endpoint     string // HOST:PORT
 	Cluster, Own string // ids: the endpoint's and the client's
@@ -56,8 +59,38 @@ func (c *Client) admit(e *endpoint, cluster string) error {
 	return connect.NewError(connect.CodeUnavailable, err)
 }
 
+// meant returns the id of the cluster that the client's calls are for; "" while that is not known.
+func (c *Client) meant() string {
+	if id := c.cluster.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
+
+// refused returns the error of a call that a member has refused because it is of another cluster
+// as a [*ForeignClusterError]; one that another attempt may change, if that cluster has become the
+// client's.
+func (c *Client) refused(e *endpoint, err error) error {
+	if Reason(err) != metadatav1.ErrorReason_ERROR_REASON_FOREIGN_CLUSTER {
+		return err
+	}
+	if foreign := c.admit(e, Metadata(err)["cluster_id"]); foreign != nil {
+		return foreign
+	}
+	again := connect.NewError(connect.CodeUnavailable, err)
+	if told, ok := errors.AsType[*connect.Error](err); ok {
+		for _, d := range told.Details() {
+			again.AddDetail(d)
+		}
+	}
+	return again
+}
+
 // adopt makes a cluster the client's if all endpoints are known to be of it.
 func (c *Client) adopt(cluster string) bool {
+	if c.opts.ClusterID != "" {
+		return false
+	}
 	for _, e := range c.endpoints {
 		if foreign := e.foreign.Load(); foreign == nil || *foreign != cluster {
 			return false

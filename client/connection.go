@@ -44,6 +44,7 @@ type connection struct {
 	endpoint *endpoint
 	conn     *grpc.ClientConn
 	pipe     atomic.Pointer[pipeline.Pipe] // nil: none is open
+	unnamed  atomic.Bool                   // it was opened before the client knew its cluster
 
 	mu      sync.Mutex
 	opening bool
@@ -88,6 +89,9 @@ func (n *connection) pipelined() *pipeline.Pipe {
 		return nil // they want to see each call
 	}
 	if p := n.pipe.Load(); p != nil {
+		if n.unnamed.Load() && !n.endpoint.identified.Load() && n.client.meant() != "" {
+			return nil // the call is to say which cluster it is for, as the stream does not
+		}
 		return p
 	}
 	n.mu.Lock()
@@ -107,6 +111,7 @@ func (n *connection) keepPipe() {
 		n.opening, n.tried = false, time.Now()
 		n.mu.Unlock()
 	}()
+	n.unnamed.Store(n.client.meant() == "")
 	late := time.AfterFunc(greeting, cancel)
 	stream, err := n.conn.NewStream(n.outgoing(ctx, nil), duplex, metadatav1connect.MetadataServicePipelineProcedure,
 		grpc.ForceCodecV2(inPipe{}))

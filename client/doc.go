@@ -4,7 +4,8 @@
 // otherwise write around them: several endpoints, a deadline, retries that are
 // safe because every write carries a request id, and errors that can be asked
 // for their reason. An endpoint that is silent, of another cluster, too old for a call, or
-// that refuses the client is left for others.
+// that refuses the client is left for others. Reads of the past, which may take a member
+// long, are waited for as long as it answers anything else (Options.HistoryTimeout).
 //
 // A client remembers the highest position that it has seen (Client.Position). Reads are
 // LINEARIZABLE unless they, or Options.Consistency, ask for less; AT_LEAST without a position

@@ -215,6 +215,9 @@ func judge(err error) follow.Judgement {
 // mayHaveHappened reports whether a write that failed with a retryable error may
 // have taken effect nevertheless.
 func mayHaveHappened(err error) bool {
+	if foreign, ok := isForeign(err); ok {
+		return foreign.Written
+	}
 	switch Reason(err) {
 	case metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN,
 		metadatav1.ErrorReason_ERROR_REASON_DEADLINE,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,49 +16,49 @@ import (
 func (c *Client) ReadChanges(
 	ctx context.Context, req *metadatav1.ReadChangesRequest,
 ) (*metadatav1.ReadChangesResponse, error) {
-	return readPage(ctx, c, req, service.ReadChanges)
+	return readPast(ctx, c, req, service.ReadChanges)
 }
 
 // GetTableAsOf returns a table as it was.
 func (c *Client) GetTableAsOf(
 	ctx context.Context, req *metadatav1.GetTableAsOfRequest,
 ) (*metadatav1.GetTableAsOfResponse, error) {
-	return readPage(ctx, c, req, service.GetTableAsOf)
+	return readPast(ctx, c, req, service.GetTableAsOf)
 }
 
 // ListTablesAsOf lists the tables that there were, by namespace and name.
 func (c *Client) ListTablesAsOf(
 	ctx context.Context, req *metadatav1.ListTablesAsOfRequest,
 ) (*metadatav1.ListTablesAsOfResponse, error) {
-	return readPage(ctx, c, req, service.ListTablesAsOf)
+	return readPast(ctx, c, req, service.ListTablesAsOf)
 }
 
 // GetTopologyAsOf returns nodes and shards as they were.
 func (c *Client) GetTopologyAsOf(
 	ctx context.Context, req *metadatav1.GetTopologyAsOfRequest,
 ) (*metadatav1.GetTopologyAsOfResponse, error) {
-	return readPage(ctx, c, req, service.GetTopologyAsOf)
+	return readPast(ctx, c, req, service.GetTopologyAsOf)
 }
 
 // DiffRevisions says how the objects of a stream differ between two revisions.
 func (c *Client) DiffRevisions(
 	ctx context.Context, req *metadatav1.DiffRevisionsRequest,
 ) (*metadatav1.DiffRevisionsResponse, error) {
-	return readPage(ctx, c, req, service.DiffRevisions)
+	return readPast(ctx, c, req, service.DiffRevisions)
 }
 
 // ObjectLog returns a page of the changes of one object.
 func (c *Client) ObjectLog(
 	ctx context.Context, req *metadatav1.ObjectLogRequest,
 ) (*metadatav1.ObjectLogResponse, error) {
-	return readPage(ctx, c, req, service.ObjectLog)
+	return readPast(ctx, c, req, service.ObjectLog)
 }
 
 // GetHead says where a stream stands on the member that answers.
 func (c *Client) GetHead(
 	ctx context.Context, req *metadatav1.GetHeadRequest,
 ) (*metadatav1.GetHeadResponse, error) {
-	return readPage(ctx, c, req, service.GetHead)
+	return readPast(ctx, c, req, service.GetHead)
 }
 
 // ListSignedHeads returns the signed heads of a stream, oldest first.
@@ -79,87 +78,68 @@ func (c *Client) VerifyHistory(
 }
 
 // StreamChanges yields the changes of a selection, oldest first and each once, whatever
-// breaks: it goes on at another member, which may be one that has what the first lacks. It
-// ends with the last change, with an answer that another attempt cannot change, or when
-// for Options.Timeout no member could go on; with follow it waits for one without end. An
-// error is yielded last. Only the very first message has what the contract says of first
-// messages.
+// breaks: it goes on at another member, which may be one that has what the first lacks, and
+// waits for one that has not come to what is to follow. It ends with the last change, with an
+// answer that another attempt cannot change, or when for Options.Timeout no member could go
+// on; with follow it waits for one without end, but a minute at most for members that say that
+// they are behind. An error is yielded last. Only the very first message has what the contract
+// says of first messages.
 func (c *Client) StreamChanges(
 	ctx context.Context, req *metadatav1.StreamChangesRequest,
 ) iter.Seq2[*metadatav1.StreamChangesResponse, error] {
 	return func(yield func(*metadatav1.StreamChangesResponse, error) bool) {
-		s := &changeStream{client: c, request: proto.CloneOf(req), index: c.first(0), progress: time.Now()}
-		for pause := newBackoff(); ; {
-			before := s.progress
-			err := s.session(ctx, yield)
-			if s.progress != before {
-				pause.Reset()
-			}
-			switch wait, again := s.judge(ctx, err); {
-			case errors.Is(err, errUnwanted) || errors.Is(err, io.EOF) && !req.GetFollow():
-				return
-			case !again || !sleep(ctx, max(wait, pause.NextBackOff())):
-				yield(nil, causeOf(ctx, err))
-				return
-			}
-			c.metrics.reconnects.Add(1)
-			s.index = c.answering((s.index + 1) % len(c.endpoints))
+		s := &changeStream{relay: c.relay(req.GetFollow()), request: proto.CloneOf(req)}
+		err := s.run(ctx, func(at *endpoint) error { return s.session(ctx, at, yield) })
+		if err != nil {
+			yield(nil, err)
 		}
 	}
 }
 
-// errUnwanted ends a stream whose reader wants no more.
-var errUnwanted = errors.New("no more is wanted")
-
 // changeStream is one StreamChanges over all members.
 type changeStream struct {
-	client   *Client
-	request  *metadatav1.StreamChangesRequest // for what is still to come
-	begun    bool                             // a message was yielded
-	index    int                              // of the endpoint to ask
-	progress time.Time                        // of the last message
-	gaps     int                              // members in a row that lack what is to follow
+	*relay
+	request *metadatav1.StreamChangesRequest // for what is still to come
 }
 
-// session yields what one member sends. io.EOF: it has sent all.
-func (s *changeStream) session(ctx context.Context, yield func(*metadatav1.StreamChangesResponse, error) bool) error {
+// session yields what one member sends; nil: that was all.
+func (s *changeStream) session(ctx context.Context, at *endpoint, yield func(*metadatav1.StreamChangesResponse, error) bool) error {
 	stream, err := openAnswers[metadatav1.StreamChangesResponse](
-		ctx, s.client.endpoints[s.index].grpc, metadatav1connect.HistoryServiceStreamChangesProcedure, s.request)
+		ctx, at.grpc, metadatav1connect.HistoryServiceStreamChangesProcedure, s.request)
 	if err != nil {
 		return err
 	}
 	defer stream.Close()
 	for {
 		message, err := stream.Receive()
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF) && s.request.GetFollow():
+			return errEnded
+		case errors.Is(err, io.EOF) || err != nil && s.isComplete():
+			return nil
+		case err != nil:
 			return err
 		}
-		s.progress, s.gaps = time.Now(), 0
+		if err := s.admit(at, message.GetClusterId(), message.GetRecoveryEpoch()); err != nil {
+			return err
+		}
 		if s.begun {
 			message.PreviousDigest, message.ClusterId, message.RecoveryEpoch = nil, "", 0
 		}
-		if at := message.GetLookedAtRevision(); at > 0 && s.request.GetSelection() != nil {
-			s.request.Selection.FirstRevision = at + 1
+		if looked := message.GetLookedAtRevision(); looked > 0 && s.request.GetSelection() != nil {
+			s.request.Selection.FirstRevision = looked + 1
 		}
-		s.begun = true
+		s.came()
 		if !yield(message, nil) {
 			return errUnwanted
 		}
 	}
 }
 
-// judge decides whether another member is to go on, and after which pause.
-func (s *changeStream) judge(ctx context.Context, err error) (wait time.Duration, again bool) {
-	if errors.Is(err, io.EOF) {
-		err = errEnded
-	}
-	wait, again = retryable(err)
-	if isAboutEndpoint(err) || Reason(err) == metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP {
-		s.gaps++
-		again = again && s.gaps < len(s.client.endpoints) // else nobody knows better
-	}
-	late := !s.request.GetFollow() && time.Since(s.progress) > s.client.opts.Timeout
-	return wait, again && !late && ctx.Err() == nil
+// isComplete reports whether all that was asked for has come, so that a break matters nothing.
+func (s *changeStream) isComplete() bool {
+	last := s.request.GetSelection().GetLastRevision()
+	return s.begun && last > 0 && s.request.GetSelection().GetFirstRevision() > last
 }
 
 // Answers are what one member sends in answer to a call, for one goroutine.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,8 +21,10 @@ import (
 type archive struct {
 	metadatav1connect.UnimplementedHistoryServiceHandler
 	last  uint64
-	ends  uint64 // 0: never
-	with  error  // how
+	ends  uint64       // 0: never
+	with  error        // how
+	late  atomic.Int64 // so many streams that begin behind the first revision are of the future
+	first bool         // those that begin there too
 	asked chan *metadatav1.StreamChangesRequest
 }
 
@@ -29,6 +32,9 @@ func (a *archive) StreamChanges(
 	_ context.Context, req *metadatav1.StreamChangesRequest, stream *connect.ServerStream[metadatav1.StreamChangesResponse],
 ) error {
 	a.asked <- req
+	if (a.first || req.GetSelection().GetFirstRevision() > 1) && a.late.Add(-1) >= 0 {
+		return fakefeed.Refusal(connect.CodeOutOfRange, metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION, "not here yet")
+	}
 	first := true
 	for at := max(req.GetSelection().GetFirstRevision(), 1); at <= a.last; at++ {
 		if a.ends > 0 && at > a.ends {
@@ -135,6 +141,79 @@ func TestStreamChangesEnds(t *testing.T) {
 			t.Errorf("%s: %v", name, last)
 		}
 		cancel()
+	}
+}
+
+// A member that is a little behind the one that broke off is no end: it is asked again, or
+// another one.
+func TestStreamChangesWaitsForAMemberThatIsBehind(t *testing.T) {
+	for name, follow := range map[string]bool{"to its end": false, "following": true} {
+		broken := &archive{last: 9, ends: 4, with: connect.NewError(connect.CodeUnavailable, errors.New("broken"))}
+		late := &archive{last: 9}
+		late.late.Store(3)
+		broken.late.Store(2)
+		c := startArchives(t, broken, late)
+		req := originals()
+		req.Follow = follow
+		next := byte(1)
+		for m, err := range c.StreamChanges(t.Context(), req) {
+			if err != nil || m.GetOriginals()[0][0] != next {
+				t.Fatalf("%s: got %v, %v instead of change %d", name, m, err, next)
+			}
+			if next++; next == 10 {
+				break
+			}
+		}
+		if next != 10 {
+			t.Errorf("%s: it ended before change %d", name, next)
+		}
+	}
+}
+
+// But a member that says so all the time is believed in the end, and one that nobody has gone
+// before, at once.
+func TestStreamChangesOfTheFuture(t *testing.T) {
+	broken := &archive{last: 9, ends: 4, with: connect.NewError(connect.CodeUnavailable, errors.New("broken"))}
+	broken.late.Store(1000)
+	c := startArchives(t, broken)
+	c.opts.Timeout = 100 * time.Millisecond
+	messages := 0
+	var last error
+	for m, err := range c.StreamChanges(t.Context(), originals()) {
+		if last = err; m != nil {
+			messages++
+		}
+	}
+	if messages != 4 || Reason(last) != metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION {
+		t.Errorf("%d messages, %v", messages, last)
+	}
+	req := originals()
+	req.Selection.FirstRevision = 5
+	future := &archive{last: 9, first: true}
+	future.late.Store(1000)
+	first := startArchives(t, future, &archive{last: 9})
+	for m, err := range first.StreamChanges(t.Context(), req) {
+		if Reason(err) != metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION {
+			t.Errorf("the first answer is %v, %v", m, err)
+		}
+	}
+}
+
+// What breaks when all has come is nobody's business.
+func TestStreamChangesThatHasAll(t *testing.T) {
+	broken := &archive{last: 9, ends: 4, with: connect.NewError(connect.CodeUnavailable, errors.New("broken"))}
+	other := &archive{last: 4}
+	c := startArchives(t, broken, other)
+	req := originals()
+	req.Selection.LastRevision = 4
+	messages := 0
+	for m, err := range c.StreamChanges(t.Context(), req) {
+		if messages++; err != nil || m.GetLookedAtRevision() != uint64(messages) {
+			t.Fatalf("got %v, %v", m, err)
+		}
+	}
+	if messages != 4 || len(other.asked) != 0 {
+		t.Errorf("%d messages; another member was asked %d times", messages, len(other.asked))
 	}
 }
 

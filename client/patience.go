@@ -9,7 +9,8 @@ type patience struct {
 	// member then; a write keeps its request id, so the first attempt may go on too.
 	attempt time.Duration
 	// longest is for an answer in the end, when it turns out that all members are slow,
-	// and where there is no other member to ask.
+	// and where there is no other member to ask. Both are not for calls that a member may work
+	// long on, see long.go.
 	longest time.Duration
 	// beat is for an answer to a heartbeat, which has to come well within a lease.
 	beat time.Duration

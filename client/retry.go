@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -113,9 +114,22 @@ func read[Req, Res any, Q message[Req], A message[Res]](
 func readPage[Req, Res any, Q message[Req], A message[Res]](
 	ctx context.Context, c *Client, req Q, call func(service, context.Context, Q) (A, error),
 ) (*Res, error) {
+	return readAlone(ctx, c, c.readTries, req, call)
+}
+
+// readPast is readPage for calls that a member may work long on.
+func readPast[Req, Res any, Q message[Req], A message[Res]](
+	ctx context.Context, c *Client, req Q, call func(service, context.Context, Q) (A, error),
+) (*Res, error) {
+	return readAlone(ctx, c, func() *tries { return c.readTries().long() }, req, call)
+}
+
+func readAlone[Req, Res any, Q message[Req], A message[Res]](
+	ctx context.Context, c *Client, tries func() *tries, req Q, call func(service, context.Context, Q) (A, error),
+) (*Res, error) {
 	own, filled := withOwn(c, req)
 	for {
-		res, err := perform(ctx, c.readTries(), func(a try) (*Res, error) {
+		res, err := perform(ctx, tries(), func(a try) (*Res, error) {
 			res, err := alone(a, own, call)
 			return (*Res)(res), err
 		})
@@ -201,6 +215,7 @@ type tries struct {
 	pause     *backoff.ExponentialBackOff // nil before the first
 
 	attempt, longest time.Duration // see patience
+	alive            *atomic.Int64 // when a member last answered anything, in Unix nanoseconds; nil: the call is not long
 	hedge            time.Duration // when another member is asked besides; 0: never
 }
 
@@ -223,7 +238,10 @@ func (c *Client) readTries() *tries {
 // While somebody was not asked yet it leaves half of what the call has left for them.
 func (t *tries) timeout(left time.Duration) time.Duration {
 	others := len(t.client.endpoints) - 1
-	if others == 0 {
+	switch {
+	case t.isLong():
+		return max(0, left)
+	case others == 0:
 		return t.longest
 	}
 	wait := min(t.attempt<<min(t.failed/2, 16), t.longest)
@@ -242,7 +260,7 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 	began := time.Now()
 	var limited bool
 	if t.deadline, limited = ctx.Deadline(); !limited {
-		t.deadline = began.Add(t.client.opts.Timeout)
+		t.deadline = began.Add(t.patience())
 	}
 	for {
 		if t.client.life.Err() != nil {
@@ -277,10 +295,13 @@ func (t *tries) try(ctx context.Context, index int, began time.Time) try {
 
 // once makes one attempt.
 func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
-	res, err := call(a)
+	res, err := attend(t, a, call)
 	switch {
 	case told(err):
 		a.at.health.answered()
+		if t.isLong() {
+			t.alive.Store(time.Now().UnixNano())
+		}
 	case time.Since(a.began) >= min(t.attempt, minSilent) && (a.ctx.Err() != nil || !time.Now().Before(a.until)):
 		t.client.noteWaited(a.at, a.began)
 	}
@@ -301,7 +322,7 @@ func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 			foreign.Written = t.effect
 		}
 	}
-	return nil, explained(a.at, err)
+	return nil, t.client.refused(a.at, explained(a.at, err))
 }
 
 func (t *tries) succeeded(res any) {
@@ -325,7 +346,7 @@ func (t *tries) judge(ctx context.Context, err error) (wait time.Duration, again
 	t.uncertain = t.uncertain || mayHaveHappened(err)
 	c := t.client
 	c.leaders.suspect(t.stream, t.index)
-	if ctx.Err() != nil || !time.Now().Before(t.deadline) {
+	if ctx.Err() != nil || !time.Now().Before(t.deadline) || t.abandoned() {
 		return 0, false
 	}
 	c.log.Debug("retrying", "endpoint", c.endpoints[t.index].address, "attempt", t.failed+1, "error", err)

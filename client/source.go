@@ -15,7 +15,8 @@ import (
 
 // History is the history of a stream as the service has it: the bytes of the changes as
 // they were logged, which is what digests cover. Nothing is believed of them: they are
-// decoded here, and [history.Verify] follows their digests. It is safe for concurrent use,
+// decoded here, and [history.Verify] follows their digests; what is left of a trimmed stream
+// [history.ReadBase] and [history.Replay] fold. It is safe for concurrent use,
 // and quickest for one who reads on where the last read ended: then it keeps a stream open.
 // Close it.
 type History struct {
@@ -31,6 +32,7 @@ type History struct {
 var _ interface {
 	history.Source
 	history.DigestKeeper
+	history.BaseKeeper
 } = (*History)(nil)
 
 // History returns the history of a stream. It is of the cluster and the recovery epoch of

@@ -86,7 +86,7 @@ func newChronicler(changes int) *chronicler {
 	return &chronicler{memory: historytest.New(schemaStream, historytest.Tables(changes, 2)), cluster: historytest.Cluster.String()}
 }
 
-func startChroniclers(t *testing.T, all ...*chronicler) *Client {
+func startChroniclers[M metadatav1connect.HistoryServiceHandler](t *testing.T, all ...M) *Client {
 	t.Helper()
 	var addrs []string
 	for _, m := range all {

@@ -60,6 +60,9 @@ func (n *connection) outgoing(ctx context.Context, header http.Header) context.C
 	if actor := n.client.opts.Actor; actor != "" {
 		pairs = append(pairs, actorHeader, actor)
 	}
+	if cluster := n.client.meant(); cluster != "" {
+		pairs = append(pairs, clusterHeader, cluster)
+	}
 	return metadata.AppendToOutgoingContext(ctx, pairs...)
 }
 
@@ -95,7 +98,7 @@ func (s *grpcStream) failed(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return err
 	}
-	return explained(s.n.endpoint, fromStatus(err))
+	return s.n.client.refused(s.n.endpoint, explained(s.n.endpoint, fromStatus(err)))
 }
 
 // Spec is of connect.StreamingClientConn, as are those below.

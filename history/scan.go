@@ -41,12 +41,12 @@ func Scan(ctx context.Context, source Source, first, last uint64) iter.Seq2[[]*e
 			return decoded(ahead(ctx, fetched(f, stream, first, last)), first, last)
 		})
 	}
-	return ahead(ctx, inTurn(chunksOf(source.Read, last), stream, first, last))
+	return ahead(ctx, inTurn(chunkReader(source.Read, last), stream, first, last))
 }
 
 // ScanOriginals is [Scan] for those who want nothing but the bytes of the changes as logged.
 func ScanOriginals(ctx context.Context, source Live, first, last uint64) iter.Seq2[[][]byte, error] {
-	return ahead(ctx, inTurn(chunksOf(source.Originals, last), source.Origin().Stream, first, last))
+	return ahead(ctx, inTurn(chunkReader(source.Originals, last), source.Origin().Stream, first, last))
 }
 
 // reader reads changes from a revision on, in one form or another.
@@ -59,8 +59,8 @@ type sequence[V any] func(ctx context.Context) iter.Seq2[V, error]
 // step returns what there is from a revision on, and the revision behind it.
 type step[V any] func(ctx context.Context, from uint64) (value V, behind uint64, err error)
 
-// chunksOf reads a chunk of changes up to a last one.
-func chunksOf[C any](read reader[C], last uint64) step[[]C] {
+// chunkReader reads a chunk of changes up to a last one.
+func chunkReader[C any](read reader[C], last uint64) step[[]C] {
 	return func(ctx context.Context, from uint64) ([]C, uint64, error) {
 		changes, err := read(ctx, from, scanBytes)
 		changes = upTo(changes, from, last)

@@ -23,7 +23,7 @@ const (
 	// allow, and what the batch adds to it.
 	MaxEntryBytes = 4 << 20
 	// MaxRecordBytes bounds one record of a checkpoint.
-	MaxRecordBytes = 8 << 20
+	MaxRecordBytes = projections.MaxRecordBytes
 	// MaxTrailingBytes bounds the log entries that are kept before a checkpoint, in memory
 	// as all of the log.
 	MaxTrailingBytes = 8 << 20

@@ -16,6 +16,10 @@ import (
 // whoever reaches a port without mutual TLS can be anybody.
 const ActorHeader = "Helios-Actor"
 
+// ClusterHeader says which cluster a call is for, by its id: a member of another one refuses it
+// with FOREIGN_CLUSTER, but for Status. Without it, every member carries it out.
+const ClusterHeader = "Helios-Cluster"
+
 // caller is what is known of who makes a call.
 type caller struct {
 	actor string

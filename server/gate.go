@@ -90,10 +90,11 @@ type gate struct {
 	rates    *peerRates
 	metrics  *Metrics
 	draining func() bool
+	cluster  func() string // the id of the member's cluster
 }
 
-func newGate(l Limits, m *Metrics, now func() time.Time, draining func() bool) *gate {
-	g := &gate{metrics: m, draining: draining}
+func newGate(l Limits, m *Metrics, now func() time.Time, draining func() bool, cluster func() string) *gate {
+	g := &gate{metrics: m, draining: draining, cluster: cluster}
 	g.requests.name, g.requests.limit = "concurrent_requests", int64(l.Requests)
 	g.streams.name, g.streams.limit = "heartbeat_streams", int64(l.Streams)
 	g.subscriptions.name, g.subscriptions.limit = "subscriptions", int64(l.Subscriptions)
@@ -129,6 +130,9 @@ func (g *gate) refusal(c *call, spec connect.Spec, peer connect.Peer, header htt
 	if g.draining() {
 		return errStopping
 	}
+	if err := g.foreign(spec, header); err != nil {
+		return err
+	}
 	if spec.StreamType == connect.StreamTypeUnary {
 		if size, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64); err == nil && size > ReadMaxBytes {
 			return tooLarge("the request")
@@ -146,13 +150,29 @@ func (g *gate) refusal(c *call, spec connect.Spec, peer connect.Peer, header htt
 	return c.takePlace(g.placesOf(spec))
 }
 
+// foreign refuses a caller that means another cluster, whatever it asks; but every caller may ask
+// of which one the member is.
+func (g *gate) foreign(spec connect.Spec, header http.Header) *failure.Error {
+	meant := header.Get(ClusterHeader)
+	if meant == "" || spec.Procedure == metadatav1connect.ClusterServiceStatusProcedure {
+		return nil
+	}
+	own := g.cluster()
+	if meant == own {
+		return nil
+	}
+	return failure.New(metadatav1.ErrorReason_ERROR_REASON_FOREIGN_CLUSTER,
+		"this member is of cluster %s, and the call is for cluster %q: name endpoints of that one; nothing was done", own, clean(meant)).
+		With("cluster_id", own)
+}
+
 func (g *gate) placesOf(spec connect.Spec) *places {
 	switch {
 	case spec.Procedure == metadatav1connect.MetadataServiceSubscribeProcedure:
 		return &g.subscriptions
 	case spec.Procedure == metadatav1connect.MetadataServicePipelineProcedure:
 		return &g.pipelines
-	case spec.Procedure == metadatav1connect.HistoryServiceStreamChangesProcedure:
+	case spec.Procedure == metadatav1connect.HistoryServiceStreamChangesProcedure, spec.Procedure == metadatav1connect.HistoryServiceStreamBaseProcedure:
 		return &g.historyStreams
 	case spec.Procedure == metadatav1connect.HistoryServiceVerifyHistoryProcedure:
 		return &g.verifications

@@ -17,6 +17,9 @@ var freshReads = map[string]func(*metadatav1.ReadOptions) asker{
 	"StreamChanges": func(o *metadatav1.ReadOptions) asker {
 		return streamed(&metadatav1.StreamChangesRequest{Selection: ofSchema(), Read: o})
 	},
+	"StreamBase": func(o *metadatav1.ReadOptions) asker {
+		return based(&metadatav1.StreamBaseRequest{Stream: schemaStream, Read: o})
+	},
 	"GetTableAsOf": func(o *metadatav1.ReadOptions) asker {
 		return fetched(&metadatav1.GetTableAsOfRequest{Table: tableNamed("c"), Read: o})
 	},

@@ -90,7 +90,7 @@ func TestHistoryRefusesBadRequests(t *testing.T) {
 	for field, call := range map[string]asker{
 		"selection":               read(&metadatav1.ReadChangesRequest{}),
 		"selection.stream":        read(&metadatav1.ReadChangesRequest{Selection: &metadatav1.ChangeSelection{}}),
-		"selection.last_revision": read(&metadatav1.ReadChangesRequest{Selection: selection(3, 2)}),
+		"selection.last_revision": read(&metadatav1.ReadChangesRequest{Selection: selection(4, 2)}),
 		"selection.until":         read(&metadatav1.ReadChangesRequest{Selection: between(now, now)}),
 		"selection.since":         read(&metadatav1.ReadChangesRequest{Selection: &metadatav1.ChangeSelection{Stream: schemaStream, Since: &timestamppb.Timestamp{Nanos: -1}}}),
 		"selection.filter.tables": read(&metadatav1.ReadChangesRequest{Selection: &metadatav1.ChangeSelection{Stream: schemaStream, Filter: &metadatav1.Filter{Tables: many}}}),
@@ -141,6 +141,21 @@ func TestHistoryRefusesTheFuture(t *testing.T) {
 	answer, err := historians(w)["connect"].ReadChanges(t.Context(), &metadatav1.ReadChangesRequest{Selection: selection(5, 0)})
 	if err != nil || len(answer.GetChanges()) != 0 || answer.GetNextPageToken() != "" {
 		t.Errorf("behind the newest change: %v, %v", answer, err)
+	}
+	// Nor is there anything right behind the last one that was asked for.
+	for protocol, client := range historians(w) {
+		for _, c := range []*metadatav1.ChangeSelection{selection(5, 4), selection(3, 2)} {
+			answer, err := client.ReadChanges(t.Context(), &metadatav1.ReadChangesRequest{Selection: c})
+			if err != nil || len(answer.GetChanges()) != 0 || answer.GetNextPageToken() != "" {
+				t.Errorf("%s: behind the last one of %v: %v, %v", protocol, c, answer, err)
+			}
+			for _, originals := range []bool{false, true} {
+				all, err := collect(client.StreamChanges(t.Context(), &metadatav1.StreamChangesRequest{Selection: c, Originals: originals}))
+				if err != nil || len(all) != 1 || len(all[0].GetChanges())+len(all[0].GetOriginals()) != 0 || all[0].GetLookedAtRevision() != c.GetLastRevision() {
+					t.Errorf("%s: behind the last one of %v: streamed %v, %v", protocol, c, all, err)
+				}
+			}
+		}
 	}
 }
 

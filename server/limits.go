@@ -38,6 +38,8 @@ const (
 	// readBytes is how many bytes of changes are read at a time, and how many of them one
 	// message of a stream has, if not a single change has more.
 	readBytes = 1 << 20
+	// baseChunkBytes is how many bytes of a base one message has.
+	baseChunkBytes = 1 << 20
 	// backwardWindow is how many changes are read at a time where the newest comes first,
 	// unless they have more than readBytes.
 	backwardWindow = 256
@@ -94,7 +96,7 @@ type Limits struct {
 	Pipelines int
 	// HistoryReads bounds calls of HistoryService in progress that are no streams. Default 64.
 	HistoryReads int
-	// HistoryStreams bounds open StreamChanges calls. Default 256.
+	// HistoryStreams bounds open StreamChanges and StreamBase calls. Default 256.
 	HistoryStreams int
 	// Verifications bounds VerifyHistory calls in progress. Default 2.
 	Verifications int

@@ -118,6 +118,12 @@ func (n *native) admit(ctx context.Context, spec connect.Spec) (context.Context,
 	if actors := metadata.ValueFromIncomingContext(ctx, actorKey); len(actors) > 0 {
 		header = http.Header{ActorHeader: actors}
 	}
+	if clusters := metadata.ValueFromIncomingContext(ctx, clusterKey); len(clusters) > 0 {
+		if header == nil {
+			header = make(http.Header)
+		}
+		header[ClusterHeader] = clusters
+	}
 	ctx, err := n.gate.admit(context.WithValue(ctx, callKey{}, c), spec, from, header)
 	return ctx, c.end, err
 }
@@ -161,8 +167,8 @@ func asStatus(err error) error {
 	return status.ErrorProto(out)
 }
 
-// actorKey is ActorHeader as grpc-go names it.
-var actorKey = strings.ToLower(ActorHeader)
+// actorKey and clusterKey are ActorHeader and ClusterHeader as grpc-go names them.
+var actorKey, clusterKey = strings.ToLower(ActorHeader), strings.ToLower(ClusterHeader)
 
 // arrived is what is known of a connection, found out once for all of its calls.
 type arrived struct {

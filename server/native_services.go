@@ -30,6 +30,7 @@ func (n *native) services() []*grpc.ServiceDesc {
 		n.describe(metadatav1connect.ClusterServiceName, []unaryRPC{status}),
 		n.describe(metadatav1connect.HistoryServiceName, n.historyRPCs(),
 			serverStream(n, metadatav1connect.HistoryServiceStreamChangesProcedure, n.streamChanges),
+			serverStream(n, metadatav1connect.HistoryServiceStreamBaseProcedure, n.streamBase),
 			serverStream(n, metadatav1connect.HistoryServiceVerifyHistoryProcedure, n.verifyHistory)),
 		n.describe(metadatav1connect.ConsumerServiceName, n.consumerRPCs()),
 	}

@@ -114,7 +114,7 @@ func allowOrigins(origins []string, next http.Handler) http.Handler {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
 		AllowedMethods: connectcors.AllowedMethods(),
-		AllowedHeaders: append(connectcors.AllowedHeaders(), ActorHeader, "If-None-Match"),
+		AllowedHeaders: append(connectcors.AllowedHeaders(), ActorHeader, ClusterHeader, "If-None-Match"),
 		ExposedHeaders: append(connectcors.ExposedHeaders(), "Etag"),
 		MaxAge:         int((2 * time.Hour).Seconds()),
 	}).Handler(next)

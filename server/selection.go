@@ -18,7 +18,8 @@ import (
 type span struct{ first, last uint64 }
 
 // selected returns the revisions that a selection can mean: those that are kept and that the
-// member has. It may begin right behind the newest one, and is empty then.
+// member has. It may begin right behind the newest one, or behind its own last one, and is empty
+// then: so somebody goes on who has had everything.
 func (s service) selected(ctx context.Context, source history.Live, c *metadatav1.ChangeSelection) (span, error) {
 	bounds, err := source.Bounds(ctx)
 	if err != nil {
@@ -27,7 +28,7 @@ func (s service) selected(ctx context.Context, source history.Live, c *metadatav
 	within := span{c.GetFirstRevision(), c.GetLastRevision()}
 	stream := source.Origin().Stream
 	switch {
-	case within.last > 0 && within.first > within.last:
+	case within.last > 0 && within.first > within.last+1:
 		return span{}, failure.InvalidField("selection.last_revision", "%d lies before first_revision %d", within.last, within.first)
 	case within.first > bounds.Last+1:
 		return span{}, history.Future(stream, within.first, bounds.Last)

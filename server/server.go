@@ -120,7 +120,7 @@ func New(member Member, o Options) (*Server, error) {
 		tls:   withALPN(o.TLS),
 	}
 	s.life, s.die = context.WithCancel(context.Background())
-	s.gate = newGate(o.Limits, o.Metrics, o.Now, s.draining)
+	s.gate = newGate(o.Limits, o.Metrics, o.Now, s.draining, func() string { return s.member.Position().GetClusterId() })
 	s.schema = schemaSource(member, o)
 	s.topology = topologySource(member, o)
 	s.hashing = make(map[metadatav1.Stream]chan struct{})

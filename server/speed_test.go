@@ -44,7 +44,7 @@ func TestTheEdgeAllocatesLittle(t *testing.T) {
 // TestAdmittingAllocatesLittle guards what each gRPC call costs at the gate.
 func TestAdmittingAllocatesLittle(t *testing.T) {
 	m := NewMetrics()
-	n := &native{service: service{&Server{gate: newGate(Limits{}.withDefaults(), m, time.Now, func() bool { return false })}}}
+	n := &native{service: service{&Server{gate: newGate(Limits{}.withDefaults(), m, time.Now, func() bool { return false }, func() string { return "" })}}}
 	ctx := peer.NewContext(metadata.NewIncomingContext(t.Context(), metadata.Pairs("user-agent", "some", actorKey, "who")),
 		&peer.Peer{AuthInfo: arrived{addr: "127.0.0.1:1"}})
 	spec := connect.Spec{StreamType: connect.StreamTypeUnary, Procedure: "/a/b"}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -19,7 +20,8 @@ func (s *session) historyExportCommand(where *pastFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "export --out FILE", Short: "Write the history into one file that can be verified by itself",
 		Long: `Write the history into one file that can be verified by itself: all changes in their
-original bytes, the digest chain, and the signed heads. It is verified while it is written.
+original bytes, the digest chain, the signed heads, and of a stream whose beginning was
+trimmed the base: the model right before what is left. It is verified while it is written.
 All history commands read it with --file, an upgrade is rehearsed with it, and an auditor
 needs nothing else but the public keys.
 
@@ -80,10 +82,18 @@ func (s *session) historyExport(ctx context.Context, p past.Past, out string, na
 	if err != nil {
 		return err
 	}
+	return s.tellExported(out, trailer)
+}
+
+// tellExported says what was written.
+func (s *session) tellExported(out string, trailer export.Trailer) error {
 	written := writtenExport{File: out, SignedHeads: new(len(trailer.SignedHeads))}
 	for _, end := range trailer.Streams {
-		written.Streams = append(written.Streams, writtenStream{streamName(end.Stream), end.Changes, end.Bytes, end.Digest.String()})
+		written.Streams = append(written.Streams, writtenStream{streamName(end.Stream), end.First, end.Base, end.Changes, end.Bytes, end.Digest.String()})
 		s.say("%s: changes: %d, %s, digest %s", streamName(end.Stream), end.Changes, showBytes(end.Bytes), short(end.Digest.String()))
+		if end.First > 1 && !end.Base {
+			s.say("%s: %s", streamName(end.Stream), withoutBase(end.First))
+		}
 	}
 	s.say("wrote %s; signed heads: %d", out, len(trailer.SignedHeads))
 	return s.forPrograms(written)
@@ -98,9 +108,16 @@ type writtenExport struct {
 
 type writtenStream struct {
 	Stream  string `json:"stream"`
+	First   uint64 `json:"first_revision"`
+	Base    bool   `json:"base"` // the model right before it is there too
 	Changes uint64 `json:"changes"`
 	Bytes   uint64 `json:"bytes"`
 	Digest  string `json:"digest"` // behind the last one
+}
+
+// withoutBase says what cannot be done with a stream that begins at a revision.
+func withoutBase(first uint64) string {
+	return fmt.Sprintf("the model before revision %d is not there: what is left can be read and verified, but not folded", first)
 }
 
 func (s *session) historyImportCommand() *cobra.Command {

@@ -26,8 +26,9 @@ of a stopped member's directory, or against the running service. Every change is
 digest and hash of the model have to be those that the members, the checkpoints or the file
 say. A change that this build cannot fold, or folds to something else, would stop a member
 after the upgrade: here it is an error. Hashes of another checkpoint format are not compared.
-A stream whose beginning was trimmed can be folded only from a checkpoint, which a stopped
-member's directory (--data) has; elsewhere it is not compared, and the others are.
+A stream whose beginning was trimmed is folded from its base, the model right before what is
+left, which the service hands out, and files and directories have; a stream without one is
+not compared, and the others are.
 
 It is what history replay --check does, under the name of what it is for.
 
@@ -83,7 +84,7 @@ func (s *session) rehearse(ctx context.Context, p past.Past, names []string) err
 		switch {
 		case err == nil:
 			all = append(all, s.rehearsalOf(done, time.Since(began)))
-		case broken || isTrimmed(err): // of this stream: the others may be sound
+		case broken || past.IsMissing(err): // of this stream: the others may be sound
 			all = append(all, rehearsal{Stream: streamName(stream), Said: []verdict{}, Error: sentence(err, s.endpoints), broken: broken})
 		default:
 			return fmt.Errorf("the %s stream: %w", streamName(stream), err)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/output"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
 	"github.com/heliosdb/metadata/history/export"
@@ -37,8 +36,9 @@ func (s *session) historyReplayCommand(where *pastFlags) *cobra.Command {
 The original bytes of all changes are folded here, by this program's fold: what it shows is
 what the history says, whatever members believe. With -o json or yaml it prints the models
 as they were, with --export DIR it writes them there, a JSON file for each stream. A stream
-whose beginning was trimmed can be folded only from a checkpoint, which a stopped member's
-directory (--data) has; what cannot be folded is said, behind the others.
+whose beginning was trimmed is folded from its base, the model right before what is left,
+which the service hands out, and files and directories have; a stream without one cannot be
+folded, which is said behind the others.
 
 With --check it does what history rehearse does: it folds everything, and compares digest and hash of the model with what is
 said of them: by each member of --endpoints, by the checkpoints in a directory, or by
@@ -86,7 +86,7 @@ func (s *session) historyReplay(ctx context.Context, p past.Past, f *replayFlags
 		switch {
 		case err == nil:
 			all = append(all, r)
-		case isTrimmed(err):
+		case past.IsMissing(err):
 			missing = append(missing, s.unfoldedStream(stream, err))
 		default:
 			return fmt.Errorf("the %s stream: %w", streamName(stream), err)
@@ -120,12 +120,6 @@ func (s *session) unfoldedStream(stream metadatav1.Stream, err error) unfolded {
 	return unfolded{streamName(stream), sentence(err, s.endpoints)}
 }
 
-// isTrimmed reports whether an error says that a part of a history is not kept.
-func isTrimmed(err error) bool {
-	const trimmed = metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED
-	return failure.Is(err, trimmed) || client.Reason(err) == trimmed
-}
-
 // replayed is a stream that was folded.
 type replayed struct {
 	stream metadatav1.Stream
@@ -154,7 +148,7 @@ func replay(
 	}
 	if revision < r.from {
 		return r, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
-			"it can be folded from revision %d on, where its oldest checkpoint is; revision %d lies before that", r.from, revision).
+			"it can be folded from revision %d on, where its base is; revision %d lies before that", r.from, revision).
 			With("oldest_revision", strconv.FormatUint(r.from, 10)).With("stream", stream.String())
 	}
 	if revision != r.from {

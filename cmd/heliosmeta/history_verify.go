@@ -26,7 +26,9 @@ func (s *session) historyVerifyCommand(where *pastFlags) *cobra.Command {
 		Long: `Verify the digest chain from the first change to the last, and signed heads.
 
 Every change is read in its original bytes and its digest computed here: a service is not
-believed, but for where its history begins. The first change that does not fit is named.
+believed, but for where its history begins. Where that was trimmed, the base, the model
+right before what is left, has to have the digest that the chain begins with. The first
+change that does not fit is named.
 What fits together may have been made up as a whole: against that there are heads of schema
 and topology that members have signed. With --public-key they have to be genuine, and the
 history has to be the one that they were signed for; a history without any does not pass,
@@ -90,6 +92,7 @@ type verified struct {
 	Heads    int    `json:"signed_heads,omitempty"`        // that fit
 	NotHeld  int    `json:"signed_heads_before,omitempty"` // of revisions before the first one
 	ProvenTo uint64 `json:"proven_to_revision,omitempty"`  // the newest one with a signed head
+	Base     bool   `json:"base"`                          // the model right before the first revision is there and fits
 }
 
 // verification is what came out; its JSON names are part of the interface.
@@ -123,8 +126,11 @@ func (s *session) historyVerify(ctx context.Context, p past.Past, names []string
 		h := found.History
 		v.Streams = append(v.Streams, verified{
 			Stream: streamName(found.Stream), First: h.First, Last: h.Last, Changes: h.Changes(), Bytes: h.Bytes, Digest: h.Digest.String(),
-			Signed: found.Signed, Heads: found.Fit, NotHeld: found.Before, ProvenTo: found.Proven,
+			Signed: found.Signed, Heads: found.Fit, NotHeld: found.Before, ProvenTo: found.Proven, Base: found.Base,
 		})
+		if found.Lacks() {
+			s.say("%s: %s", streamName(found.Stream), withoutBase(h.First))
+		}
 		if found.Unsigned() {
 			v.Unsigned = append(v.Unsigned, streamName(found.Stream))
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/export"
 	"github.com/heliosdb/metadata/history/historytest"
+	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -145,14 +146,25 @@ func occupy(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("TAKEN", l.Addr().String())
 }
 
-// trimmed FILE exports histories: of the schema, six tables of which what came before revision
-// 4 was trimmed, and of the topology two nodes, whole.
+// trimmed FILE [base] exports histories: of the schema, six tables of which what came before
+// revision 4 was trimmed, with or without the model before that, and of the topology two nodes,
+// whole.
 func trimmed(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: trimmed FILE")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: trimmed FILE [base]")
+	}
+	tables := historytest.Tables(6, 1)
+	var schema history.Source = historytest.New(metadatav1.Stream_STREAM_SCHEMA, tables).Trim(4)
+	if len(args) == 2 {
+		base := projections.NewSchema(historytest.Cluster, historytest.Epoch).FoldAll(tables[:3])
+		var checkpoint []byte
+		for chunk := range base.Chunks(1 << 20) {
+			checkpoint = append(checkpoint, chunk...)
+		}
+		schema = historytest.New(metadatav1.Stream_STREAM_SCHEMA, tables).Trim(4).Base(checkpoint)
 	}
 	sources := []history.Source{
-		historytest.New(metadatav1.Stream_STREAM_SCHEMA, historytest.Tables(6, 1)).Trim(4),
+		schema,
 		historytest.New(metadatav1.Stream_STREAM_TOPOLOGY, historytest.Nodes(2)),
 	}
 	ts.Check(export.Create(ts.MkAbs(args[0]), func(to io.Writer) error {

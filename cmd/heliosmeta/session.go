@@ -30,6 +30,7 @@ type session struct {
 	endpoints      []string
 	format         output.Format
 	timeout        time.Duration
+	cluster        string // id; empty: whichever answers
 	actor          string
 	tls            tlsfiles.Files
 	consistency    string
@@ -74,8 +75,12 @@ func (s *session) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	history := time.Duration(0) // as long as it takes
+	if s.timeout != client.DefaultTimeout {
+		history = s.timeout
+	}
 	return client.New(client.Options{
-		Endpoints: s.endpoints, InOrder: true, Timeout: s.timeout, TLS: config, Actor: s.actor,
+		Endpoints: s.endpoints, InOrder: true, Timeout: s.timeout, HistoryTimeout: history, ClusterID: s.cluster, TLS: config, Actor: s.actor,
 		Logger: slog.New(&patience{session: s}),
 	})
 }

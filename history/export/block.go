@@ -12,6 +12,7 @@ import (
 )
 
 const (
+	baseTag    = "BASE"
 	blockTag   = "BLCK"
 	trailerTag = "TAIL"
 	tagBytes   = 4

@@ -203,11 +203,11 @@ func TestSignedHeadsHaveToFit(t *testing.T) {
 // TestNewerFormat is about files of builds to come.
 func TestNewerFormat(t *testing.T) {
 	file := damageSample(t)
-	binary.BigEndian.PutUint32(file[8:], 2)
+	binary.BigEndian.PutUint32(file[8:], export.Format+1)
 	end := 16 + int(binary.BigEndian.Uint32(file[12:]))
 	binary.BigEndian.PutUint32(file[end:], crc32.Checksum(file[:end], crc32.MakeTable(crc32.Castagnoli)))
 	if _, ok := errors.AsType[*events.UnsupportedError](verify(t, file)); !ok {
-		t.Errorf("format 2: %v", verify(t, file))
+		t.Errorf("format %d: %v", export.Format+1, verify(t, file))
 	}
 }
 

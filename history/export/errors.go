@@ -13,6 +13,7 @@ type Part string
 // The parts.
 const (
 	PartHeader  Part = "header"
+	PartBase    Part = "base"
 	PartBlock   Part = "block"
 	PartTrailer Part = "trailer"
 )

@@ -16,6 +16,7 @@ func FuzzFile(f *testing.F) {
 	sample := damageSample(f)
 	f.Add(sample)
 	f.Add(sample[:len(sample)/2])
+	f.Add(writeSources(f, basedSources()...))
 	f.Add(write(f, export.Options{}, historytest.New(schemaStream, nil)))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		opened, err := export.Read(bytes.NewReader(file), int64(len(file)))

@@ -17,8 +17,13 @@ import (
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// Format is the version of the file that this build writes, and the newest that it reads.
-const Format = 1
+// Versions of the file. What has no base is written in format 1, which older builds read too.
+const (
+	// Format is the newest version that this build writes and reads.
+	Format = 2
+	// formatWhole is the version without bases.
+	formatWhole = 1
+)
 
 const (
 	headerMagic      = "HELIOSHX"
@@ -63,8 +68,8 @@ type streamText struct {
 	Previous string `json:"previous"`
 }
 
-// encode returns the header as it stands in the file.
-func (h Header) encode() ([]byte, error) {
+// encode returns the header as it stands in a file of a format.
+func (h Header) encode(format uint32) ([]byte, error) {
 	text := headerText{h.Cluster.String(), h.RecoveryEpoch, h.ClusterName, h.Time.UTC(), h.Build, []streamText{}}
 	for _, s := range h.Streams {
 		text.Streams = append(text.Streams, streamText{events.StreamName(s.Stream), s.First, s.Last, s.Previous.String()})
@@ -78,49 +83,49 @@ func (h Header) encode() ([]byte, error) {
 	case len(h.Streams) > MaxStreams:
 		return nil, &TooLargeError{"so many streams", "MaxStreams", MaxStreams, len(h.Streams)}
 	}
-	b := binary.BigEndian.AppendUint32([]byte(headerMagic), Format)
+	b := binary.BigEndian.AppendUint32([]byte(headerMagic), format)
 	b = append(binary.BigEndian.AppendUint32(b, uint32(len(encoded))), encoded...)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), nil
 }
 
-// readHeader reads the header and returns its size. A newer format is an
+// readHeader reads the header and returns its size and the format. A newer format is an
 // [*events.UnsupportedError].
-func readHeader(r io.ReaderAt, size int64) (Header, int64, error) {
+func readHeader(r io.ReaderAt, size int64) (h Header, end int64, format uint32, err error) {
 	frame := make([]byte, headerFrameBytes)
 	if size < int64(len(frame)) {
-		return Header{}, 0, damaged(PartHeader, 0, "it is cut short: the file has %d bytes", size)
+		return Header{}, 0, 0, damaged(PartHeader, 0, "it is cut short: the file has %d bytes", size)
 	}
 	if err := readAt(r, frame, 0); err != nil {
-		return Header{}, 0, err
+		return Header{}, 0, 0, err
 	}
 	if string(frame[:len(headerMagic)]) != headerMagic {
-		return Header{}, 0, damaged(PartHeader, 0, "it does not begin with %q: the file is no export of a history", headerMagic)
+		return Header{}, 0, 0, damaged(PartHeader, 0, "it does not begin with %q: the file is no export of a history", headerMagic)
 	}
-	format, length := binary.BigEndian.Uint32(frame[len(headerMagic):]), binary.BigEndian.Uint32(frame[len(headerMagic)+4:])
-	end := int64(headerFrameBytes) + int64(length) + checksumBytes
+	format = binary.BigEndian.Uint32(frame[len(headerMagic):])
+	length := binary.BigEndian.Uint32(frame[len(headerMagic)+4:])
+	end = int64(headerFrameBytes) + int64(length) + checksumBytes
 	if length > MaxHeaderBytes || end > size {
-		return Header{}, 0, damaged(PartHeader, 0, "its text of %d bytes is cut short or longer than MaxHeaderBytes, %d", length, MaxHeaderBytes)
+		return Header{}, 0, 0, damaged(PartHeader, 0, "its text of %d bytes is cut short or longer than MaxHeaderBytes, %d", length, MaxHeaderBytes)
 	}
 	all := make([]byte, end)
 	if err := readAt(r, all, 0); err != nil {
-		return Header{}, 0, err
+		return Header{}, 0, 0, err
 	}
 	body, sum := all[:end-checksumBytes], binary.BigEndian.Uint32(all[end-checksumBytes:])
 	if crc32.Checksum(body, castagnoli) != sum {
-		return Header{}, 0, damaged(PartHeader, 0, "it does not match its checksum")
+		return Header{}, 0, 0, damaged(PartHeader, 0, "it does not match its checksum")
 	}
-	if format != Format {
-		return Header{}, 0, &events.UnsupportedError{What: fmt.Sprintf("format %d of an export", format)}
+	if format < formatWhole || format > Format {
+		return Header{}, 0, 0, &events.UnsupportedError{What: fmt.Sprintf("format %d of an export", format)}
 	}
 	var text headerText
 	if err := decodeText(body[headerFrameBytes:], &text); err != nil {
-		return Header{}, 0, damaged(PartHeader, 0, "its text: %w", err)
+		return Header{}, 0, 0, damaged(PartHeader, 0, "its text: %w", err)
 	}
-	h, err := text.header()
-	if err != nil {
-		return Header{}, 0, damaged(PartHeader, 0, "its text: %w", err)
+	if h, err = text.header(); err != nil {
+		return Header{}, 0, 0, damaged(PartHeader, 0, "its text: %w", err)
 	}
-	return h, end, nil
+	return h, end, format, nil
 }
 
 // header checks what the text says.

@@ -30,7 +30,7 @@ type File struct {
 // Other errors are those of the reader. Close the file when it is not used any more.
 func Read(r io.ReaderAt, size int64) (*File, error) {
 	f := &File{r: r, size: size, close: func() error { return nil }}
-	header, at, err := readHeader(r, size)
+	header, at, format, err := readHeader(r, size)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,11 @@ func Read(r io.ReaderAt, size int64) (*File, error) {
 	for _, s := range header.Streams {
 		origin := history.Origin{Stream: s.Stream, Cluster: header.Cluster, RecoveryEpoch: header.RecoveryEpoch}
 		source := &source{file: f, origin: origin, bounds: s.Bounds}
+		if format > formatWhole && s.First > 1 {
+			if at, err = source.indexBase(at); err != nil {
+				return nil, err
+			}
+		}
 		if at, err = source.index(at); err != nil {
 			return nil, err
 		}
@@ -65,8 +70,8 @@ func (f *File) Header() Header { return f.header }
 func (f *File) Trailer() Trailer { return f.trailer }
 
 // Sources returns the histories of the streams, in order of the header. Each is a
-// [history.DigestKeeper] too, with a digest behind each block. They keep the block that was
-// read last, so that reading on costs nothing twice.
+// [history.DigestKeeper] too, with a digest behind each block, and a [history.BaseKeeper]. They
+// keep the block that was read last, so that reading on costs nothing twice.
 func (f *File) Sources() []history.Source {
 	all := make([]history.Source, len(f.sources))
 	for i, s := range f.sources {
@@ -105,7 +110,13 @@ func (f *File) readTrailer(at int64) error {
 		return &DamagedError{PartTrailer, at, err}
 	}
 	f.trailer = trailer
-	return f.checkTrailer()
+	if err := f.checkTrailer(); err != nil {
+		return err
+	}
+	for i, s := range f.sources {
+		f.trailer.Streams[i].First, f.trailer.Streams[i].Base = s.bounds.First, len(s.base) > 1
+	}
+	return nil
 }
 
 // checkTrailer compares the trailer with the blocks that there are.

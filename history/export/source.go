@@ -18,6 +18,7 @@ type source struct {
 	file   *File
 	origin history.Origin
 	bounds history.Bounds
+	base   []piece  // the last one is empty; none in a file without bases
 	blocks []placed // by revision, without gaps, from First to Last
 	kept   atomic.Pointer[unpacked]
 }
@@ -37,6 +38,7 @@ type unpacked struct {
 var _ interface {
 	history.Fetcher
 	history.DigestKeeper
+	history.BaseKeeper
 } = (*source)(nil)
 
 // index finds the stream's blocks, which begin at an offset, and returns where they end.

@@ -29,6 +29,10 @@ type StreamEnd struct {
 	Changes uint64
 	Bytes   uint64        // of the changes as logged
 	Digest  events.Digest // behind the last change
+
+	// What follows other parts of the file say.
+	First uint64 // the first revision
+	Base  bool   // the model before it is there
 }
 
 // trailerText is the trailer's JSON.

@@ -13,13 +13,16 @@ import (
 )
 
 // Verify reads the whole file and returns what was verified of each stream, in order of the
-// header: every change, the digest chain, what the trailer says, that signed heads are
-// about what the file holds, and the SHA-256 of all. It looks at no signature: package
+// header: the base, which the digest chain has to begin with, every change, the chain, what the
+// trailer says, that signed heads are about what the file holds, and the SHA-256 of all. It looks at no signature: package
 // audit does. What does not fit is a [*DamagedError], for the first change, or else the
 // trailer.
 func (f *File) Verify(ctx context.Context, progress Progress) ([]history.Verified, error) {
 	all := make([]history.Verified, len(f.sources))
 	for i, s := range f.sources {
+		if err := f.verifyBase(ctx, s); err != nil {
+			return nil, err
+		}
 		verified, err := f.verifyStream(ctx, s, progress.of(s.origin.Stream))
 		if err != nil {
 			return nil, s.place(err)

@@ -40,6 +40,9 @@ type Options struct {
 // cluster and recovery epoch, each of another stream; cluster, epoch and streams of the
 // header are what they say. The same header and the same changes give the same bytes.
 //
+// The base of a stream whose beginning is not there is written before its changes, if the source
+// is a [history.BaseKeeper] and has one; [StreamEnd] says so.
+//
 // Histories are verified on the way: a [*history.DamagedError] says which change does not
 // fit, and what was written so far is no file then. Other errors are those of the sources
 // and of the writer. See [Create] for a file that is complete or not there.
@@ -51,7 +54,8 @@ func Write(ctx context.Context, to io.Writer, h Header, sources []history.Source
 	if err != nil {
 		return Trailer{}, err
 	}
-	head, err := h.encode()
+	format := h.format(sources)
+	head, err := h.encode(format)
 	if err != nil {
 		return Trailer{}, err
 	}
@@ -60,14 +64,31 @@ func Write(ctx context.Context, to io.Writer, h Header, sources []history.Source
 	}
 	var trailer Trailer
 	for i, s := range h.Streams {
+		has := false
+		if format > formatWhole && s.First > 1 {
+			if has, err = w.base(ctx, sources[i], s); err != nil {
+				return Trailer{}, err
+			}
+		}
 		end, err := w.stream(ctx, sources[i], s, options.Progress.of(s.Stream))
 		if err != nil {
 			return Trailer{}, err
 		}
+		end.Base = has
 		trailer.Streams = append(trailer.Streams, end)
 	}
 	trailer.SignedHeads = newestHeads(append(w.heads, options.SignedHeads...))
 	return trailer, w.end(trailer)
+}
+
+// format returns the oldest format that has room for what the sources may have.
+func (h *Header) format(sources []history.Source) uint32 {
+	for i, source := range sources {
+		if _, keeps := source.(history.BaseKeeper); keeps && h.Streams[i].First > 1 {
+			return Format
+		}
+	}
+	return formatWhole
 }
 
 // describe completes the header with what the sources say.
@@ -141,7 +162,7 @@ func (w *writer) write(b []byte) error {
 
 // stream writes the blocks of one stream.
 func (w *writer) stream(ctx context.Context, source history.Source, s Stream, progress history.Progress) (StreamEnd, error) {
-	end := StreamEnd{Stream: s.Stream}
+	end := StreamEnd{Stream: s.Stream, First: s.First}
 	w.head = blockHead{stream: s.Stream, first: s.First}
 	verified, err := history.Follow(ctx, source, s.Bounds, func(c *events.Change, digest events.Digest) error {
 		if len(c.Raw()) > MaxBlockBytes-lengthBytes {

@@ -5,6 +5,8 @@ package historytest
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/heliosdb/metadata/events"
@@ -112,6 +114,39 @@ func (k *Keeper) KeptDigest(_ context.Context, from uint64) (uint64, events.Dige
 		return revision, d, nil
 	}
 	return 0, events.Digest{}, nil
+}
+
+// Based is a history with a base before it.
+type Based struct {
+	*Memory
+	Checkpoint []byte // of the model right before First
+	Size       int    // of the chunks that it is given in
+	Broken     error  // behind half of it; nil: it is whole
+}
+
+// Base returns the history with the checkpoint of the model right before it.
+func (m *Memory) Base(checkpoint []byte) *Based { return &Based{m, checkpoint, 1000, nil} }
+
+// Base yields the checkpoint.
+func (b *Based) Base(_ context.Context, revision uint64) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		if revision+1 != b.First || len(b.Checkpoint) == 0 {
+			yield(nil, history.NoBase(b.Stream, b.First, "it was never here"))
+			return
+		}
+		whole := b.Checkpoint
+		if b.Broken != nil {
+			whole = whole[:len(whole)/2]
+		}
+		for chunk := range slices.Chunk(whole, b.Size) {
+			if !yield(slices.Clone(chunk), nil) {
+				return
+			}
+		}
+		if b.Broken != nil {
+			yield(nil, b.Broken)
+		}
+	}
 }
 
 // Seal returns a change of one event.

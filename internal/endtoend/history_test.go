@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,41 @@ func TestEveryMemberTellsTheSamePast(t *testing.T) {
 		}
 		return len(heads) > 0
 	})
+}
+
+// A service that has trimmed a stream hands out what the rest is folded from: it is rehearsed
+// against the service, and an export has all that is needed elsewhere.
+func TestWhatIsLeftIsFoldedElsewhere(t *testing.T) {
+	c := newCluster(t, 3, "--checkpoint-revisions", "20", "--history-service-changes", "30")
+	c.start(0, 1, 2)
+	c.ready(0, 1, 2)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	past, consumers := c.historian(0)
+	for i := range 80 {
+		must(consumers.CreateConsumer(ctx, &metadatav1.CreateConsumerRequest{Consumer: &metadatav1.Consumer{Name: fmt.Sprint("c", i)}, FromOldest: true}))(t)
+	}
+	c.eventually("the service stream is trimmed", func() bool {
+		head, err := past.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: metadatav1.Stream_STREAM_SERVICE})
+		return err == nil && head.GetFloor().GetOldestRevision() > 1
+	})
+	fits := func(said string) {
+		t.Helper()
+		if strings.Contains(said, "not compared") || strings.Count(said, "fits") < 3 || !strings.Contains(said, "service  ") {
+			t.Errorf("not all of it fits:\n%s", said)
+		}
+	}
+	c.eventually("the members have the model before it", func() bool {
+		said := c.run(c.api, "history", "verify", "-o", "json")
+		return strings.Count(said, `"base": true`) == 1
+	})
+	fits(c.run(c.api, "history", "rehearse"))
+	file, dir := filepath.Join(t.TempDir(), "left.export"), filepath.Join(t.TempDir(), "left")
+	c.run(c.api, "history", "export", "--out", file)
+	c.run(nil, "history", "verify", "--file", file)
+	fits(c.run(nil, "history", "rehearse", "--file", file))
+	c.run(nil, "history", "import", "--file", file, "--data", dir)
+	fits(c.run(nil, "history", "replay", "--check", "--data", dir))
 }
 
 // checkPast folds what a member has logged and holds what it says of it against that.

@@ -70,6 +70,7 @@ var kinds = map[metadatav1.ErrorReason]Kind{
 	metadatav1.ErrorReason_ERROR_REASON_LEASE_CHANGING:      Unavailable,
 	metadatav1.ErrorReason_ERROR_REASON_QUARANTINED:         Unavailable,
 	metadatav1.ErrorReason_ERROR_REASON_CONSUMER_FENCED:     Precondition,
+	metadatav1.ErrorReason_ERROR_REASON_FOREIGN_CLUSTER:     Precondition,
 }
 
 // Field says what is wrong with one field of a request.

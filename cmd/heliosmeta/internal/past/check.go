@@ -100,32 +100,39 @@ type Verdict struct {
 	Stream metadatav1.Stream
 	audit.Verdict
 	Signed bool // it was held against signed heads
+	// Base: the model right before its first change is there, and its digest chain begins with it.
+	Base bool
 }
+
+// Lacks reports whether what is left of the history cannot be folded: the model before it is not
+// there.
+func (v Verdict) Lacks() bool { return v.History.First > 1 && !v.Base }
 
 // Unsigned reports whether the history was to be held against signed heads and none is there
 // that it fits: then it is only known to fit together.
 func (v Verdict) Unsigned() bool { return v.Signed && v.Fit == 0 && v.History.Changes() > 0 }
 
 // Verify follows the digest chains of streams from end to end and, if there are keys, holds
-// them against the signed heads, but for the service stream, which nobody signs; of a file it
-// verifies everything else too. The first that does not fit is an error that names the
+// them against the signed heads, but for the service stream, which nobody signs; a base has to be
+// what the chain begins with. Of a file it verifies everything else too. The first that does not fit is an error that names the
 // change: a *history.DamagedError, an *audit.HeadError or, in a file, an
 // *export.DamagedError. The verdicts of the streams before are returned with it.
 func Verify(ctx context.Context, p Past, streams []metadatav1.Stream, keys []ed25519.PublicKey, progress export.Progress) ([]Verdict, error) {
 	known := make(map[metadatav1.Stream]history.Verified) // with the rest of a file
+	based := make(map[metadatav1.Stream]bool)
 	if f, ok := p.(*File); ok {
 		found, err := f.export.Verify(ctx, progress)
 		if err != nil {
 			return nil, err
 		}
 		for i, stream := range f.Streams() {
-			known[stream] = found[i]
+			known[stream], based[stream] = found[i], f.export.Trailer().Streams[i].Base
 		}
 	}
 	var all []Verdict
 	for _, stream := range streams {
 		if fits, ok := known[stream]; ok && !signs(stream, keys) {
-			all = append(all, Verdict{Stream: stream, Verdict: audit.Verdict{History: fits}})
+			all = append(all, Verdict{Stream: stream, Verdict: audit.Verdict{History: fits}, Base: based[stream]})
 			continue
 		}
 		v, err := verify(ctx, p, stream, keys, func(done, last uint64) {
@@ -157,6 +164,9 @@ func verify(ctx context.Context, p Past, stream metadatav1.Stream, keys []ed2551
 	}
 	source, err := p.Source(ctx, stream)
 	if err != nil {
+		return v, err
+	}
+	if v.Base, err = hasBase(ctx, source); err != nil {
 		return v, err
 	}
 	if v.Signed {

@@ -92,9 +92,10 @@ func (d *directory) open() (*stream, error) {
 		return nil, err
 	}
 	d.source = &recorded{path: d.path, store: d.store, group: d.group, origin: d.origin}
-	w := &watched{Source: d.source}
+	source := recordedBase{d.source, d.nearest}
+	w := &watched{Source: source}
 	return &stream{
-		source:    d.source,
+		source:    source,
 		watched:   w,
 		log:       objects.NewLog(w, objects.NewIndex(w, &marks{store: d.store, group: d.group})),
 		models:    modelsFrom(w, d.first, d.nearest),
@@ -138,7 +139,7 @@ func readAs[D projections.Domain[D]](from raftlog.Storage, c raftlog.Descriptor,
 }
 
 // nearest returns the state of the newest checkpoint between two revisions.
-func (d *directory) nearest(from, to uint64) (State, error) {
+func (d *directory) nearest(_ context.Context, from, to uint64) (State, error) {
 	all, err := d.checkpoints()
 	if err != nil {
 		return nil, err

@@ -55,24 +55,14 @@ func (f *File) stream(source history.Source, digest events.Digest) (*stream, err
 		return nil, err
 	}
 	w := &watched{Source: source}
-	s := &stream{
-		source:  source,
-		watched: w,
-		log:     objects.NewLog(w, objects.NewIndex(w, new(objects.MemoryMarks))),
-		models:  modelsFrom(w, first, nil),
-		said:    func(ctx context.Context) ([]Said, error) { return f.saidOf(ctx, source, digest) },
-	}
-	s.beginning = func(ctx context.Context) (State, error) { return s.fromGenesis(ctx, first) }
-	return s, nil
-}
-
-// fromGenesis returns the state before the first change, if the source has that change.
-func (s *stream) fromGenesis(ctx context.Context, first State) (State, error) {
-	bounds, err := s.source.Bounds(ctx)
-	if err == nil && bounds.First > 1 {
-		err = history.Earlier(ctx, s.source, bounds)
-	}
-	return first, err
+	return &stream{
+		source:    source,
+		watched:   w,
+		log:       objects.NewLog(w, objects.NewIndex(w, new(objects.MemoryMarks))),
+		models:    modelsFrom(w, first, keepBase(source).nearest),
+		beginning: func(ctx context.Context) (State, error) { return beginning(ctx, source) },
+		said:      func(ctx context.Context) ([]Said, error) { return f.saidOf(ctx, source, digest) },
+	}, nil
 }
 
 // saidOf is what a file says: the trailer about its end, signed heads about revisions in it.
@@ -98,7 +88,7 @@ func onlyDigest(by string, o history.Origin, revision uint64, digest []byte) Sai
 }
 
 // modelsFrom returns the models of a source. stored finds states that are stored somewhere,
-// nearest to a revision; nil: there is none but the first.
+// nearest to a revision, besides the first.
 func modelsFrom(source history.Source, first State, stored nearest) models {
 	switch s := first.(type) {
 	case state[schemaModel]:
@@ -111,7 +101,7 @@ func modelsFrom(source history.Source, first State, stored nearest) models {
 
 // nearest returns the stored state with the highest revision between two; nil if there is
 // none.
-type nearest func(from, to uint64) (State, error)
+type nearest func(ctx context.Context, from, to uint64) (State, error)
 
 // basesOf are the states that folds begin with: stored ones, and the first.
 type basesOf[D projections.Domain[D]] struct {
@@ -120,14 +110,12 @@ type basesOf[D projections.Domain[D]] struct {
 }
 
 func (b basesOf[D]) Nearest(ctx context.Context, from, to uint64) (*projections.State[D], error) {
-	if b.stored != nil {
-		found, err := b.stored(from, to)
-		if err != nil {
-			return nil, err
-		}
-		if found != nil {
-			return found.(state[D]).of, nil
-		}
+	found, err := b.stored(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
+	if found != nil {
+		return found.(state[D]).of, nil
 	}
 	return history.Beginning[D]{State: b.first}.Nearest(ctx, from, to)
 }

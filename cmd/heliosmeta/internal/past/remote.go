@@ -10,10 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/heliosdb/metadata/client"
-	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/export"
-	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -79,23 +77,14 @@ func (r *remote) Source(ctx context.Context, stream metadatav1.Stream) (history.
 	return s, nil
 }
 
-// Beginning returns the state before the first change. A service hands out no others: where
-// it has trimmed its history, nothing can be folded.
+// Beginning returns the state before the first change; where that was trimmed, the service hands
+// out the one before the oldest that is kept.
 func (r *remote) Beginning(ctx context.Context, stream metadatav1.Stream) (State, error) {
-	head, err := r.client.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: stream, Read: r.read})
+	source, err := r.Source(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := events.ParseClusterID(head.GetClusterId())
-	if err != nil {
-		return nil, fmt.Errorf("member %d says that its cluster is %q: %w", head.GetMemberId(), head.GetClusterId(), err)
-	}
-	if oldest := head.GetFloor().GetOldestRevision(); oldest > 1 {
-		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED,
-			"the service has trimmed the %s stream to revision %d: without its beginning it can be folded only from a checkpoint, in a stopped member's directory (--data)",
-			events.StreamName(stream), oldest)
-	}
-	return genesis(history.Origin{Stream: stream, Cluster: cluster, RecoveryEpoch: head.GetRecoveryEpoch()})
+	return beginning(ctx, source)
 }
 
 func (r *remote) Heads(ctx context.Context, stream metadatav1.Stream) ([]*metadatav1.SignedHead, error) {

@@ -157,7 +157,7 @@ func TestPages(t *testing.T) {
 
 func TestServiceThatHasTrimmed(t *testing.T) {
 	_, err := Rehearse(t.Context(), connected(t, nil), schemaStream, nil)
-	if !failure.Is(err, trimmed) || !strings.Contains(err.Error(), "has trimmed the schema stream to revision 4") {
+	if !failure.Is(err, trimmed) || !strings.Contains(err.Error(), "begins at revision 4") {
 		t.Errorf("rehearsed with %v", err)
 	}
 }

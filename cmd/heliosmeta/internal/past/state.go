@@ -28,6 +28,8 @@ type State interface {
 	Head() projections.Head
 	// Hash returns the model hash.
 	Hash() [32]byte
+	// Chunks yields the checkpoint of the state.
+	Chunks(size int) iter.Seq[[]byte]
 	// Replay folds the changes behind the state, up to a revision.
 	Replay(ctx context.Context, source history.Source, until uint64, progress history.Progress) (State, error)
 	// Compare says in what the state is not what was said of it.
@@ -66,6 +68,8 @@ func genesis(o history.Origin) (State, error) {
 
 func (s state[D]) Head() projections.Head { return s.of.Head }
 func (s state[D]) Hash() [32]byte         { return s.of.Hash() }
+
+func (s state[D]) Chunks(size int) iter.Seq[[]byte] { return s.of.Chunks(size) }
 
 func (s state[D]) Replay(ctx context.Context, source history.Source, until uint64, progress history.Progress) (State, error) {
 	next, err := history.Replay(ctx, source, s.of, until, progress)

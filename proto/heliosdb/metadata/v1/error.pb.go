@@ -99,6 +99,9 @@ const (
 	// FAILED_PRECONDITION: another process has opened the consumer since; open it
 	// again, if this one is to have it.
 	ErrorReason_ERROR_REASON_CONSUMER_FENCED ErrorReason = 32
+	// FAILED_PRECONDITION: the caller said which cluster it means (header
+	// helios-cluster), and the member is of another one, which the metadata names.
+	ErrorReason_ERROR_REASON_FOREIGN_CLUSTER ErrorReason = 33
 )
 
 // Enum value maps for ErrorReason.
@@ -137,6 +140,7 @@ var (
 		30: "ERROR_REASON_LEASE_CHANGING",
 		31: "ERROR_REASON_QUARANTINED",
 		32: "ERROR_REASON_CONSUMER_FENCED",
+		33: "ERROR_REASON_FOREIGN_CLUSTER",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":         0,
@@ -172,6 +176,7 @@ var (
 		"ERROR_REASON_LEASE_CHANGING":      30,
 		"ERROR_REASON_QUARANTINED":         31,
 		"ERROR_REASON_CONSUMER_FENCED":     32,
+		"ERROR_REASON_FOREIGN_CLUSTER":     33,
 	}
 )
 
@@ -256,7 +261,7 @@ const file_heliosdb_metadata_v1_error_proto_rawDesc = "" +
 	" heliosdb/metadata/v1/error.proto\x12\x14heliosdb.metadata.v1\"/\n" +
 	"\x0eOutcomeUnknown\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x01 \x01(\tR\trequestId*\x96\b\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId*\xb8\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aERROR_REASON_INVALID_FIELD\x10\x01\x12\"\n" +
@@ -291,7 +296,8 @@ const file_heliosdb_metadata_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_CANCELED\x10\x1d\x12\x1f\n" +
 	"\x1bERROR_REASON_LEASE_CHANGING\x10\x1e\x12\x1c\n" +
 	"\x18ERROR_REASON_QUARANTINED\x10\x1f\x12 \n" +
-	"\x1cERROR_REASON_CONSUMER_FENCED\x10 BDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\x1cERROR_REASON_CONSUMER_FENCED\x10 \x12 \n" +
+	"\x1cERROR_REASON_FOREIGN_CLUSTER\x10!BDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_error_proto_rawDescOnce sync.Once

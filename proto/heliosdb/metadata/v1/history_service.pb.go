@@ -426,7 +426,8 @@ func (x *ReadChangesResponse) GetNewestRevision() uint64 {
 	return 0
 }
 
-// StreamChangesRequest asks for changes.
+// StreamChangesRequest asks for changes. A selection whose last_revision is the one right
+// before first_revision is empty: so a caller goes on that has had all of it.
 type StreamChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Which changes.
@@ -600,6 +601,163 @@ func (x *StreamChangesResponse) GetRecoveryEpoch() uint64 {
 	return 0
 }
 
+// StreamBaseRequest asks for a base.
+type StreamBaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The stream.
+	Stream Stream `protobuf:"varint,1,opt,name=stream,proto3,enum=heliosdb.metadata.v1.Stream" json:"stream,omitempty"`
+	// The revision whose changes are to be folded first: the model right before it is sent. 0:
+	// the oldest one kept.
+	FirstRevision uint64 `protobuf:"varint,2,opt,name=first_revision,json=firstRevision,proto3" json:"first_revision,omitempty"`
+	// Leave out so many bytes of the checkpoint: to go on, perhaps at another member.
+	Offset uint64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Freshness of where the stream begins.
+	Read          *ReadOptions `protobuf:"bytes,4,opt,name=read,proto3" json:"read,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamBaseRequest) Reset() {
+	*x = StreamBaseRequest{}
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamBaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamBaseRequest) ProtoMessage() {}
+
+func (x *StreamBaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamBaseRequest.ProtoReflect.Descriptor instead.
+func (*StreamBaseRequest) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *StreamBaseRequest) GetStream() Stream {
+	if x != nil {
+		return x.Stream
+	}
+	return Stream_STREAM_UNSPECIFIED
+}
+
+func (x *StreamBaseRequest) GetFirstRevision() uint64 {
+	if x != nil {
+		return x.FirstRevision
+	}
+	return 0
+}
+
+func (x *StreamBaseRequest) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *StreamBaseRequest) GetRead() *ReadOptions {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+// StreamBaseResponse is some of a base.
+type StreamBaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first message: the revision of the model, 0 before the first change.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// In the first message: digest of the stream there.
+	Digest []byte `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// In the first message: version of the checkpoint's record format.
+	CheckpointFormat uint32 `protobuf:"varint,3,opt,name=checkpoint_format,json=checkpointFormat,proto3" json:"checkpoint_format,omitempty"`
+	// The next bytes of the checkpoint, at most 1 MiB: an encoded CheckpointHead, then encoded
+	// CheckpointRecords, each after its length as 64 bits, big endian.
+	Chunk []byte `protobuf:"bytes,4,opt,name=chunk,proto3" json:"chunk,omitempty"`
+	// In the last message: SHA-256 over all of the checkpoint, as of GetHead.
+	ModelHash     []byte `protobuf:"bytes,5,opt,name=model_hash,json=modelHash,proto3" json:"model_hash,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamBaseResponse) Reset() {
+	*x = StreamBaseResponse{}
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamBaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamBaseResponse) ProtoMessage() {}
+
+func (x *StreamBaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamBaseResponse.ProtoReflect.Descriptor instead.
+func (*StreamBaseResponse) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StreamBaseResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *StreamBaseResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *StreamBaseResponse) GetCheckpointFormat() uint32 {
+	if x != nil {
+		return x.CheckpointFormat
+	}
+	return 0
+}
+
+func (x *StreamBaseResponse) GetChunk() []byte {
+	if x != nil {
+		return x.Chunk
+	}
+	return nil
+}
+
+func (x *StreamBaseResponse) GetModelHash() []byte {
+	if x != nil {
+		return x.ModelHash
+	}
+	return nil
+}
+
 // ChangeInfo says who changed something, when, and by which request.
 type ChangeInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -619,7 +777,7 @@ type ChangeInfo struct {
 
 func (x *ChangeInfo) Reset() {
 	*x = ChangeInfo{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +789,7 @@ func (x *ChangeInfo) String() string {
 func (*ChangeInfo) ProtoMessage() {}
 
 func (x *ChangeInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +802,7 @@ func (x *ChangeInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeInfo.ProtoReflect.Descriptor instead.
 func (*ChangeInfo) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{6}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ChangeInfo) GetStream() Stream {
@@ -697,7 +855,7 @@ type GetTableAsOfRequest struct {
 
 func (x *GetTableAsOfRequest) Reset() {
 	*x = GetTableAsOfRequest{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[7]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +867,7 @@ func (x *GetTableAsOfRequest) String() string {
 func (*GetTableAsOfRequest) ProtoMessage() {}
 
 func (x *GetTableAsOfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[7]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +880,7 @@ func (x *GetTableAsOfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTableAsOfRequest.ProtoReflect.Descriptor instead.
 func (*GetTableAsOfRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{7}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetTableAsOfRequest) GetTable() *TableRef {
@@ -761,7 +919,7 @@ type GetTableAsOfResponse struct {
 
 func (x *GetTableAsOfResponse) Reset() {
 	*x = GetTableAsOfResponse{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[8]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +931,7 @@ func (x *GetTableAsOfResponse) String() string {
 func (*GetTableAsOfResponse) ProtoMessage() {}
 
 func (x *GetTableAsOfResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[8]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +944,7 @@ func (x *GetTableAsOfResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTableAsOfResponse.ProtoReflect.Descriptor instead.
 func (*GetTableAsOfResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{8}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetTableAsOfResponse) GetTable() *TableSchema {
@@ -829,7 +987,7 @@ type ListTablesAsOfRequest struct {
 
 func (x *ListTablesAsOfRequest) Reset() {
 	*x = ListTablesAsOfRequest{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[9]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +999,7 @@ func (x *ListTablesAsOfRequest) String() string {
 func (*ListTablesAsOfRequest) ProtoMessage() {}
 
 func (x *ListTablesAsOfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[9]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +1012,7 @@ func (x *ListTablesAsOfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesAsOfRequest.ProtoReflect.Descriptor instead.
 func (*ListTablesAsOfRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{9}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListTablesAsOfRequest) GetNamespace() string {
@@ -907,7 +1065,7 @@ type ListTablesAsOfResponse struct {
 
 func (x *ListTablesAsOfResponse) Reset() {
 	*x = ListTablesAsOfResponse{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[10]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -919,7 +1077,7 @@ func (x *ListTablesAsOfResponse) String() string {
 func (*ListTablesAsOfResponse) ProtoMessage() {}
 
 func (x *ListTablesAsOfResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[10]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -932,7 +1090,7 @@ func (x *ListTablesAsOfResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTablesAsOfResponse.ProtoReflect.Descriptor instead.
 func (*ListTablesAsOfResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{10}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListTablesAsOfResponse) GetTables() []*TableSchema {
@@ -973,7 +1131,7 @@ type GetTopologyAsOfRequest struct {
 
 func (x *GetTopologyAsOfRequest) Reset() {
 	*x = GetTopologyAsOfRequest{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[11]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1143,7 @@ func (x *GetTopologyAsOfRequest) String() string {
 func (*GetTopologyAsOfRequest) ProtoMessage() {}
 
 func (x *GetTopologyAsOfRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[11]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1156,7 @@ func (x *GetTopologyAsOfRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTopologyAsOfRequest.ProtoReflect.Descriptor instead.
 func (*GetTopologyAsOfRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{11}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetTopologyAsOfRequest) GetAt() *HistoryPoint {
@@ -1044,7 +1202,7 @@ type GetTopologyAsOfResponse struct {
 
 func (x *GetTopologyAsOfResponse) Reset() {
 	*x = GetTopologyAsOfResponse{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[12]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1056,7 +1214,7 @@ func (x *GetTopologyAsOfResponse) String() string {
 func (*GetTopologyAsOfResponse) ProtoMessage() {}
 
 func (x *GetTopologyAsOfResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[12]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1069,7 +1227,7 @@ func (x *GetTopologyAsOfResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTopologyAsOfResponse.ProtoReflect.Descriptor instead.
 func (*GetTopologyAsOfResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{12}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetTopologyAsOfResponse) GetTopology() *Topology {
@@ -1116,7 +1274,7 @@ type DiffRevisionsRequest struct {
 
 func (x *DiffRevisionsRequest) Reset() {
 	*x = DiffRevisionsRequest{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[13]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1286,7 @@ func (x *DiffRevisionsRequest) String() string {
 func (*DiffRevisionsRequest) ProtoMessage() {}
 
 func (x *DiffRevisionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[13]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1299,7 @@ func (x *DiffRevisionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRevisionsRequest.ProtoReflect.Descriptor instead.
 func (*DiffRevisionsRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{13}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DiffRevisionsRequest) GetStream() Stream {
@@ -1210,7 +1368,7 @@ type DiffRevisionsResponse struct {
 
 func (x *DiffRevisionsResponse) Reset() {
 	*x = DiffRevisionsResponse{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[14]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1380,7 @@ func (x *DiffRevisionsResponse) String() string {
 func (*DiffRevisionsResponse) ProtoMessage() {}
 
 func (x *DiffRevisionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[14]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1393,7 @@ func (x *DiffRevisionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffRevisionsResponse.ProtoReflect.Descriptor instead.
 func (*DiffRevisionsResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{14}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DiffRevisionsResponse) GetObjects() []*ObjectDiff {
@@ -1287,7 +1445,7 @@ type ObjectDiff struct {
 
 func (x *ObjectDiff) Reset() {
 	*x = ObjectDiff{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[15]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1457,7 @@ func (x *ObjectDiff) String() string {
 func (*ObjectDiff) ProtoMessage() {}
 
 func (x *ObjectDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[15]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1470,7 @@ func (x *ObjectDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectDiff.ProtoReflect.Descriptor instead.
 func (*ObjectDiff) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{15}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ObjectDiff) GetKind() ObjectKind {
@@ -1367,7 +1525,7 @@ type FieldDiff struct {
 
 func (x *FieldDiff) Reset() {
 	*x = FieldDiff{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[16]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1537,7 @@ func (x *FieldDiff) String() string {
 func (*FieldDiff) ProtoMessage() {}
 
 func (x *FieldDiff) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[16]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1550,7 @@ func (x *FieldDiff) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FieldDiff.ProtoReflect.Descriptor instead.
 func (*FieldDiff) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{16}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *FieldDiff) GetPath() string {
@@ -1435,7 +1593,7 @@ type ObjectRef struct {
 
 func (x *ObjectRef) Reset() {
 	*x = ObjectRef{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[17]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1605,7 @@ func (x *ObjectRef) String() string {
 func (*ObjectRef) ProtoMessage() {}
 
 func (x *ObjectRef) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[17]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1618,7 @@ func (x *ObjectRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectRef.ProtoReflect.Descriptor instead.
 func (*ObjectRef) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{17}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ObjectRef) GetObject() isObjectRef_Object {
@@ -1577,7 +1735,7 @@ type ObjectLogRequest struct {
 
 func (x *ObjectLogRequest) Reset() {
 	*x = ObjectLogRequest{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[18]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1747,7 @@ func (x *ObjectLogRequest) String() string {
 func (*ObjectLogRequest) ProtoMessage() {}
 
 func (x *ObjectLogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[18]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1760,7 @@ func (x *ObjectLogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectLogRequest.ProtoReflect.Descriptor instead.
 func (*ObjectLogRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{18}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ObjectLogRequest) GetObject() *ObjectRef {
@@ -1667,7 +1825,7 @@ type ObjectLogResponse struct {
 
 func (x *ObjectLogResponse) Reset() {
 	*x = ObjectLogResponse{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[19]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1837,7 @@ func (x *ObjectLogResponse) String() string {
 func (*ObjectLogResponse) ProtoMessage() {}
 
 func (x *ObjectLogResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[19]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1850,7 @@ func (x *ObjectLogResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectLogResponse.ProtoReflect.Descriptor instead.
 func (*ObjectLogResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{19}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ObjectLogResponse) GetChanges() []*ObjectChange {
@@ -1725,7 +1883,7 @@ type ObjectChange struct {
 
 func (x *ObjectChange) Reset() {
 	*x = ObjectChange{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[20]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +1895,7 @@ func (x *ObjectChange) String() string {
 func (*ObjectChange) ProtoMessage() {}
 
 func (x *ObjectChange) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[20]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +1908,7 @@ func (x *ObjectChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ObjectChange.ProtoReflect.Descriptor instead.
 func (*ObjectChange) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{20}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ObjectChange) GetChange() *ChangeInfo {
@@ -1785,7 +1943,7 @@ type VerifyHistoryRequest struct {
 
 func (x *VerifyHistoryRequest) Reset() {
 	*x = VerifyHistoryRequest{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[21]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +1955,7 @@ func (x *VerifyHistoryRequest) String() string {
 func (*VerifyHistoryRequest) ProtoMessage() {}
 
 func (x *VerifyHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[21]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +1968,7 @@ func (x *VerifyHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyHistoryRequest.ProtoReflect.Descriptor instead.
 func (*VerifyHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{21}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *VerifyHistoryRequest) GetStream() Stream {
@@ -1843,7 +2001,7 @@ type VerifyHistoryResponse struct {
 
 func (x *VerifyHistoryResponse) Reset() {
 	*x = VerifyHistoryResponse{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[22]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +2013,7 @@ func (x *VerifyHistoryResponse) String() string {
 func (*VerifyHistoryResponse) ProtoMessage() {}
 
 func (x *VerifyHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[22]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +2026,7 @@ func (x *VerifyHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyHistoryResponse.ProtoReflect.Descriptor instead.
 func (*VerifyHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{22}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VerifyHistoryResponse) GetFirstRevision() uint64 {
@@ -1935,7 +2093,7 @@ type GetHeadRequest struct {
 
 func (x *GetHeadRequest) Reset() {
 	*x = GetHeadRequest{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[23]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2105,7 @@ func (x *GetHeadRequest) String() string {
 func (*GetHeadRequest) ProtoMessage() {}
 
 func (x *GetHeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[23]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2118,7 @@ func (x *GetHeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadRequest.ProtoReflect.Descriptor instead.
 func (*GetHeadRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{23}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetHeadRequest) GetStream() Stream {
@@ -2017,7 +2175,7 @@ type GetHeadResponse struct {
 
 func (x *GetHeadResponse) Reset() {
 	*x = GetHeadResponse{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[24]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2029,7 +2187,7 @@ func (x *GetHeadResponse) String() string {
 func (*GetHeadResponse) ProtoMessage() {}
 
 func (x *GetHeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[24]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2042,7 +2200,7 @@ func (x *GetHeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadResponse.ProtoReflect.Descriptor instead.
 func (*GetHeadResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{24}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetHeadResponse) GetMemberId() uint64 {
@@ -2135,7 +2293,7 @@ type ListSignedHeadsRequest struct {
 
 func (x *ListSignedHeadsRequest) Reset() {
 	*x = ListSignedHeadsRequest{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[25]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2305,7 @@ func (x *ListSignedHeadsRequest) String() string {
 func (*ListSignedHeadsRequest) ProtoMessage() {}
 
 func (x *ListSignedHeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[25]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2318,7 @@ func (x *ListSignedHeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSignedHeadsRequest.ProtoReflect.Descriptor instead.
 func (*ListSignedHeadsRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{25}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListSignedHeadsRequest) GetStream() Stream {
@@ -2188,7 +2346,7 @@ type ListSignedHeadsResponse struct {
 
 func (x *ListSignedHeadsResponse) Reset() {
 	*x = ListSignedHeadsResponse{}
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[26]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2358,7 @@ func (x *ListSignedHeadsResponse) String() string {
 func (*ListSignedHeadsResponse) ProtoMessage() {}
 
 func (x *ListSignedHeadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[26]
+	mi := &file_heliosdb_metadata_v1_history_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2371,7 @@ func (x *ListSignedHeadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSignedHeadsResponse.ProtoReflect.Descriptor instead.
 func (*ListSignedHeadsResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{26}
+	return file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListSignedHeadsResponse) GetHeads() []*SignedHead {
@@ -2266,7 +2424,20 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\x0fprevious_digest\x18\x05 \x01(\fR\x0epreviousDigest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x06 \x01(\tR\tclusterId\x12%\n" +
-	"\x0erecovery_epoch\x18\a \x01(\x04R\rrecoveryEpoch\"\xc3\x01\n" +
+	"\x0erecovery_epoch\x18\a \x01(\x04R\rrecoveryEpoch\"\xcb\x01\n" +
+	"\x11StreamBaseRequest\x12@\n" +
+	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06stream\x12%\n" +
+	"\x0efirst_revision\x18\x02 \x01(\x04R\rfirstRevision\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x04R\x06offset\x125\n" +
+	"\x04read\x18\x04 \x01(\v2!.heliosdb.metadata.v1.ReadOptionsR\x04read\"\xaa\x01\n" +
+	"\x12StreamBaseResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\fR\x06digest\x12+\n" +
+	"\x11checkpoint_format\x18\x03 \x01(\rR\x10checkpointFormat\x12\x14\n" +
+	"\x05chunk\x18\x04 \x01(\fR\x05chunk\x12\x1d\n" +
+	"\n" +
+	"model_hash\x18\x05 \x01(\fR\tmodelHash\"\xc3\x01\n" +
 	"\n" +
 	"ChangeInfo\x124\n" +
 	"\x06stream\x18\x01 \x01(\x0e2\x1c.heliosdb.metadata.v1.StreamR\x06stream\x12\x1a\n" +
@@ -2397,10 +2568,12 @@ const file_heliosdb_metadata_v1_history_service_proto_rawDesc = "" +
 	"\x15DIFF_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fDIFF_KIND_ADDED\x10\x01\x12\x15\n" +
 	"\x11DIFF_KIND_REMOVED\x10\x02\x12\x15\n" +
-	"\x11DIFF_KIND_CHANGED\x10\x032\xc8\b\n" +
+	"\x11DIFF_KIND_CHANGED\x10\x032\xab\t\n" +
 	"\x0eHistoryService\x12g\n" +
 	"\vReadChanges\x12(.heliosdb.metadata.v1.ReadChangesRequest\x1a).heliosdb.metadata.v1.ReadChangesResponse\"\x03\x90\x02\x01\x12j\n" +
-	"\rStreamChanges\x12*.heliosdb.metadata.v1.StreamChangesRequest\x1a+.heliosdb.metadata.v1.StreamChangesResponse0\x01\x12j\n" +
+	"\rStreamChanges\x12*.heliosdb.metadata.v1.StreamChangesRequest\x1a+.heliosdb.metadata.v1.StreamChangesResponse0\x01\x12a\n" +
+	"\n" +
+	"StreamBase\x12'.heliosdb.metadata.v1.StreamBaseRequest\x1a(.heliosdb.metadata.v1.StreamBaseResponse0\x01\x12j\n" +
 	"\fGetTableAsOf\x12).heliosdb.metadata.v1.GetTableAsOfRequest\x1a*.heliosdb.metadata.v1.GetTableAsOfResponse\"\x03\x90\x02\x01\x12p\n" +
 	"\x0eListTablesAsOf\x12+.heliosdb.metadata.v1.ListTablesAsOfRequest\x1a,.heliosdb.metadata.v1.ListTablesAsOfResponse\"\x03\x90\x02\x01\x12s\n" +
 	"\x0fGetTopologyAsOf\x12,.heliosdb.metadata.v1.GetTopologyAsOfRequest\x1a-.heliosdb.metadata.v1.GetTopologyAsOfResponse\"\x03\x90\x02\x01\x12m\n" +
@@ -2423,7 +2596,7 @@ func file_heliosdb_metadata_v1_history_service_proto_rawDescGZIP() []byte {
 }
 
 var file_heliosdb_metadata_v1_history_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_heliosdb_metadata_v1_history_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_heliosdb_metadata_v1_history_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_heliosdb_metadata_v1_history_service_proto_goTypes = []any{
 	(DiffKind)(0),                   // 0: heliosdb.metadata.v1.DiffKind
 	(*HistoryPoint)(nil),            // 1: heliosdb.metadata.v1.HistoryPoint
@@ -2432,114 +2605,120 @@ var file_heliosdb_metadata_v1_history_service_proto_goTypes = []any{
 	(*ReadChangesResponse)(nil),     // 4: heliosdb.metadata.v1.ReadChangesResponse
 	(*StreamChangesRequest)(nil),    // 5: heliosdb.metadata.v1.StreamChangesRequest
 	(*StreamChangesResponse)(nil),   // 6: heliosdb.metadata.v1.StreamChangesResponse
-	(*ChangeInfo)(nil),              // 7: heliosdb.metadata.v1.ChangeInfo
-	(*GetTableAsOfRequest)(nil),     // 8: heliosdb.metadata.v1.GetTableAsOfRequest
-	(*GetTableAsOfResponse)(nil),    // 9: heliosdb.metadata.v1.GetTableAsOfResponse
-	(*ListTablesAsOfRequest)(nil),   // 10: heliosdb.metadata.v1.ListTablesAsOfRequest
-	(*ListTablesAsOfResponse)(nil),  // 11: heliosdb.metadata.v1.ListTablesAsOfResponse
-	(*GetTopologyAsOfRequest)(nil),  // 12: heliosdb.metadata.v1.GetTopologyAsOfRequest
-	(*GetTopologyAsOfResponse)(nil), // 13: heliosdb.metadata.v1.GetTopologyAsOfResponse
-	(*DiffRevisionsRequest)(nil),    // 14: heliosdb.metadata.v1.DiffRevisionsRequest
-	(*DiffRevisionsResponse)(nil),   // 15: heliosdb.metadata.v1.DiffRevisionsResponse
-	(*ObjectDiff)(nil),              // 16: heliosdb.metadata.v1.ObjectDiff
-	(*FieldDiff)(nil),               // 17: heliosdb.metadata.v1.FieldDiff
-	(*ObjectRef)(nil),               // 18: heliosdb.metadata.v1.ObjectRef
-	(*ObjectLogRequest)(nil),        // 19: heliosdb.metadata.v1.ObjectLogRequest
-	(*ObjectLogResponse)(nil),       // 20: heliosdb.metadata.v1.ObjectLogResponse
-	(*ObjectChange)(nil),            // 21: heliosdb.metadata.v1.ObjectChange
-	(*VerifyHistoryRequest)(nil),    // 22: heliosdb.metadata.v1.VerifyHistoryRequest
-	(*VerifyHistoryResponse)(nil),   // 23: heliosdb.metadata.v1.VerifyHistoryResponse
-	(*GetHeadRequest)(nil),          // 24: heliosdb.metadata.v1.GetHeadRequest
-	(*GetHeadResponse)(nil),         // 25: heliosdb.metadata.v1.GetHeadResponse
-	(*ListSignedHeadsRequest)(nil),  // 26: heliosdb.metadata.v1.ListSignedHeadsRequest
-	(*ListSignedHeadsResponse)(nil), // 27: heliosdb.metadata.v1.ListSignedHeadsResponse
-	(*timestamppb.Timestamp)(nil),   // 28: google.protobuf.Timestamp
-	(Stream)(0),                     // 29: heliosdb.metadata.v1.Stream
-	(*Filter)(nil),                  // 30: heliosdb.metadata.v1.Filter
-	(*ReadOptions)(nil),             // 31: heliosdb.metadata.v1.ReadOptions
-	(*Change)(nil),                  // 32: heliosdb.metadata.v1.Change
-	(*TableRef)(nil),                // 33: heliosdb.metadata.v1.TableRef
-	(*TableSchema)(nil),             // 34: heliosdb.metadata.v1.TableSchema
-	(*Topology)(nil),                // 35: heliosdb.metadata.v1.Topology
-	(ObjectKind)(0),                 // 36: heliosdb.metadata.v1.ObjectKind
-	(*Event)(nil),                   // 37: heliosdb.metadata.v1.Event
-	(*HistoryFloor)(nil),            // 38: heliosdb.metadata.v1.HistoryFloor
-	(*SignedHead)(nil),              // 39: heliosdb.metadata.v1.SignedHead
+	(*StreamBaseRequest)(nil),       // 7: heliosdb.metadata.v1.StreamBaseRequest
+	(*StreamBaseResponse)(nil),      // 8: heliosdb.metadata.v1.StreamBaseResponse
+	(*ChangeInfo)(nil),              // 9: heliosdb.metadata.v1.ChangeInfo
+	(*GetTableAsOfRequest)(nil),     // 10: heliosdb.metadata.v1.GetTableAsOfRequest
+	(*GetTableAsOfResponse)(nil),    // 11: heliosdb.metadata.v1.GetTableAsOfResponse
+	(*ListTablesAsOfRequest)(nil),   // 12: heliosdb.metadata.v1.ListTablesAsOfRequest
+	(*ListTablesAsOfResponse)(nil),  // 13: heliosdb.metadata.v1.ListTablesAsOfResponse
+	(*GetTopologyAsOfRequest)(nil),  // 14: heliosdb.metadata.v1.GetTopologyAsOfRequest
+	(*GetTopologyAsOfResponse)(nil), // 15: heliosdb.metadata.v1.GetTopologyAsOfResponse
+	(*DiffRevisionsRequest)(nil),    // 16: heliosdb.metadata.v1.DiffRevisionsRequest
+	(*DiffRevisionsResponse)(nil),   // 17: heliosdb.metadata.v1.DiffRevisionsResponse
+	(*ObjectDiff)(nil),              // 18: heliosdb.metadata.v1.ObjectDiff
+	(*FieldDiff)(nil),               // 19: heliosdb.metadata.v1.FieldDiff
+	(*ObjectRef)(nil),               // 20: heliosdb.metadata.v1.ObjectRef
+	(*ObjectLogRequest)(nil),        // 21: heliosdb.metadata.v1.ObjectLogRequest
+	(*ObjectLogResponse)(nil),       // 22: heliosdb.metadata.v1.ObjectLogResponse
+	(*ObjectChange)(nil),            // 23: heliosdb.metadata.v1.ObjectChange
+	(*VerifyHistoryRequest)(nil),    // 24: heliosdb.metadata.v1.VerifyHistoryRequest
+	(*VerifyHistoryResponse)(nil),   // 25: heliosdb.metadata.v1.VerifyHistoryResponse
+	(*GetHeadRequest)(nil),          // 26: heliosdb.metadata.v1.GetHeadRequest
+	(*GetHeadResponse)(nil),         // 27: heliosdb.metadata.v1.GetHeadResponse
+	(*ListSignedHeadsRequest)(nil),  // 28: heliosdb.metadata.v1.ListSignedHeadsRequest
+	(*ListSignedHeadsResponse)(nil), // 29: heliosdb.metadata.v1.ListSignedHeadsResponse
+	(*timestamppb.Timestamp)(nil),   // 30: google.protobuf.Timestamp
+	(Stream)(0),                     // 31: heliosdb.metadata.v1.Stream
+	(*Filter)(nil),                  // 32: heliosdb.metadata.v1.Filter
+	(*ReadOptions)(nil),             // 33: heliosdb.metadata.v1.ReadOptions
+	(*Change)(nil),                  // 34: heliosdb.metadata.v1.Change
+	(*TableRef)(nil),                // 35: heliosdb.metadata.v1.TableRef
+	(*TableSchema)(nil),             // 36: heliosdb.metadata.v1.TableSchema
+	(*Topology)(nil),                // 37: heliosdb.metadata.v1.Topology
+	(ObjectKind)(0),                 // 38: heliosdb.metadata.v1.ObjectKind
+	(*Event)(nil),                   // 39: heliosdb.metadata.v1.Event
+	(*HistoryFloor)(nil),            // 40: heliosdb.metadata.v1.HistoryFloor
+	(*SignedHead)(nil),              // 41: heliosdb.metadata.v1.SignedHead
 }
 var file_heliosdb_metadata_v1_history_service_proto_depIdxs = []int32{
-	28, // 0: heliosdb.metadata.v1.HistoryPoint.time:type_name -> google.protobuf.Timestamp
-	29, // 1: heliosdb.metadata.v1.ChangeSelection.stream:type_name -> heliosdb.metadata.v1.Stream
-	28, // 2: heliosdb.metadata.v1.ChangeSelection.since:type_name -> google.protobuf.Timestamp
-	28, // 3: heliosdb.metadata.v1.ChangeSelection.until:type_name -> google.protobuf.Timestamp
-	30, // 4: heliosdb.metadata.v1.ChangeSelection.filter:type_name -> heliosdb.metadata.v1.Filter
+	30, // 0: heliosdb.metadata.v1.HistoryPoint.time:type_name -> google.protobuf.Timestamp
+	31, // 1: heliosdb.metadata.v1.ChangeSelection.stream:type_name -> heliosdb.metadata.v1.Stream
+	30, // 2: heliosdb.metadata.v1.ChangeSelection.since:type_name -> google.protobuf.Timestamp
+	30, // 3: heliosdb.metadata.v1.ChangeSelection.until:type_name -> google.protobuf.Timestamp
+	32, // 4: heliosdb.metadata.v1.ChangeSelection.filter:type_name -> heliosdb.metadata.v1.Filter
 	2,  // 5: heliosdb.metadata.v1.ReadChangesRequest.selection:type_name -> heliosdb.metadata.v1.ChangeSelection
-	31, // 6: heliosdb.metadata.v1.ReadChangesRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	32, // 7: heliosdb.metadata.v1.ReadChangesResponse.changes:type_name -> heliosdb.metadata.v1.Change
+	33, // 6: heliosdb.metadata.v1.ReadChangesRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	34, // 7: heliosdb.metadata.v1.ReadChangesResponse.changes:type_name -> heliosdb.metadata.v1.Change
 	2,  // 8: heliosdb.metadata.v1.StreamChangesRequest.selection:type_name -> heliosdb.metadata.v1.ChangeSelection
-	31, // 9: heliosdb.metadata.v1.StreamChangesRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	32, // 10: heliosdb.metadata.v1.StreamChangesResponse.changes:type_name -> heliosdb.metadata.v1.Change
-	29, // 11: heliosdb.metadata.v1.ChangeInfo.stream:type_name -> heliosdb.metadata.v1.Stream
-	28, // 12: heliosdb.metadata.v1.ChangeInfo.time:type_name -> google.protobuf.Timestamp
-	33, // 13: heliosdb.metadata.v1.GetTableAsOfRequest.table:type_name -> heliosdb.metadata.v1.TableRef
-	1,  // 14: heliosdb.metadata.v1.GetTableAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
-	31, // 15: heliosdb.metadata.v1.GetTableAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	34, // 16: heliosdb.metadata.v1.GetTableAsOfResponse.table:type_name -> heliosdb.metadata.v1.TableSchema
-	7,  // 17: heliosdb.metadata.v1.GetTableAsOfResponse.changed_by:type_name -> heliosdb.metadata.v1.ChangeInfo
-	1,  // 18: heliosdb.metadata.v1.ListTablesAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
-	31, // 19: heliosdb.metadata.v1.ListTablesAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	34, // 20: heliosdb.metadata.v1.ListTablesAsOfResponse.tables:type_name -> heliosdb.metadata.v1.TableSchema
-	1,  // 21: heliosdb.metadata.v1.GetTopologyAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
-	31, // 22: heliosdb.metadata.v1.GetTopologyAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	35, // 23: heliosdb.metadata.v1.GetTopologyAsOfResponse.topology:type_name -> heliosdb.metadata.v1.Topology
-	29, // 24: heliosdb.metadata.v1.DiffRevisionsRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	1,  // 25: heliosdb.metadata.v1.DiffRevisionsRequest.from:type_name -> heliosdb.metadata.v1.HistoryPoint
-	1,  // 26: heliosdb.metadata.v1.DiffRevisionsRequest.to:type_name -> heliosdb.metadata.v1.HistoryPoint
-	30, // 27: heliosdb.metadata.v1.DiffRevisionsRequest.filter:type_name -> heliosdb.metadata.v1.Filter
-	31, // 28: heliosdb.metadata.v1.DiffRevisionsRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	16, // 29: heliosdb.metadata.v1.DiffRevisionsResponse.objects:type_name -> heliosdb.metadata.v1.ObjectDiff
-	36, // 30: heliosdb.metadata.v1.ObjectDiff.kind:type_name -> heliosdb.metadata.v1.ObjectKind
-	0,  // 31: heliosdb.metadata.v1.ObjectDiff.diff:type_name -> heliosdb.metadata.v1.DiffKind
-	17, // 32: heliosdb.metadata.v1.ObjectDiff.fields:type_name -> heliosdb.metadata.v1.FieldDiff
-	33, // 33: heliosdb.metadata.v1.ObjectRef.table:type_name -> heliosdb.metadata.v1.TableRef
-	18, // 34: heliosdb.metadata.v1.ObjectLogRequest.object:type_name -> heliosdb.metadata.v1.ObjectRef
-	31, // 35: heliosdb.metadata.v1.ObjectLogRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	21, // 36: heliosdb.metadata.v1.ObjectLogResponse.changes:type_name -> heliosdb.metadata.v1.ObjectChange
-	7,  // 37: heliosdb.metadata.v1.ObjectChange.change:type_name -> heliosdb.metadata.v1.ChangeInfo
-	37, // 38: heliosdb.metadata.v1.ObjectChange.events:type_name -> heliosdb.metadata.v1.Event
-	16, // 39: heliosdb.metadata.v1.ObjectChange.diff:type_name -> heliosdb.metadata.v1.ObjectDiff
-	29, // 40: heliosdb.metadata.v1.VerifyHistoryRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	29, // 41: heliosdb.metadata.v1.GetHeadRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	31, // 42: heliosdb.metadata.v1.GetHeadRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	28, // 43: heliosdb.metadata.v1.GetHeadResponse.time:type_name -> google.protobuf.Timestamp
-	38, // 44: heliosdb.metadata.v1.GetHeadResponse.floor:type_name -> heliosdb.metadata.v1.HistoryFloor
-	29, // 45: heliosdb.metadata.v1.ListSignedHeadsRequest.stream:type_name -> heliosdb.metadata.v1.Stream
-	31, // 46: heliosdb.metadata.v1.ListSignedHeadsRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
-	39, // 47: heliosdb.metadata.v1.ListSignedHeadsResponse.heads:type_name -> heliosdb.metadata.v1.SignedHead
-	3,  // 48: heliosdb.metadata.v1.HistoryService.ReadChanges:input_type -> heliosdb.metadata.v1.ReadChangesRequest
-	5,  // 49: heliosdb.metadata.v1.HistoryService.StreamChanges:input_type -> heliosdb.metadata.v1.StreamChangesRequest
-	8,  // 50: heliosdb.metadata.v1.HistoryService.GetTableAsOf:input_type -> heliosdb.metadata.v1.GetTableAsOfRequest
-	10, // 51: heliosdb.metadata.v1.HistoryService.ListTablesAsOf:input_type -> heliosdb.metadata.v1.ListTablesAsOfRequest
-	12, // 52: heliosdb.metadata.v1.HistoryService.GetTopologyAsOf:input_type -> heliosdb.metadata.v1.GetTopologyAsOfRequest
-	14, // 53: heliosdb.metadata.v1.HistoryService.DiffRevisions:input_type -> heliosdb.metadata.v1.DiffRevisionsRequest
-	19, // 54: heliosdb.metadata.v1.HistoryService.ObjectLog:input_type -> heliosdb.metadata.v1.ObjectLogRequest
-	22, // 55: heliosdb.metadata.v1.HistoryService.VerifyHistory:input_type -> heliosdb.metadata.v1.VerifyHistoryRequest
-	24, // 56: heliosdb.metadata.v1.HistoryService.GetHead:input_type -> heliosdb.metadata.v1.GetHeadRequest
-	26, // 57: heliosdb.metadata.v1.HistoryService.ListSignedHeads:input_type -> heliosdb.metadata.v1.ListSignedHeadsRequest
-	4,  // 58: heliosdb.metadata.v1.HistoryService.ReadChanges:output_type -> heliosdb.metadata.v1.ReadChangesResponse
-	6,  // 59: heliosdb.metadata.v1.HistoryService.StreamChanges:output_type -> heliosdb.metadata.v1.StreamChangesResponse
-	9,  // 60: heliosdb.metadata.v1.HistoryService.GetTableAsOf:output_type -> heliosdb.metadata.v1.GetTableAsOfResponse
-	11, // 61: heliosdb.metadata.v1.HistoryService.ListTablesAsOf:output_type -> heliosdb.metadata.v1.ListTablesAsOfResponse
-	13, // 62: heliosdb.metadata.v1.HistoryService.GetTopologyAsOf:output_type -> heliosdb.metadata.v1.GetTopologyAsOfResponse
-	15, // 63: heliosdb.metadata.v1.HistoryService.DiffRevisions:output_type -> heliosdb.metadata.v1.DiffRevisionsResponse
-	20, // 64: heliosdb.metadata.v1.HistoryService.ObjectLog:output_type -> heliosdb.metadata.v1.ObjectLogResponse
-	23, // 65: heliosdb.metadata.v1.HistoryService.VerifyHistory:output_type -> heliosdb.metadata.v1.VerifyHistoryResponse
-	25, // 66: heliosdb.metadata.v1.HistoryService.GetHead:output_type -> heliosdb.metadata.v1.GetHeadResponse
-	27, // 67: heliosdb.metadata.v1.HistoryService.ListSignedHeads:output_type -> heliosdb.metadata.v1.ListSignedHeadsResponse
-	58, // [58:68] is the sub-list for method output_type
-	48, // [48:58] is the sub-list for method input_type
-	48, // [48:48] is the sub-list for extension type_name
-	48, // [48:48] is the sub-list for extension extendee
-	0,  // [0:48] is the sub-list for field type_name
+	33, // 9: heliosdb.metadata.v1.StreamChangesRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	34, // 10: heliosdb.metadata.v1.StreamChangesResponse.changes:type_name -> heliosdb.metadata.v1.Change
+	31, // 11: heliosdb.metadata.v1.StreamBaseRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	33, // 12: heliosdb.metadata.v1.StreamBaseRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	31, // 13: heliosdb.metadata.v1.ChangeInfo.stream:type_name -> heliosdb.metadata.v1.Stream
+	30, // 14: heliosdb.metadata.v1.ChangeInfo.time:type_name -> google.protobuf.Timestamp
+	35, // 15: heliosdb.metadata.v1.GetTableAsOfRequest.table:type_name -> heliosdb.metadata.v1.TableRef
+	1,  // 16: heliosdb.metadata.v1.GetTableAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
+	33, // 17: heliosdb.metadata.v1.GetTableAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	36, // 18: heliosdb.metadata.v1.GetTableAsOfResponse.table:type_name -> heliosdb.metadata.v1.TableSchema
+	9,  // 19: heliosdb.metadata.v1.GetTableAsOfResponse.changed_by:type_name -> heliosdb.metadata.v1.ChangeInfo
+	1,  // 20: heliosdb.metadata.v1.ListTablesAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
+	33, // 21: heliosdb.metadata.v1.ListTablesAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	36, // 22: heliosdb.metadata.v1.ListTablesAsOfResponse.tables:type_name -> heliosdb.metadata.v1.TableSchema
+	1,  // 23: heliosdb.metadata.v1.GetTopologyAsOfRequest.at:type_name -> heliosdb.metadata.v1.HistoryPoint
+	33, // 24: heliosdb.metadata.v1.GetTopologyAsOfRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	37, // 25: heliosdb.metadata.v1.GetTopologyAsOfResponse.topology:type_name -> heliosdb.metadata.v1.Topology
+	31, // 26: heliosdb.metadata.v1.DiffRevisionsRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	1,  // 27: heliosdb.metadata.v1.DiffRevisionsRequest.from:type_name -> heliosdb.metadata.v1.HistoryPoint
+	1,  // 28: heliosdb.metadata.v1.DiffRevisionsRequest.to:type_name -> heliosdb.metadata.v1.HistoryPoint
+	32, // 29: heliosdb.metadata.v1.DiffRevisionsRequest.filter:type_name -> heliosdb.metadata.v1.Filter
+	33, // 30: heliosdb.metadata.v1.DiffRevisionsRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	18, // 31: heliosdb.metadata.v1.DiffRevisionsResponse.objects:type_name -> heliosdb.metadata.v1.ObjectDiff
+	38, // 32: heliosdb.metadata.v1.ObjectDiff.kind:type_name -> heliosdb.metadata.v1.ObjectKind
+	0,  // 33: heliosdb.metadata.v1.ObjectDiff.diff:type_name -> heliosdb.metadata.v1.DiffKind
+	19, // 34: heliosdb.metadata.v1.ObjectDiff.fields:type_name -> heliosdb.metadata.v1.FieldDiff
+	35, // 35: heliosdb.metadata.v1.ObjectRef.table:type_name -> heliosdb.metadata.v1.TableRef
+	20, // 36: heliosdb.metadata.v1.ObjectLogRequest.object:type_name -> heliosdb.metadata.v1.ObjectRef
+	33, // 37: heliosdb.metadata.v1.ObjectLogRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	23, // 38: heliosdb.metadata.v1.ObjectLogResponse.changes:type_name -> heliosdb.metadata.v1.ObjectChange
+	9,  // 39: heliosdb.metadata.v1.ObjectChange.change:type_name -> heliosdb.metadata.v1.ChangeInfo
+	39, // 40: heliosdb.metadata.v1.ObjectChange.events:type_name -> heliosdb.metadata.v1.Event
+	18, // 41: heliosdb.metadata.v1.ObjectChange.diff:type_name -> heliosdb.metadata.v1.ObjectDiff
+	31, // 42: heliosdb.metadata.v1.VerifyHistoryRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	31, // 43: heliosdb.metadata.v1.GetHeadRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	33, // 44: heliosdb.metadata.v1.GetHeadRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	30, // 45: heliosdb.metadata.v1.GetHeadResponse.time:type_name -> google.protobuf.Timestamp
+	40, // 46: heliosdb.metadata.v1.GetHeadResponse.floor:type_name -> heliosdb.metadata.v1.HistoryFloor
+	31, // 47: heliosdb.metadata.v1.ListSignedHeadsRequest.stream:type_name -> heliosdb.metadata.v1.Stream
+	33, // 48: heliosdb.metadata.v1.ListSignedHeadsRequest.read:type_name -> heliosdb.metadata.v1.ReadOptions
+	41, // 49: heliosdb.metadata.v1.ListSignedHeadsResponse.heads:type_name -> heliosdb.metadata.v1.SignedHead
+	3,  // 50: heliosdb.metadata.v1.HistoryService.ReadChanges:input_type -> heliosdb.metadata.v1.ReadChangesRequest
+	5,  // 51: heliosdb.metadata.v1.HistoryService.StreamChanges:input_type -> heliosdb.metadata.v1.StreamChangesRequest
+	7,  // 52: heliosdb.metadata.v1.HistoryService.StreamBase:input_type -> heliosdb.metadata.v1.StreamBaseRequest
+	10, // 53: heliosdb.metadata.v1.HistoryService.GetTableAsOf:input_type -> heliosdb.metadata.v1.GetTableAsOfRequest
+	12, // 54: heliosdb.metadata.v1.HistoryService.ListTablesAsOf:input_type -> heliosdb.metadata.v1.ListTablesAsOfRequest
+	14, // 55: heliosdb.metadata.v1.HistoryService.GetTopologyAsOf:input_type -> heliosdb.metadata.v1.GetTopologyAsOfRequest
+	16, // 56: heliosdb.metadata.v1.HistoryService.DiffRevisions:input_type -> heliosdb.metadata.v1.DiffRevisionsRequest
+	21, // 57: heliosdb.metadata.v1.HistoryService.ObjectLog:input_type -> heliosdb.metadata.v1.ObjectLogRequest
+	24, // 58: heliosdb.metadata.v1.HistoryService.VerifyHistory:input_type -> heliosdb.metadata.v1.VerifyHistoryRequest
+	26, // 59: heliosdb.metadata.v1.HistoryService.GetHead:input_type -> heliosdb.metadata.v1.GetHeadRequest
+	28, // 60: heliosdb.metadata.v1.HistoryService.ListSignedHeads:input_type -> heliosdb.metadata.v1.ListSignedHeadsRequest
+	4,  // 61: heliosdb.metadata.v1.HistoryService.ReadChanges:output_type -> heliosdb.metadata.v1.ReadChangesResponse
+	6,  // 62: heliosdb.metadata.v1.HistoryService.StreamChanges:output_type -> heliosdb.metadata.v1.StreamChangesResponse
+	8,  // 63: heliosdb.metadata.v1.HistoryService.StreamBase:output_type -> heliosdb.metadata.v1.StreamBaseResponse
+	11, // 64: heliosdb.metadata.v1.HistoryService.GetTableAsOf:output_type -> heliosdb.metadata.v1.GetTableAsOfResponse
+	13, // 65: heliosdb.metadata.v1.HistoryService.ListTablesAsOf:output_type -> heliosdb.metadata.v1.ListTablesAsOfResponse
+	15, // 66: heliosdb.metadata.v1.HistoryService.GetTopologyAsOf:output_type -> heliosdb.metadata.v1.GetTopologyAsOfResponse
+	17, // 67: heliosdb.metadata.v1.HistoryService.DiffRevisions:output_type -> heliosdb.metadata.v1.DiffRevisionsResponse
+	22, // 68: heliosdb.metadata.v1.HistoryService.ObjectLog:output_type -> heliosdb.metadata.v1.ObjectLogResponse
+	25, // 69: heliosdb.metadata.v1.HistoryService.VerifyHistory:output_type -> heliosdb.metadata.v1.VerifyHistoryResponse
+	27, // 70: heliosdb.metadata.v1.HistoryService.GetHead:output_type -> heliosdb.metadata.v1.GetHeadResponse
+	29, // 71: heliosdb.metadata.v1.HistoryService.ListSignedHeads:output_type -> heliosdb.metadata.v1.ListSignedHeadsResponse
+	61, // [61:72] is the sub-list for method output_type
+	50, // [50:61] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_history_service_proto_init() }
@@ -2557,7 +2736,7 @@ func file_heliosdb_metadata_v1_history_service_proto_init() {
 		(*HistoryPoint_Revision)(nil),
 		(*HistoryPoint_Time)(nil),
 	}
-	file_heliosdb_metadata_v1_history_service_proto_msgTypes[17].OneofWrappers = []any{
+	file_heliosdb_metadata_v1_history_service_proto_msgTypes[19].OneofWrappers = []any{
 		(*ObjectRef_Table)(nil),
 		(*ObjectRef_Namespace)(nil),
 		(*ObjectRef_NodeId)(nil),
@@ -2570,7 +2749,7 @@ func file_heliosdb_metadata_v1_history_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_history_service_proto_rawDesc), len(file_heliosdb_metadata_v1_history_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

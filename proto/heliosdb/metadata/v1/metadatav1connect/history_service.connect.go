@@ -39,6 +39,9 @@ const (
 	// HistoryServiceStreamChangesProcedure is the fully-qualified name of the HistoryService's
 	// StreamChanges RPC.
 	HistoryServiceStreamChangesProcedure = "/heliosdb.metadata.v1.HistoryService/StreamChanges"
+	// HistoryServiceStreamBaseProcedure is the fully-qualified name of the HistoryService's StreamBase
+	// RPC.
+	HistoryServiceStreamBaseProcedure = "/heliosdb.metadata.v1.HistoryService/StreamBase"
 	// HistoryServiceGetTableAsOfProcedure is the fully-qualified name of the HistoryService's
 	// GetTableAsOf RPC.
 	HistoryServiceGetTableAsOfProcedure = "/heliosdb.metadata.v1.HistoryService/GetTableAsOf"
@@ -71,6 +74,10 @@ type HistoryServiceClient interface {
 	// StreamChanges sends all changes of a selection, oldest first; to follow, also
 	// those that come.
 	StreamChanges(context.Context, *v1.StreamChangesRequest) (*connect.ServerStreamForClient[v1.StreamChangesResponse], error)
+	// StreamBase sends the base of a stream: the model right before the oldest revision that is
+	// kept, as a checkpoint. With it, what is left of a trimmed history can be folded; where
+	// nothing was trimmed, it is the empty model before the first change.
+	StreamBase(context.Context, *v1.StreamBaseRequest) (*connect.ServerStreamForClient[v1.StreamBaseResponse], error)
 	// GetTableAsOf returns a table as it was. NOT_FOUND if it did not exist then.
 	GetTableAsOf(context.Context, *v1.GetTableAsOfRequest) (*v1.GetTableAsOfResponse, error)
 	// ListTablesAsOf lists the tables that there were, by namespace and name.
@@ -115,6 +122,12 @@ func NewHistoryServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			httpClient,
 			baseURL+HistoryServiceStreamChangesProcedure,
 			connect.WithSchema(historyServiceMethods.ByName("StreamChanges")),
+			connect.WithClientOptions(opts...),
+		),
+		streamBase: connect.NewClient[v1.StreamBaseRequest, v1.StreamBaseResponse](
+			httpClient,
+			baseURL+HistoryServiceStreamBaseProcedure,
+			connect.WithSchema(historyServiceMethods.ByName("StreamBase")),
 			connect.WithClientOptions(opts...),
 		),
 		getTableAsOf: connect.NewClient[v1.GetTableAsOfRequest, v1.GetTableAsOfResponse](
@@ -179,6 +192,7 @@ func NewHistoryServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 type historyServiceClient struct {
 	readChanges     *connect.Client[v1.ReadChangesRequest, v1.ReadChangesResponse]
 	streamChanges   *connect.Client[v1.StreamChangesRequest, v1.StreamChangesResponse]
+	streamBase      *connect.Client[v1.StreamBaseRequest, v1.StreamBaseResponse]
 	getTableAsOf    *connect.Client[v1.GetTableAsOfRequest, v1.GetTableAsOfResponse]
 	listTablesAsOf  *connect.Client[v1.ListTablesAsOfRequest, v1.ListTablesAsOfResponse]
 	getTopologyAsOf *connect.Client[v1.GetTopologyAsOfRequest, v1.GetTopologyAsOfResponse]
@@ -201,6 +215,11 @@ func (c *historyServiceClient) ReadChanges(ctx context.Context, req *v1.ReadChan
 // StreamChanges calls heliosdb.metadata.v1.HistoryService.StreamChanges.
 func (c *historyServiceClient) StreamChanges(ctx context.Context, req *v1.StreamChangesRequest) (*connect.ServerStreamForClient[v1.StreamChangesResponse], error) {
 	return c.streamChanges.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// StreamBase calls heliosdb.metadata.v1.HistoryService.StreamBase.
+func (c *historyServiceClient) StreamBase(ctx context.Context, req *v1.StreamBaseRequest) (*connect.ServerStreamForClient[v1.StreamBaseResponse], error) {
+	return c.streamBase.CallServerStream(ctx, connect.NewRequest(req))
 }
 
 // GetTableAsOf calls heliosdb.metadata.v1.HistoryService.GetTableAsOf.
@@ -278,6 +297,10 @@ type HistoryServiceHandler interface {
 	// StreamChanges sends all changes of a selection, oldest first; to follow, also
 	// those that come.
 	StreamChanges(context.Context, *v1.StreamChangesRequest, *connect.ServerStream[v1.StreamChangesResponse]) error
+	// StreamBase sends the base of a stream: the model right before the oldest revision that is
+	// kept, as a checkpoint. With it, what is left of a trimmed history can be folded; where
+	// nothing was trimmed, it is the empty model before the first change.
+	StreamBase(context.Context, *v1.StreamBaseRequest, *connect.ServerStream[v1.StreamBaseResponse]) error
 	// GetTableAsOf returns a table as it was. NOT_FOUND if it did not exist then.
 	GetTableAsOf(context.Context, *v1.GetTableAsOfRequest) (*v1.GetTableAsOfResponse, error)
 	// ListTablesAsOf lists the tables that there were, by namespace and name.
@@ -318,6 +341,12 @@ func NewHistoryServiceHandler(svc HistoryServiceHandler, opts ...connect.Handler
 		HistoryServiceStreamChangesProcedure,
 		svc.StreamChanges,
 		connect.WithSchema(historyServiceMethods.ByName("StreamChanges")),
+		connect.WithHandlerOptions(opts...),
+	)
+	historyServiceStreamBaseHandler := connect.NewServerStreamHandlerSimple(
+		HistoryServiceStreamBaseProcedure,
+		svc.StreamBase,
+		connect.WithSchema(historyServiceMethods.ByName("StreamBase")),
 		connect.WithHandlerOptions(opts...),
 	)
 	historyServiceGetTableAsOfHandler := connect.NewUnaryHandlerSimple(
@@ -381,6 +410,8 @@ func NewHistoryServiceHandler(svc HistoryServiceHandler, opts ...connect.Handler
 			historyServiceReadChangesHandler.ServeHTTP(w, r)
 		case HistoryServiceStreamChangesProcedure:
 			historyServiceStreamChangesHandler.ServeHTTP(w, r)
+		case HistoryServiceStreamBaseProcedure:
+			historyServiceStreamBaseHandler.ServeHTTP(w, r)
 		case HistoryServiceGetTableAsOfProcedure:
 			historyServiceGetTableAsOfHandler.ServeHTTP(w, r)
 		case HistoryServiceListTablesAsOfProcedure:
@@ -412,6 +443,10 @@ func (UnimplementedHistoryServiceHandler) ReadChanges(context.Context, *v1.ReadC
 
 func (UnimplementedHistoryServiceHandler) StreamChanges(context.Context, *v1.StreamChangesRequest, *connect.ServerStream[v1.StreamChangesResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("heliosdb.metadata.v1.HistoryService.StreamChanges is not implemented"))
+}
+
+func (UnimplementedHistoryServiceHandler) StreamBase(context.Context, *v1.StreamBaseRequest, *connect.ServerStream[v1.StreamBaseResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("heliosdb.metadata.v1.HistoryService.StreamBase is not implemented"))
 }
 
 func (UnimplementedHistoryServiceHandler) GetTableAsOf(context.Context, *v1.GetTableAsOfRequest) (*v1.GetTableAsOfResponse, error) {

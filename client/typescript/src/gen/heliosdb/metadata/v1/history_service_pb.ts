@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file heliosdb/metadata/v1/history_service.proto.
  */
 export const file_heliosdb_metadata_v1_history_service: GenFile = /*@__PURE__*/
-  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9oaXN0b3J5X3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIlcKDEhpc3RvcnlQb2ludBISCghyZXZpc2lvbhgBIAEoBEgAEioKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSABCBwoFcG9pbnQigQIKD0NoYW5nZVNlbGVjdGlvbhIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SFgoOZmlyc3RfcmV2aXNpb24YAiABKAQSFQoNbGFzdF9yZXZpc2lvbhgDIAEoBBIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKBmZpbHRlchgGIAEoCzIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkZpbHRlchINCgVhY3RvchgHIAEoCSK8AQoSUmVhZENoYW5nZXNSZXF1ZXN0EjgKCXNlbGVjdGlvbhgBIAEoCzIlLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZVNlbGVjdGlvbhIUCgxuZXdlc3RfZmlyc3QYAiABKAgSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkSLwoEcmVhZBgFIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIo8BChNSZWFkQ2hhbmdlc1Jlc3BvbnNlEi0KB2NoYW5nZXMYASADKAsyHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKD29sZGVzdF9yZXZpc2lvbhgDIAEoBBIXCg9uZXdlc3RfcmV2aXNpb24YBCABKAQipAEKFFN0cmVhbUNoYW5nZXNSZXF1ZXN0EjgKCXNlbGVjdGlvbhgBIAEoCzIlLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZVNlbGVjdGlvbhIRCglvcmlnaW5hbHMYAiABKAgSDgoGZm9sbG93GAMgASgIEi8KBHJlYWQYBCABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyLTAQoVU3RyZWFtQ2hhbmdlc1Jlc3BvbnNlEi0KB2NoYW5nZXMYASADKAsyHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2USEQoJb3JpZ2luYWxzGAIgAygMEhoKEmxvb2tlZF9hdF9yZXZpc2lvbhgDIAEoBBIXCg9uZXdlc3RfcmV2aXNpb24YBCABKAQSFwoPcHJldmlvdXNfZGlnZXN0GAUgASgMEhIKCmNsdXN0ZXJfaWQYBiABKAkSFgoOcmVjb3ZlcnlfZXBvY2gYByABKAQimQEKCkNoYW5nZUluZm8SLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWFjdG9yGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkipQEKE0dldFRhYmxlQXNPZlJlcXVlc3QSLQoFdGFibGUYASABKAsyHi5oZWxpb3NkYi5tZXRhZGF0YS52MS5UYWJsZVJlZhIuCgJhdBgCIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkhpc3RvcnlQb2ludBIvCgRyZWFkGAMgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZE9wdGlvbnMikAEKFEdldFRhYmxlQXNPZlJlc3BvbnNlEjAKBXRhYmxlGAEgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuVGFibGVTY2hlbWESEAoIcmV2aXNpb24YAiABKAQSNAoKY2hhbmdlZF9ieRgDIAEoCzIgLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZUluZm8isgEKFUxpc3RUYWJsZXNBc09mUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSLgoCYXQYAiABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5UG9pbnQSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkSLwoEcmVhZBgFIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zInYKFkxpc3RUYWJsZXNBc09mUmVzcG9uc2USMQoGdGFibGVzGAEgAygLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuVGFibGVTY2hlbWESFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgEIqABChZHZXRUb3BvbG9neUFzT2ZSZXF1ZXN0Ei4KAmF0GAEgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuSGlzdG9yeVBvaW50EhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJEi8KBHJlYWQYBCABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyJ2ChdHZXRUb3BvbG9neUFzT2ZSZXNwb25zZRIwCgh0b3BvbG9neRgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlRvcG9sb2d5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBCKsAgoURGlmZlJldmlzaW9uc1JlcXVlc3QSLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEjAKBGZyb20YAiABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5UG9pbnQSLgoCdG8YAyABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5UG9pbnQSLAoGZmlsdGVyGAQgASgLMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuRmlsdGVyEhEKCXBhZ2Vfc2l6ZRgFIAEoDRISCgpwYWdlX3Rva2VuGAYgASgJEi8KBHJlYWQYByABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyKPAQoVRGlmZlJldmlzaW9uc1Jlc3BvbnNlEjEKB29iamVjdHMYASADKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3REaWZmEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIVCg1mcm9tX3JldmlzaW9uGAMgASgEEhMKC3RvX3JldmlzaW9uGAQgASgEIrUBCgpPYmplY3REaWZmEi4KBGtpbmQYASABKA4yIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3RLaW5kEgoKAmlkGAIgASgEEgwKBG5hbWUYAyABKAkSLAoEZGlmZhgEIAEoDjIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkRpZmZLaW5kEi8KBmZpZWxkcxgFIAMoCzIfLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkZpZWxkRGlmZiI4CglGaWVsZERpZmYSDAoEcGF0aBgBIAEoCRIOCgZiZWZvcmUYAiABKAkSDQoFYWZ0ZXIYAyABKAkilgEKCU9iamVjdFJlZhIvCgV0YWJsZRgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlRhYmxlUmVmSAASEwoJbmFtZXNwYWNlGAIgASgJSAASEQoHbm9kZV9pZBgDIAEoCUgAEhIKCHNoYXJkX2lkGAQgASgESAASEgoIY29uc3VtZXIYBSABKAlIAEIICgZvYmplY3Qi4AEKEE9iamVjdExvZ1JlcXVlc3QSLwoGb2JqZWN0GAEgASgLMh8uaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0UmVmEhYKDmZpcnN0X3JldmlzaW9uGAIgASgEEhUKDWxhc3RfcmV2aXNpb24YAyABKAQSFAoMb2xkZXN0X2ZpcnN0GAQgASgIEhEKCXBhZ2Vfc2l6ZRgFIAEoDRISCgpwYWdlX3Rva2VuGAYgASgJEi8KBHJlYWQYByABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyJhChFPYmplY3RMb2dSZXNwb25zZRIzCgdjaGFuZ2VzGAEgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0Q2hhbmdlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKdAQoMT2JqZWN0Q2hhbmdlEjAKBmNoYW5nZRgBIAEoCzIgLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZUluZm8SKwoGZXZlbnRzGAIgAygLMhsuaGVsaW9zZGIubWV0YWRhdGEudjEuRXZlbnQSLgoEZGlmZhgDIAEoCzIgLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9iamVjdERpZmYiRAoUVmVyaWZ5SGlzdG9yeVJlcXVlc3QSLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtIqkBChVWZXJpZnlIaXN0b3J5UmVzcG9uc2USFgoOZmlyc3RfcmV2aXNpb24YASABKAQSGQoRdmVyaWZpZWRfcmV2aXNpb24YAiABKAQSFQoNbGFzdF9yZXZpc2lvbhgDIAEoBBIMCgRkb25lGAQgASgIEhgKEGRhbWFnZWRfcmV2aXNpb24YBSABKAQSDgoGZGFtYWdlGAYgASgJEg4KBmRpZ2VzdBgHIAEoDCKDAQoOR2V0SGVhZFJlcXVlc3QSLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhIKCm1vZGVsX2hhc2gYAiABKAgSLwoEcmVhZBgDIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIrECCg9HZXRIZWFkUmVzcG9uc2USEQoJbWVtYmVyX2lkGAEgASgEEhIKCmNsdXN0ZXJfaWQYAiABKAkSFgoOcmVjb3ZlcnlfZXBvY2gYAyABKAQSEAoIcmV2aXNpb24YBCABKAQSDgoGZGlnZXN0GAUgASgMEigKBHRpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhUKDWZlYXR1cmVfbGV2ZWwYByABKA0SMQoFZmxvb3IYCCABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5Rmxvb3ISGgoSaGVsZF9mcm9tX3JldmlzaW9uGAkgASgEEhIKCm1vZGVsX2hhc2gYCiABKAwSGQoRY2hlY2twb2ludF9mb3JtYXQYCyABKA0idwoWTGlzdFNpZ25lZEhlYWRzUmVxdWVzdBIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SLwoEcmVhZBgCIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIkoKF0xpc3RTaWduZWRIZWFkc1Jlc3BvbnNlEi8KBWhlYWRzGAEgAygLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuU2lnbmVkSGVhZCpoCghEaWZmS2luZBIZChVESUZGX0tJTkRfVU5TUEVDSUZJRUQQABITCg9ESUZGX0tJTkRfQURERUQQARIVChFESUZGX0tJTkRfUkVNT1ZFRBACEhUKEURJRkZfS0lORF9DSEFOR0VEEAMyyAgKDkhpc3RvcnlTZXJ2aWNlEmcKC1JlYWRDaGFuZ2VzEiguaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZENoYW5nZXNSZXF1ZXN0GikuaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZENoYW5nZXNSZXNwb25zZSIDkAIBEmoKDVN0cmVhbUNoYW5nZXMSKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW1DaGFuZ2VzUmVxdWVzdBorLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbUNoYW5nZXNSZXNwb25zZTABEmoKDEdldFRhYmxlQXNPZhIpLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldFRhYmxlQXNPZlJlcXVlc3QaKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5HZXRUYWJsZUFzT2ZSZXNwb25zZSIDkAIBEnAKDkxpc3RUYWJsZXNBc09mEisuaGVsaW9zZGIubWV0YWRhdGEudjEuTGlzdFRhYmxlc0FzT2ZSZXF1ZXN0GiwuaGVsaW9zZGIubWV0YWRhdGEudjEuTGlzdFRhYmxlc0FzT2ZSZXNwb25zZSIDkAIBEnMKD0dldFRvcG9sb2d5QXNPZhIsLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldFRvcG9sb2d5QXNPZlJlcXVlc3QaLS5oZWxpb3NkYi5tZXRhZGF0YS52MS5HZXRUb3BvbG9neUFzT2ZSZXNwb25zZSIDkAIBEm0KDURpZmZSZXZpc2lvbnMSKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5EaWZmUmV2aXNpb25zUmVxdWVzdBorLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkRpZmZSZXZpc2lvbnNSZXNwb25zZSIDkAIBEmEKCU9iamVjdExvZxImLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9iamVjdExvZ1JlcXVlc3QaJy5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3RMb2dSZXNwb25zZSIDkAIBEmoKDVZlcmlmeUhpc3RvcnkSKi5oZWxpb3NkYi5tZXRhZGF0YS52MS5WZXJpZnlIaXN0b3J5UmVxdWVzdBorLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlZlcmlmeUhpc3RvcnlSZXNwb25zZTABElsKB0dldEhlYWQSJC5oZWxpb3NkYi5tZXRhZGF0YS52MS5HZXRIZWFkUmVxdWVzdBolLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldEhlYWRSZXNwb25zZSIDkAIBEnMKD0xpc3RTaWduZWRIZWFkcxIsLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkxpc3RTaWduZWRIZWFkc1JlcXVlc3QaLS5oZWxpb3NkYi5tZXRhZGF0YS52MS5MaXN0U2lnbmVkSGVhZHNSZXNwb25zZSIDkAIBQkRaQmdpdGh1Yi5jb20vaGVsaW9zZGIvbWV0YWRhdGEvcHJvdG8vaGVsaW9zZGIvbWV0YWRhdGEvdjE7bWV0YWRhdGF2MWIGcHJvdG8z", [file_google_protobuf_timestamp, file_heliosdb_metadata_v1_event, file_heliosdb_metadata_v1_filter, file_heliosdb_metadata_v1_history, file_heliosdb_metadata_v1_metadata_service, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_table]);
+  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9oaXN0b3J5X3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIlcKDEhpc3RvcnlQb2ludBISCghyZXZpc2lvbhgBIAEoBEgAEioKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSABCBwoFcG9pbnQigQIKD0NoYW5nZVNlbGVjdGlvbhIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SFgoOZmlyc3RfcmV2aXNpb24YAiABKAQSFQoNbGFzdF9yZXZpc2lvbhgDIAEoBBIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoFdW50aWwYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKBmZpbHRlchgGIAEoCzIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkZpbHRlchINCgVhY3RvchgHIAEoCSK8AQoSUmVhZENoYW5nZXNSZXF1ZXN0EjgKCXNlbGVjdGlvbhgBIAEoCzIlLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZVNlbGVjdGlvbhIUCgxuZXdlc3RfZmlyc3QYAiABKAgSEQoJcGFnZV9zaXplGAMgASgNEhIKCnBhZ2VfdG9rZW4YBCABKAkSLwoEcmVhZBgFIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIo8BChNSZWFkQ2hhbmdlc1Jlc3BvbnNlEi0KB2NoYW5nZXMYASADKAsyHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhcKD29sZGVzdF9yZXZpc2lvbhgDIAEoBBIXCg9uZXdlc3RfcmV2aXNpb24YBCABKAQipAEKFFN0cmVhbUNoYW5nZXNSZXF1ZXN0EjgKCXNlbGVjdGlvbhgBIAEoCzIlLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkNoYW5nZVNlbGVjdGlvbhIRCglvcmlnaW5hbHMYAiABKAgSDgoGZm9sbG93GAMgASgIEi8KBHJlYWQYBCABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyLTAQoVU3RyZWFtQ2hhbmdlc1Jlc3BvbnNlEi0KB2NoYW5nZXMYASADKAsyHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5DaGFuZ2USEQoJb3JpZ2luYWxzGAIgAygMEhoKEmxvb2tlZF9hdF9yZXZpc2lvbhgDIAEoBBIXCg9uZXdlc3RfcmV2aXNpb24YBCABKAQSFwoPcHJldmlvdXNfZGlnZXN0GAUgASgMEhIKCmNsdXN0ZXJfaWQYBiABKAkSFgoOcmVjb3ZlcnlfZXBvY2gYByABKAQimgEKEVN0cmVhbUJhc2VSZXF1ZXN0EiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIWCg5maXJzdF9yZXZpc2lvbhgCIAEoBBIOCgZvZmZzZXQYAyABKAQSLwoEcmVhZBgEIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zInQKElN0cmVhbUJhc2VSZXNwb25zZRIQCghyZXZpc2lvbhgBIAEoBBIOCgZkaWdlc3QYAiABKAwSGQoRY2hlY2twb2ludF9mb3JtYXQYAyABKA0SDQoFY2h1bmsYBCABKAwSEgoKbW9kZWxfaGFzaBgFIAEoDCKZAQoKQ2hhbmdlSW5mbxIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SEAoIcmV2aXNpb24YAiABKAQSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFYWN0b3IYBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCSKlAQoTR2V0VGFibGVBc09mUmVxdWVzdBItCgV0YWJsZRgBIAEoCzIeLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlRhYmxlUmVmEi4KAmF0GAIgASgLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuSGlzdG9yeVBvaW50Ei8KBHJlYWQYAyABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkT3B0aW9ucyKQAQoUR2V0VGFibGVBc09mUmVzcG9uc2USMAoFdGFibGUYASABKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5UYWJsZVNjaGVtYRIQCghyZXZpc2lvbhgCIAEoBBI0CgpjaGFuZ2VkX2J5GAMgASgLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuQ2hhbmdlSW5mbyKyAQoVTGlzdFRhYmxlc0FzT2ZSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRIuCgJhdBgCIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkhpc3RvcnlQb2ludBIRCglwYWdlX3NpemUYAyABKA0SEgoKcGFnZV90b2tlbhgEIAEoCRIvCgRyZWFkGAUgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZE9wdGlvbnMidgoWTGlzdFRhYmxlc0FzT2ZSZXNwb25zZRIxCgZ0YWJsZXMYASADKAsyIS5oZWxpb3NkYi5tZXRhZGF0YS52MS5UYWJsZVNjaGVtYRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSEAoIcmV2aXNpb24YAyABKAQioAEKFkdldFRvcG9sb2d5QXNPZlJlcXVlc3QSLgoCYXQYASABKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5UG9pbnQSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkSLwoEcmVhZBgEIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zInYKF0dldFRvcG9sb2d5QXNPZlJlc3BvbnNlEjAKCHRvcG9sb2d5GAEgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuVG9wb2xvZ3kSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhAKCHJldmlzaW9uGAMgASgEIqwCChREaWZmUmV2aXNpb25zUmVxdWVzdBIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SMAoEZnJvbRgCIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkhpc3RvcnlQb2ludBIuCgJ0bxgDIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkhpc3RvcnlQb2ludBIsCgZmaWx0ZXIYBCABKAsyHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5GaWx0ZXISEQoJcGFnZV9zaXplGAUgASgNEhIKCnBhZ2VfdG9rZW4YBiABKAkSLwoEcmVhZBgHIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zIo8BChVEaWZmUmV2aXNpb25zUmVzcG9uc2USMQoHb2JqZWN0cxgBIAMoCzIgLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9iamVjdERpZmYSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhUKDWZyb21fcmV2aXNpb24YAyABKAQSEwoLdG9fcmV2aXNpb24YBCABKAQitQEKCk9iamVjdERpZmYSLgoEa2luZBgBIAEoDjIgLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9iamVjdEtpbmQSCgoCaWQYAiABKAQSDAoEbmFtZRgDIAEoCRIsCgRkaWZmGAQgASgOMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuRGlmZktpbmQSLwoGZmllbGRzGAUgAygLMh8uaGVsaW9zZGIubWV0YWRhdGEudjEuRmllbGREaWZmIjgKCUZpZWxkRGlmZhIMCgRwYXRoGAEgASgJEg4KBmJlZm9yZRgCIAEoCRINCgVhZnRlchgDIAEoCSKWAQoJT2JqZWN0UmVmEi8KBXRhYmxlGAEgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuVGFibGVSZWZIABITCgluYW1lc3BhY2UYAiABKAlIABIRCgdub2RlX2lkGAMgASgJSAASEgoIc2hhcmRfaWQYBCABKARIABISCghjb25zdW1lchgFIAEoCUgAQggKBm9iamVjdCLgAQoQT2JqZWN0TG9nUmVxdWVzdBIvCgZvYmplY3QYASABKAsyHy5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3RSZWYSFgoOZmlyc3RfcmV2aXNpb24YAiABKAQSFQoNbGFzdF9yZXZpc2lvbhgDIAEoBBIUCgxvbGRlc3RfZmlyc3QYBCABKAgSEQoJcGFnZV9zaXplGAUgASgNEhIKCnBhZ2VfdG9rZW4YBiABKAkSLwoEcmVhZBgHIAEoCzIhLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlJlYWRPcHRpb25zImEKEU9iamVjdExvZ1Jlc3BvbnNlEjMKB2NoYW5nZXMYASADKAsyIi5oZWxpb3NkYi5tZXRhZGF0YS52MS5PYmplY3RDaGFuZ2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIp0BCgxPYmplY3RDaGFuZ2USMAoGY2hhbmdlGAEgASgLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuQ2hhbmdlSW5mbxIrCgZldmVudHMYAiADKAsyGy5oZWxpb3NkYi5tZXRhZGF0YS52MS5FdmVudBIuCgRkaWZmGAMgASgLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0RGlmZiJEChRWZXJpZnlIaXN0b3J5UmVxdWVzdBIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0iqQEKFVZlcmlmeUhpc3RvcnlSZXNwb25zZRIWCg5maXJzdF9yZXZpc2lvbhgBIAEoBBIZChF2ZXJpZmllZF9yZXZpc2lvbhgCIAEoBBIVCg1sYXN0X3JldmlzaW9uGAMgASgEEgwKBGRvbmUYBCABKAgSGAoQZGFtYWdlZF9yZXZpc2lvbhgFIAEoBBIOCgZkYW1hZ2UYBiABKAkSDgoGZGlnZXN0GAcgASgMIoMBCg5HZXRIZWFkUmVxdWVzdBIsCgZzdHJlYW0YASABKA4yHC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdHJlYW0SEgoKbW9kZWxfaGFzaBgCIAEoCBIvCgRyZWFkGAMgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZE9wdGlvbnMisQIKD0dldEhlYWRSZXNwb25zZRIRCgltZW1iZXJfaWQYASABKAQSEgoKY2x1c3Rlcl9pZBgCIAEoCRIWCg5yZWNvdmVyeV9lcG9jaBgDIAEoBBIQCghyZXZpc2lvbhgEIAEoBBIOCgZkaWdlc3QYBSABKAwSKAoEdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFQoNZmVhdHVyZV9sZXZlbBgHIAEoDRIxCgVmbG9vchgIIAEoCzIiLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkhpc3RvcnlGbG9vchIaChJoZWxkX2Zyb21fcmV2aXNpb24YCSABKAQSEgoKbW9kZWxfaGFzaBgKIAEoDBIZChFjaGVja3BvaW50X2Zvcm1hdBgLIAEoDSJ3ChZMaXN0U2lnbmVkSGVhZHNSZXF1ZXN0EiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIvCgRyZWFkGAIgASgLMiEuaGVsaW9zZGIubWV0YWRhdGEudjEuUmVhZE9wdGlvbnMiSgoXTGlzdFNpZ25lZEhlYWRzUmVzcG9uc2USLwoFaGVhZHMYASADKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5TaWduZWRIZWFkKmgKCERpZmZLaW5kEhkKFURJRkZfS0lORF9VTlNQRUNJRklFRBAAEhMKD0RJRkZfS0lORF9BRERFRBABEhUKEURJRkZfS0lORF9SRU1PVkVEEAISFQoRRElGRl9LSU5EX0NIQU5HRUQQAzKrCQoOSGlzdG9yeVNlcnZpY2USZwoLUmVhZENoYW5nZXMSKC5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkQ2hhbmdlc1JlcXVlc3QaKS5oZWxpb3NkYi5tZXRhZGF0YS52MS5SZWFkQ2hhbmdlc1Jlc3BvbnNlIgOQAgESagoNU3RyZWFtQ2hhbmdlcxIqLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbUNoYW5nZXNSZXF1ZXN0GisuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtQ2hhbmdlc1Jlc3BvbnNlMAESYQoKU3RyZWFtQmFzZRInLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbUJhc2VSZXF1ZXN0GiguaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtQmFzZVJlc3BvbnNlMAESagoMR2V0VGFibGVBc09mEikuaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0VGFibGVBc09mUmVxdWVzdBoqLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldFRhYmxlQXNPZlJlc3BvbnNlIgOQAgEScAoOTGlzdFRhYmxlc0FzT2YSKy5oZWxpb3NkYi5tZXRhZGF0YS52MS5MaXN0VGFibGVzQXNPZlJlcXVlc3QaLC5oZWxpb3NkYi5tZXRhZGF0YS52MS5MaXN0VGFibGVzQXNPZlJlc3BvbnNlIgOQAgEScwoPR2V0VG9wb2xvZ3lBc09mEiwuaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0VG9wb2xvZ3lBc09mUmVxdWVzdBotLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldFRvcG9sb2d5QXNPZlJlc3BvbnNlIgOQAgESbQoNRGlmZlJldmlzaW9ucxIqLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkRpZmZSZXZpc2lvbnNSZXF1ZXN0GisuaGVsaW9zZGIubWV0YWRhdGEudjEuRGlmZlJldmlzaW9uc1Jlc3BvbnNlIgOQAgESYQoJT2JqZWN0TG9nEiYuaGVsaW9zZGIubWV0YWRhdGEudjEuT2JqZWN0TG9nUmVxdWVzdBonLmhlbGlvc2RiLm1ldGFkYXRhLnYxLk9iamVjdExvZ1Jlc3BvbnNlIgOQAgESagoNVmVyaWZ5SGlzdG9yeRIqLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlZlcmlmeUhpc3RvcnlSZXF1ZXN0GisuaGVsaW9zZGIubWV0YWRhdGEudjEuVmVyaWZ5SGlzdG9yeVJlc3BvbnNlMAESWwoHR2V0SGVhZBIkLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkdldEhlYWRSZXF1ZXN0GiUuaGVsaW9zZGIubWV0YWRhdGEudjEuR2V0SGVhZFJlc3BvbnNlIgOQAgEScwoPTGlzdFNpZ25lZEhlYWRzEiwuaGVsaW9zZGIubWV0YWRhdGEudjEuTGlzdFNpZ25lZEhlYWRzUmVxdWVzdBotLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkxpc3RTaWduZWRIZWFkc1Jlc3BvbnNlIgOQAgFCRFpCZ2l0aHViLmNvbS9oZWxpb3NkYi9tZXRhZGF0YS9wcm90by9oZWxpb3NkYi9tZXRhZGF0YS92MTttZXRhZGF0YXYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_heliosdb_metadata_v1_event, file_heliosdb_metadata_v1_filter, file_heliosdb_metadata_v1_history, file_heliosdb_metadata_v1_metadata_service, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_table]);
 
 /**
  * HistoryPoint is a moment in a stream.
@@ -222,7 +222,8 @@ export const ReadChangesResponseSchema: GenMessage<ReadChangesResponse> = /*@__P
   messageDesc(file_heliosdb_metadata_v1_history_service, 3);
 
 /**
- * StreamChangesRequest asks for changes.
+ * StreamChangesRequest asks for changes. A selection whose last_revision is the one right
+ * before first_revision is empty: so a caller goes on that has had all of it.
  *
  * @generated from message heliosdb.metadata.v1.StreamChangesRequest
  */
@@ -328,6 +329,99 @@ export const StreamChangesResponseSchema: GenMessage<StreamChangesResponse> = /*
   messageDesc(file_heliosdb_metadata_v1_history_service, 5);
 
 /**
+ * StreamBaseRequest asks for a base.
+ *
+ * @generated from message heliosdb.metadata.v1.StreamBaseRequest
+ */
+export type StreamBaseRequest = Message<"heliosdb.metadata.v1.StreamBaseRequest"> & {
+  /**
+   * The stream.
+   *
+   * @generated from field: heliosdb.metadata.v1.Stream stream = 1;
+   */
+  stream: Stream;
+
+  /**
+   * The revision whose changes are to be folded first: the model right before it is sent. 0:
+   * the oldest one kept.
+   *
+   * @generated from field: uint64 first_revision = 2;
+   */
+  firstRevision: bigint;
+
+  /**
+   * Leave out so many bytes of the checkpoint: to go on, perhaps at another member.
+   *
+   * @generated from field: uint64 offset = 3;
+   */
+  offset: bigint;
+
+  /**
+   * Freshness of where the stream begins.
+   *
+   * @generated from field: heliosdb.metadata.v1.ReadOptions read = 4;
+   */
+  read?: ReadOptions | undefined;
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.StreamBaseRequest.
+ * Use `create(StreamBaseRequestSchema)` to create a new message.
+ */
+export const StreamBaseRequestSchema: GenMessage<StreamBaseRequest> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_history_service, 6);
+
+/**
+ * StreamBaseResponse is some of a base.
+ *
+ * @generated from message heliosdb.metadata.v1.StreamBaseResponse
+ */
+export type StreamBaseResponse = Message<"heliosdb.metadata.v1.StreamBaseResponse"> & {
+  /**
+   * In the first message: the revision of the model, 0 before the first change.
+   *
+   * @generated from field: uint64 revision = 1;
+   */
+  revision: bigint;
+
+  /**
+   * In the first message: digest of the stream there.
+   *
+   * @generated from field: bytes digest = 2;
+   */
+  digest: Uint8Array;
+
+  /**
+   * In the first message: version of the checkpoint's record format.
+   *
+   * @generated from field: uint32 checkpoint_format = 3;
+   */
+  checkpointFormat: number;
+
+  /**
+   * The next bytes of the checkpoint, at most 1 MiB: an encoded CheckpointHead, then encoded
+   * CheckpointRecords, each after its length as 64 bits, big endian.
+   *
+   * @generated from field: bytes chunk = 4;
+   */
+  chunk: Uint8Array;
+
+  /**
+   * In the last message: SHA-256 over all of the checkpoint, as of GetHead.
+   *
+   * @generated from field: bytes model_hash = 5;
+   */
+  modelHash: Uint8Array;
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.StreamBaseResponse.
+ * Use `create(StreamBaseResponseSchema)` to create a new message.
+ */
+export const StreamBaseResponseSchema: GenMessage<StreamBaseResponse> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_history_service, 7);
+
+/**
  * ChangeInfo says who changed something, when, and by which request.
  *
  * @generated from message heliosdb.metadata.v1.ChangeInfo
@@ -374,7 +468,7 @@ export type ChangeInfo = Message<"heliosdb.metadata.v1.ChangeInfo"> & {
  * Use `create(ChangeInfoSchema)` to create a new message.
  */
 export const ChangeInfoSchema: GenMessage<ChangeInfo> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 6);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 8);
 
 /**
  * GetTableAsOfRequest reads a table of the past.
@@ -409,7 +503,7 @@ export type GetTableAsOfRequest = Message<"heliosdb.metadata.v1.GetTableAsOfRequ
  * Use `create(GetTableAsOfRequestSchema)` to create a new message.
  */
 export const GetTableAsOfRequestSchema: GenMessage<GetTableAsOfRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 7);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 9);
 
 /**
  * GetTableAsOfResponse is a table of the past.
@@ -444,7 +538,7 @@ export type GetTableAsOfResponse = Message<"heliosdb.metadata.v1.GetTableAsOfRes
  * Use `create(GetTableAsOfResponseSchema)` to create a new message.
  */
 export const GetTableAsOfResponseSchema: GenMessage<GetTableAsOfResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 8);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 10);
 
 /**
  * ListTablesAsOfRequest lists tables of the past.
@@ -493,7 +587,7 @@ export type ListTablesAsOfRequest = Message<"heliosdb.metadata.v1.ListTablesAsOf
  * Use `create(ListTablesAsOfRequestSchema)` to create a new message.
  */
 export const ListTablesAsOfRequestSchema: GenMessage<ListTablesAsOfRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 9);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 11);
 
 /**
  * ListTablesAsOfResponse is a page of tables of the past.
@@ -528,7 +622,7 @@ export type ListTablesAsOfResponse = Message<"heliosdb.metadata.v1.ListTablesAsO
  * Use `create(ListTablesAsOfResponseSchema)` to create a new message.
  */
 export const ListTablesAsOfResponseSchema: GenMessage<ListTablesAsOfResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 10);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 12);
 
 /**
  * GetTopologyAsOfRequest reads nodes and shards of the past.
@@ -570,7 +664,7 @@ export type GetTopologyAsOfRequest = Message<"heliosdb.metadata.v1.GetTopologyAs
  * Use `create(GetTopologyAsOfRequestSchema)` to create a new message.
  */
 export const GetTopologyAsOfRequestSchema: GenMessage<GetTopologyAsOfRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 11);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 13);
 
 /**
  * GetTopologyAsOfResponse is a page of the topology of the past.
@@ -605,7 +699,7 @@ export type GetTopologyAsOfResponse = Message<"heliosdb.metadata.v1.GetTopologyA
  * Use `create(GetTopologyAsOfResponseSchema)` to create a new message.
  */
 export const GetTopologyAsOfResponseSchema: GenMessage<GetTopologyAsOfResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 12);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 14);
 
 /**
  * DiffRevisionsRequest compares two revisions of a stream.
@@ -668,7 +762,7 @@ export type DiffRevisionsRequest = Message<"heliosdb.metadata.v1.DiffRevisionsRe
  * Use `create(DiffRevisionsRequestSchema)` to create a new message.
  */
 export const DiffRevisionsRequestSchema: GenMessage<DiffRevisionsRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 13);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 15);
 
 /**
  * DiffRevisionsResponse is a page of differences.
@@ -710,7 +804,7 @@ export type DiffRevisionsResponse = Message<"heliosdb.metadata.v1.DiffRevisionsR
  * Use `create(DiffRevisionsResponseSchema)` to create a new message.
  */
 export const DiffRevisionsResponseSchema: GenMessage<DiffRevisionsResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 14);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 16);
 
 /**
  * ObjectDiff is how one object differs.
@@ -761,7 +855,7 @@ export type ObjectDiff = Message<"heliosdb.metadata.v1.ObjectDiff"> & {
  * Use `create(ObjectDiffSchema)` to create a new message.
  */
 export const ObjectDiffSchema: GenMessage<ObjectDiff> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 15);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 17);
 
 /**
  * FieldDiff is how one field of an object differs.
@@ -798,7 +892,7 @@ export type FieldDiff = Message<"heliosdb.metadata.v1.FieldDiff"> & {
  * Use `create(FieldDiffSchema)` to create a new message.
  */
 export const FieldDiffSchema: GenMessage<FieldDiff> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 16);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 18);
 
 /**
  * ObjectRef names an object of any kind.
@@ -859,7 +953,7 @@ export type ObjectRef = Message<"heliosdb.metadata.v1.ObjectRef"> & {
  * Use `create(ObjectRefSchema)` to create a new message.
  */
 export const ObjectRefSchema: GenMessage<ObjectRef> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 17);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 19);
 
 /**
  * ObjectLogRequest asks for the changes of one object.
@@ -922,7 +1016,7 @@ export type ObjectLogRequest = Message<"heliosdb.metadata.v1.ObjectLogRequest"> 
  * Use `create(ObjectLogRequestSchema)` to create a new message.
  */
 export const ObjectLogRequestSchema: GenMessage<ObjectLogRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 18);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 20);
 
 /**
  * ObjectLogResponse is a page of an object's changes.
@@ -950,7 +1044,7 @@ export type ObjectLogResponse = Message<"heliosdb.metadata.v1.ObjectLogResponse"
  * Use `create(ObjectLogResponseSchema)` to create a new message.
  */
 export const ObjectLogResponseSchema: GenMessage<ObjectLogResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 19);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 21);
 
 /**
  * ObjectChange is one change of an object.
@@ -986,7 +1080,7 @@ export type ObjectChange = Message<"heliosdb.metadata.v1.ObjectChange"> & {
  * Use `create(ObjectChangeSchema)` to create a new message.
  */
 export const ObjectChangeSchema: GenMessage<ObjectChange> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 20);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 22);
 
 /**
  * VerifyHistoryRequest has a history verified.
@@ -1007,7 +1101,7 @@ export type VerifyHistoryRequest = Message<"heliosdb.metadata.v1.VerifyHistoryRe
  * Use `create(VerifyHistoryRequestSchema)` to create a new message.
  */
 export const VerifyHistoryRequestSchema: GenMessage<VerifyHistoryRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 21);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 23);
 
 /**
  * VerifyHistoryResponse says how far the verification is.
@@ -1070,7 +1164,7 @@ export type VerifyHistoryResponse = Message<"heliosdb.metadata.v1.VerifyHistoryR
  * Use `create(VerifyHistoryResponseSchema)` to create a new message.
  */
 export const VerifyHistoryResponseSchema: GenMessage<VerifyHistoryResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 22);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 24);
 
 /**
  * GetHeadRequest asks where a stream stands.
@@ -1105,7 +1199,7 @@ export type GetHeadRequest = Message<"heliosdb.metadata.v1.GetHeadRequest"> & {
  * Use `create(GetHeadRequestSchema)` to create a new message.
  */
 export const GetHeadRequestSchema: GenMessage<GetHeadRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 23);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 25);
 
 /**
  * GetHeadResponse is where a stream stands.
@@ -1198,7 +1292,7 @@ export type GetHeadResponse = Message<"heliosdb.metadata.v1.GetHeadResponse"> & 
  * Use `create(GetHeadResponseSchema)` to create a new message.
  */
 export const GetHeadResponseSchema: GenMessage<GetHeadResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 24);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 26);
 
 /**
  * ListSignedHeadsRequest asks for signed heads.
@@ -1226,7 +1320,7 @@ export type ListSignedHeadsRequest = Message<"heliosdb.metadata.v1.ListSignedHea
  * Use `create(ListSignedHeadsRequestSchema)` to create a new message.
  */
 export const ListSignedHeadsRequestSchema: GenMessage<ListSignedHeadsRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 25);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 27);
 
 /**
  * ListSignedHeadsResponse is signed heads.
@@ -1247,7 +1341,7 @@ export type ListSignedHeadsResponse = Message<"heliosdb.metadata.v1.ListSignedHe
  * Use `create(ListSignedHeadsResponseSchema)` to create a new message.
  */
 export const ListSignedHeadsResponseSchema: GenMessage<ListSignedHeadsResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_history_service, 26);
+  messageDesc(file_heliosdb_metadata_v1_history_service, 28);
 
 /**
  * DiffKind is how an object differs.
@@ -1326,6 +1420,18 @@ export const HistoryService: GenService<{
     methodKind: "server_streaming";
     input: typeof StreamChangesRequestSchema;
     output: typeof StreamChangesResponseSchema;
+  },
+  /**
+   * StreamBase sends the base of a stream: the model right before the oldest revision that is
+   * kept, as a checkpoint. With it, what is left of a trimmed history can be folded; where
+   * nothing was trimmed, it is the empty model before the first change.
+   *
+   * @generated from rpc heliosdb.metadata.v1.HistoryService.StreamBase
+   */
+  streamBase: {
+    methodKind: "server_streaming";
+    input: typeof StreamBaseRequestSchema;
+    output: typeof StreamBaseResponseSchema;
   },
   /**
    * GetTableAsOf returns a table as it was. NOT_FOUND if it did not exist then.
