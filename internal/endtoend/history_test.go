@@ -83,7 +83,8 @@ func TestEveryMemberTellsTheSamePast(t *testing.T) {
 }
 
 // A service that has trimmed a stream hands out what the rest is folded from: it is rehearsed
-// against the service, and an export has all that is needed elsewhere.
+// against the service, and an export has all that is needed elsewhere. It takes half a minute:
+// so often members look whether there is something to trim.
 func TestWhatIsLeftIsFoldedElsewhere(t *testing.T) {
 	c := newCluster(t, 3, "--checkpoint-revisions", "20", "--history-service-changes", "30")
 	c.start(0, 1, 2)

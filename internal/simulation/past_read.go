@@ -113,7 +113,30 @@ func (r *pastRead[D]) model(revision uint64) {
 		r.wrong("model", "revision %d was asked for, revision %d with digest %v was given", revision, state.Head.Revision, state.Head.Digest)
 	case state.Hash() != r.states[revision].Hash():
 		r.wrong("model", "it is not what it was at revision %d", revision)
+	case revision > 0 && revision+1 == r.bounds.Floor:
+		r.handedOut(state)
 	}
+}
+
+// handedOut reads the base as clients do, in chunks, and folds what is left into it: that leads to
+// the model that the member has, as far as nothing of it is damaged or lacking.
+func (r *pastRead[D]) handedOut(state *projections.State[D]) {
+	base, err := r.s.genesis.Import(projections.Records(func(yield func([]byte, error) bool) {
+		for chunk := range state.Chunks(1 << 10) {
+			if !yield(chunk, nil) {
+				return
+			}
+		}
+	}))
+	if err != nil {
+		r.wrong("base", "the model before revision %d cannot be read from its chunks: %v", r.bounds.Floor, err)
+		return
+	}
+	err = history.Confirm(context.Background(), r.s.past.source, base, r.s.replica.View())
+	if err != nil && failure.As(err) == nil {
+		r.wrong("base", "what is left from revision %d on, folded by a client: %v", r.bounds.Floor, err)
+	}
+	r.s.m.w.counts.add("bases handed out", 1)
 }
 
 // leads returns the revision of the newest model that the member has at or before another, and
