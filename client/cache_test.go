@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -221,6 +222,11 @@ func (a *answering) CreateTable(context.Context, *metadatav1.CreateTableRequest)
 
 func startAnswering(t *testing.T, a *answering) string {
 	t.Helper()
+	return startHandler(t, a)
+}
+
+func startHandler(t *testing.T, a metadatav1connect.MetadataServiceHandler) string {
+	t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle(metadatav1connect.NewMetadataServiceHandler(a))
 	s := httptest.NewUnstartedServer(mux)
@@ -263,6 +269,95 @@ func TestACacheLeavesAMemberThatLags(t *testing.T) {
 	}
 	if others.Load() == 0 {
 		t.Fatal("it did not go to another member")
+	}
+}
+
+// A cache that keeps a limited number of tables follows the schema apart. It leaves the member
+// that lags there, and that subscription only.
+func TestABoundedCacheLeavesAMemberThatLags(t *testing.T) {
+	at := func() *metadatav1.Position { return frames.At(1, 9, 1) }
+	var topologies, schemas atomic.Int64
+	serving := func(schema uint64) func(context.Context, *metadatav1.SubscribeRequest, func(frames.Frame) bool) error {
+		return func(ctx context.Context, r *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
+			if r.GetFilter().GetStreams()[0] == topologyStream {
+				topologies.Add(1)
+				send(frames.Nodes(1))
+			} else {
+				schemas.Add(1)
+			}
+			for ctx.Err() == nil && send(frames.Bookmark(frames.At(1, schema, 1))) {
+				time.Sleep(5 * time.Millisecond)
+			}
+			return nil
+		}
+	}
+	c := newClient(t, startAnswering(t, &answering{&publisher{serve: serving(3)}, at}), startAnswering(t, &answering{&publisher{serve: serving(9)}, at}))
+	cache := openCache(t, c, CacheOptions{MaxTables: 10, MaxStaleness: 400 * time.Millisecond, BookmarkInterval: 10 * time.Millisecond})
+	if err := cache.Ready(soon(t)); err != nil {
+		t.Fatal(err)
+	}
+	if s, o := schemas.Load(), topologies.Load(); s != 2 || o != 1 {
+		t.Fatalf("it took %d subscriptions to the schema, %d to the topology", s, o)
+	}
+}
+
+// A cache that has closed stays closed, whatever was on its way.
+func TestAClosedCacheStaysClosed(t *testing.T) {
+	c := showing(t, 10)
+	v := c.View()
+	c.noteClosed()
+	c.mu.Lock()
+	c.freshness.Answered(time.Now(), frames.At(1, 1, 10))
+	c.settle()
+	c.show(v)
+	c.publish(&cacheState{view: v})
+	c.mu.Unlock()
+	if c.View() != nil || !errors.Is(c.Err(), errClosed) {
+		t.Fatalf("it shows %v: %v", c.View(), c.Err())
+	}
+}
+
+// What is read is as old as is said, while other views are published.
+func TestNoViewIsGivenTheAgeOfAnother(t *testing.T) {
+	c := showing(t, 10)
+	c.options.MaxStaleness = time.Hour
+	old, young := *c.view, *c.view
+	old.position, young.position = frames.At(1, 1, 10), frames.At(1, 1, 11)
+	ctx, stop := context.WithCancel(t.Context())
+	var work sync.WaitGroup
+	for range 2 {
+		work.Go(func() {
+			for ctx.Err() == nil {
+				if v := c.View(); v != nil && v.position.GetTopologyRevision() != 11 {
+					t.Error("a view is shown that is two hours old")
+					return
+				}
+			}
+		})
+	}
+	for range 20_000 {
+		c.mu.Lock()
+		c.publish(&cacheState{view: &old, fresh: time.Now().Add(-2 * time.Hour)})
+		c.publish(&cacheState{view: &young, fresh: time.Now()})
+		c.mu.Unlock()
+	}
+	stop()
+	work.Wait()
+}
+
+// Who is to hear of a cache that is too old hears of one that became so while it was waited
+// for.
+func TestACacheThatGrowsTooOldMeanwhile(t *testing.T) {
+	c := showing(t, 10)
+	c.client = newClient(t, "127.0.0.1:1")
+	c.options.MaxStaleness, c.options.FailWhenStale = MinMaxStaleness, true
+	c.mu.Lock()
+	c.publish(&cacheState{view: c.view, fresh: time.Now().Add(catchUp/2 - MinMaxStaleness)})
+	c.mu.Unlock()
+	c.client.wrote.Learn(frames.At(1, 1, 11)) // which it does not show
+	_, err := c.GetTable(t.Context(), "", "t1")
+	if _, stale := errors.AsType[*StaleError](err); !stale {
+		t.Fatalf("the service was asked: %v", err)
 	}
 }
 
@@ -310,6 +405,17 @@ func TestACacheThatIsTooOld(t *testing.T) {
 		if cache.Position().GetSchemaRevision() != 3 {
 			t.Fatalf("its position is %v", cache.Position())
 		}
+	}
+	for what, wait := range map[string]func(context.Context) error{"Ready": asks.Ready, "Sync": asks.Sync} {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		err := wait(ctx)
+		if _, stale := errors.AsType[*StaleError](err); !stale || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("%s of a cache that is too old: %v", what, err)
+		}
+	}
+	if all := asks.Topology(); all != nil {
+		t.Fatalf("a cache that is too old shows %v", all)
 	}
 	table, err := asks.GetTable(t.Context(), "", "t1")
 	if err != nil || table.GetName() != "from the service" {

@@ -45,11 +45,13 @@ func (c *Client) Watch(
 ) iter.Seq2[*metadatav1.SubscribeResponse, error] {
 	return func(yield func(*metadatav1.SubscribeResponse, error) bool) {
 		w := c.newWatch(follow.NewResumption(req, len(c.endpoints), judge))
+		shown := watched{client: c}
 		w.run(ctx, func(frame follow.Frame, err error) bool {
 			var message *metadatav1.SubscribeResponse
 			if err == nil {
 				message, err = frame.Message()
 			}
+			shown.see(message)
 			return yield(message, err) && err == nil
 		})
 	}
