@@ -49,6 +49,8 @@ type Options struct {
 	Timeout time.Duration
 	// TLS makes connections to HOST:PORT endpoints TLS; nil: plain text.
 	TLS *tls.Config
+	// Name tells the metrics of several clients of one process apart, see Client.Collector.
+	Name string
 	// Actor names the caller in the history where TLS does not.
 	Actor string
 	// Consistency is that of reads that do not ask for one. 0: LINEARIZABLE. With AT_LEAST
@@ -89,6 +91,7 @@ type Client struct {
 	mu         sync.Mutex     // held to add to background, and to end life
 	background sync.WaitGroup // look-ups, hedged reads, caches and sessions
 	caches     map[*Cache]struct{}
+	sessions   map[*Session]struct{}
 }
 
 // endpoint is one member as the client reaches it.
@@ -124,7 +127,10 @@ func New(opts Options) (*Client, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
 	}
-	c := &Client{opts: opts, log: opts.Logger, patience: defaultPatience, caches: make(map[*Cache]struct{})}
+	c := &Client{
+		opts: opts, log: opts.Logger, patience: defaultPatience,
+		caches: make(map[*Cache]struct{}), sessions: make(map[*Session]struct{}),
+	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -149,6 +155,7 @@ func New(opts Options) (*Client, error) {
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.end()
+	clear(c.caches) // they show nothing any more
 	c.mu.Unlock()
 	c.background.Wait()
 	c.transport.CloseIdleConnections()

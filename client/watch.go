@@ -117,7 +117,7 @@ const warnAfter = 10
 
 // report counts and logs a session that broke.
 func (w *watch) report(err error) {
-	w.client.metrics.reconnects.Add(1)
+	w.client.metrics.attempts.Add(1)
 	level := slog.LevelDebug
 	if w.failed++; w.failed == warnAfter {
 		level = slog.LevelWarn
@@ -179,6 +179,9 @@ func (w *watch) session(
 			return false, err
 		}
 		w.pause.Reset()
+		if w.failed > 0 {
+			w.client.metrics.reconnects.Add(1)
+		}
 		w.failed, w.faults = 0, 0
 		if frame, passOn := w.resumption.SeeFrame(frame); passOn && !yield(frame, nil) {
 			return true, nil
