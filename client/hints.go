@@ -139,6 +139,16 @@ func (c *Cache) hinted() []hint {
 	return nil
 }
 
+// hintsBeside returns the hints, and the newest view if there is a newer one than this. They
+// are taken in this order, so that what a hint has said that is gone is in the view.
+func (c *Cache) hintsBeside(v *View) ([]hint, *View) {
+	hints := c.hinted()
+	if s := c.state.Load(); s.view != nil {
+		v = s.view
+	}
+	return hints, v
+}
+
 // hintsUpTo returns how many hints begin at a key or before it.
 func hintsUpTo(all []hint, key []byte) int {
 	return sort.Search(len(all), func(i int) bool { return bytes.Compare(all[i].shard.GetKeyRange().GetStart(), key) > 0 })
@@ -160,8 +170,7 @@ func (c *Cache) dropHints(v *View) {
 }
 
 // hintAt returns the hint about a key; nil: there is none.
-func (c *Cache) hintAt(v *View, key []byte) *hint {
-	all := c.hinted()
+func (c *Cache) hintAt(all []hint, v *View, key []byte) *hint {
 	i := hintsUpTo(all, key) - 1
 	if i < 0 || !all[i].holds(key) {
 		return nil
@@ -191,8 +200,8 @@ func (h *hint) route(v *View) (Route, error) {
 }
 
 // nextHint returns where the first hint begins that holds keys of a range, behind its start.
-func (c *Cache) nextHint(v *View, start, end []byte) (key []byte, ok bool) {
-	all, now := c.hinted(), time.Now()
+func nextHint(all []hint, v *View, start, end []byte) (key []byte, ok bool) {
+	now := time.Now()
 	for i := hintsUpTo(all, start); i < len(all) && all[i].overlaps(start, end); i++ {
 		if all[i].counts(v, now) {
 			return all[i].shard.GetKeyRange().GetStart(), true
@@ -203,12 +212,12 @@ func (c *Cache) nextHint(v *View, start, end []byte) (key []byte, ok bool) {
 
 // hintedRange is RouteRange where hints may be about some of the keys: it goes by the view
 // up to the next hint, and by that to its end.
-func (c *Cache) hintedRange(v *View, start, end []byte) (routes []Route, err error) {
+func (c *Cache) hintedRange(all []hint, v *View, start, end []byte) (routes []Route, err error) {
 	for next := start; ; {
 		var part []Route
 		var failed error
 		until, last := end, true
-		if h := c.hintAt(v, next); h != nil {
+		if h := c.hintAt(all, v, next); h != nil {
 			var r Route
 			r, failed = h.route(v)
 			part = []Route{r}
@@ -216,7 +225,7 @@ func (c *Cache) hintedRange(v *View, start, end []byte) (routes []Route, err err
 				until, last = to, false
 			}
 		} else {
-			if key, ok := c.nextHint(v, next, end); ok {
+			if key, ok := nextHint(all, v, next, end); ok {
 				until, last = key, false
 			}
 			part, failed = v.RouteRange(next, until)

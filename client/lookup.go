@@ -99,7 +99,8 @@ func (c *Cache) Route(key []byte) (Route, error) {
 }
 
 func (c *Cache) routeIn(v *View, key []byte) (Route, error) {
-	if h := c.hintAt(v, key); h != nil {
+	hints, v := c.hintsBeside(v)
+	if h := c.hintAt(hints, v, key); h != nil {
 		return h.route(v)
 	}
 	return v.Route(key)
@@ -122,8 +123,9 @@ func (c *Cache) RouteRange(start, end []byte) ([]Route, error) {
 }
 
 func (c *Cache) rangeIn(v *View, start, end []byte) ([]Route, error) {
-	if c.hints.Load() == nil {
+	hints, v := c.hintsBeside(v)
+	if len(hints) == 0 {
 		return v.RouteRange(start, end)
 	}
-	return c.hintedRange(v, start, end)
+	return c.hintedRange(hints, v, start, end)
 }
