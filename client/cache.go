@@ -91,25 +91,29 @@ type Cache struct {
 	options CacheOptions
 	watch   *watch // the one that all models come from
 	shelf   *shelf // of tables; nil: the models have all
+	changes *watch // of the schema, that the shelf goes by
 	begin   time.Time
 	state   atomic.Pointer[cacheState]
-	fresh   atomic.Pointer[time.Time] // all that was committed before is shown; nil: nothing is known
-	hints   atomic.Pointer[[]hint]    // nil: none
-	floor   follow.Seen               // in answers that this cache has passed on
+	hints   atomic.Pointer[[]hint] // nil: none
+	floor   follow.Seen            // in answers that this cache has passed on
+	loads   sharing                // what the service is asked for
 	cancel  context.CancelFunc
 	work    sync.WaitGroup
 
-	mu        sync.Mutex // held to change what follows, state, fresh and hints
+	mu        sync.Mutex // held to change what follows, state and hints
 	freshness follow.Freshness
 	view      *View // the last one, even if it is not shown any more
+	suspect   bool  // the view, because of what came after it
 	trouble   error // what has kept it from hearing anything new; nil: nothing
 }
 
-// cacheState is what a cache shows.
+// cacheState is what a cache shows, and how fresh that is: readers take both at once, so
+// that no view is given another one's age.
 type cacheState struct {
-	view *View
-	err  error         // why there is no view
-	next chan struct{} // closed when another state replaces this one
+	view  *View
+	err   error         // why there is no view
+	fresh time.Time     // all that was committed before is shown; zero: nothing is known
+	next  chan struct{} // closed when another state replaces this one
 }
 
 // NewCache returns a cache and begins to load it. Close it.
@@ -123,6 +127,8 @@ func (c *Client) NewCache(opts CacheOptions) (*Cache, error) {
 	cache.cancel = cancel
 	if opts.MaxTables > 0 {
 		cache.shelf = newShelf(opts.MaxTables)
+		cache.changes = c.newWatch(cache.newChanges())
+		cache.changes.broke = cache.noteTrouble
 	}
 	cache.watch = c.newWatch(cache.newResumption())
 	cache.watch.broke = cache.noteTrouble
@@ -141,8 +147,10 @@ func (c *Client) NewCache(opts CacheOptions) (*Cache, error) {
 		}
 	}
 	c.mu.Lock()
-	c.caches[cache] = struct{}{}
-	c.mu.Unlock()
+	defer c.mu.Unlock()
+	if c.life.Err() == nil {
+		c.caches[cache] = struct{}{}
+	}
 	return cache, nil
 }
 
@@ -160,23 +168,31 @@ func (c *Cache) Close() {
 func (c *Cache) noteClosed() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state.Load().err != errClosed { //nolint:errorlint // it is never wrapped
-		c.publish(&cacheState{err: errClosed})
-	}
+	c.publish(&cacheState{err: errClosed})
+	c.view = nil
+	c.hints.Store(nil)
 }
 
-// publish replaces the state. The lock is held.
+// publish replaces the state, unless the cache is closed. The lock is held.
 func (c *Cache) publish(s *cacheState) {
+	if c.isClosed() {
+		return
+	}
+	c.client.seen.Learn(s.view.at())
 	s.next = make(chan struct{})
 	close(c.state.Swap(s).next)
+}
+
+func (c *Cache) isClosed() bool {
+	return c.state.Load().err == errClosed //nolint:errorlint // it is never wrapped
 }
 
 // current returns what reads go by: the state, unless it is too old.
 func (c *Cache) current() *cacheState {
 	s := c.state.Load()
 	if most := c.options.MaxStaleness; most > 0 && s.view != nil {
-		if age := c.Staleness(); age > most {
-			return &cacheState{err: &StaleError{Age: age, Max: most}}
+		if age := c.ageAt(s); age > most {
+			return &cacheState{err: &StaleError{Age: age, Max: most}, next: s.next}
 		}
 	}
 	return s
@@ -219,11 +235,13 @@ func (c *Cache) Position() *metadatav1.Position { return c.state.Load().view.Pos
 // Without, it is the time since a member sent something last, and that member may be
 // behind without knowing. It grows while the service cannot be reached, while a snapshot
 // replaces what is shown, and from the beginning on.
-func (c *Cache) Staleness() time.Duration {
-	if fresh := c.fresh.Load(); fresh != nil {
-		return ageOf(*fresh)
+func (c *Cache) Staleness() time.Duration { return c.ageAt(c.state.Load()) }
+
+func (c *Cache) ageAt(s *cacheState) time.Duration {
+	if s.fresh.IsZero() {
+		return ageOf(c.begin)
 	}
-	return ageOf(c.begin)
+	return ageOf(s.fresh)
 }
 
 // ageOf returns the time since a moment, the sleep of the machine included, during which
@@ -233,15 +251,15 @@ func ageOf(t time.Time) time.Duration {
 	return max(now.Sub(t), now.Round(0).Sub(t.Round(0)))
 }
 
-// Ready waits until the cache shows something. It returns the context's error with what is
-// in the way, that the cache was closed, or that this build is too old for what the service
-// sends.
+// Ready waits until the cache shows something, so that View is not nil: one that is too old
+// is not ready. It returns the context's error with what is in the way, that the cache was
+// closed, or that this build is too old for what the service sends.
 func (c *Cache) Ready(ctx context.Context) error {
 	return c.wait(ctx, func(*View) (bool, error) { return true, nil })
 }
 
 // WaitFor waits until the cache shows a position, such as that of a write's
-// answer. It returns the context's error, or why the cache will never show it:
+// answer, and is not too old. It returns the context's error, or why the cache will never show it:
 // the position is of another cluster or of a future that was lost, the cache was closed, or
 // this build is too old for what the service sends.
 func (c *Cache) WaitFor(ctx context.Context, p *metadatav1.Position) error {
@@ -260,7 +278,7 @@ func (c *Cache) Sync(ctx context.Context) error {
 
 func (c *Cache) wait(ctx context.Context, enough func(*View) (bool, error)) error {
 	for {
-		s := c.state.Load()
+		s := c.current()
 		switch {
 		case s.view != nil:
 			if done, err := enough(s.view); done || err != nil {
@@ -272,7 +290,11 @@ func (c *Cache) wait(ctx context.Context, enough func(*View) (bool, error)) erro
 		select {
 		case <-s.next:
 		case <-ctx.Done():
-			return c.withTrouble(context.Cause(ctx))
+			err := context.Cause(ctx)
+			if _, stale := errors.AsType[*StaleError](s.err); stale {
+				err = fmt.Errorf("%w: %w", err, s.err)
+			}
+			return c.withTrouble(err)
 		}
 	}
 }

@@ -63,8 +63,10 @@ func (c *Cache) keep(ctx context.Context) {
 			m.Distrust()
 			c.watch.resumption = c.newResumption()
 			c.mu.Lock()
-			c.trouble = err
-			c.publish(&cacheState{err: fmt.Errorf("client: the cache is broken and loads again: %w", err)})
+			c.trouble, c.suspect = err, true
+			c.publish(&cacheState{
+				err: fmt.Errorf("client: the cache is broken and loads again: %w", err), fresh: c.state.Load().fresh,
+			})
 			c.mu.Unlock()
 		} else {
 			c.client.log.Warn("the cache is not kept fresh; it tries again", "error", err)
@@ -111,7 +113,6 @@ func (c *Cache) took(m *follow.Mirror, changed bool) {
 	}
 	if c.view != nil && !sameLife(m.Position(), c.view.position) {
 		c.freshness = follow.Freshness{} // it was of another life
-		c.fresh.Store(nil)
 	}
 	if changed || c.state.Load().view == nil {
 		c.show(c.view.next(m))
@@ -120,8 +121,7 @@ func (c *Cache) took(m *follow.Mirror, changed bool) {
 	case c.options.MaxStaleness > 0:
 		c.settle()
 	case m.Current():
-		now := time.Now()
-		c.fresh.Store(&now)
+		c.publish(&cacheState{view: c.view, fresh: time.Now()})
 	}
 }
 
@@ -140,28 +140,29 @@ func (c *Cache) show(v *View) {
 			v.position.SchemaRevision = max(v.position.SchemaRevision, c.view.position.SchemaRevision)
 		}
 	}
-	c.view = v
-	if c.options.MaxStaleness > 0 && c.fresh.Load() == nil {
+	if c.isClosed() {
+		return
+	}
+	c.view, c.suspect = v, false
+	if c.options.MaxStaleness > 0 && c.freshness.Since().IsZero() {
 		return // until it is known how old it can be
 	}
-	c.publish(&cacheState{view: v})
+	c.publish(&cacheState{view: v, fresh: c.state.Load().fresh})
 	c.dropHints(v)
 }
 
 // settle takes what the answers to the cache's questions amount to now. The lock is held.
 func (c *Cache) settle() {
-	if c.view == nil {
+	if c.view == nil || c.suspect {
 		return
 	}
 	c.freshness.Shown(c.view.position)
-	since, before := c.freshness.Since(), c.fresh.Load()
-	if since.IsZero() || before != nil && !since.After(*before) {
+	since, now := c.freshness.Since(), c.state.Load()
+	if since.IsZero() || now.view == c.view && !since.After(now.fresh) {
 		return
 	}
-	c.fresh.Store(&since)
-	if before == nil {
-		c.publish(&cacheState{view: c.view})
-	}
+	c.publish(&cacheState{view: c.view, fresh: since})
+	c.dropHints(c.view)
 }
 
 // noteTrouble remembers what keeps the cache from hearing anything new.
@@ -185,16 +186,34 @@ func (c *Cache) confirm(ctx context.Context) {
 			c.freshness.Answered(asked, newest)
 			c.settle()
 		}
-		behind, waits := c.freshness.Behind()
-		lags := waits && ageOf(behind) > c.options.MaxStaleness/2 && c.view != nil
-		if lags {
+		var lagging []*watch
+		behind, missed := c.freshness.Behind()
+		if missed != nil && ageOf(behind) > c.options.MaxStaleness/2 && c.view != nil {
+			lagging = c.lagging(missed)
 			c.freshness.Forget()
 		}
 		c.mu.Unlock()
-		if lags {
-			c.watch.interrupt(errLags)
+		for _, w := range lagging {
+			w.interrupt(errLags)
 		}
 	}
+}
+
+// lagging returns the subscriptions that have not brought what the service had. The lock is
+// held.
+func (c *Cache) lagging(newest *metadatav1.Position) (all []*watch) {
+	at := c.view.position
+	if c.shelf == nil {
+		return []*watch{c.watch}
+	}
+	other := !sameLife(at, newest)
+	if other || at.GetTopologyRevision() < newest.GetTopologyRevision() {
+		all = append(all, c.watch)
+	}
+	if other || at.GetSchemaRevision() < newest.GetSchemaRevision() {
+		all = append(all, c.changes)
+	}
+	return all
 }
 
 // newest asks where the schema and the topology are now.

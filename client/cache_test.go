@@ -221,6 +221,11 @@ func (a *answering) CreateTable(context.Context, *metadatav1.CreateTableRequest)
 
 func startAnswering(t *testing.T, a *answering) string {
 	t.Helper()
+	return startHandler(t, a)
+}
+
+func startHandler(t *testing.T, a metadatav1connect.MetadataServiceHandler) string {
+	t.Helper()
 	mux := http.NewServeMux()
 	mux.Handle(metadatav1connect.NewMetadataServiceHandler(a))
 	s := httptest.NewUnstartedServer(mux)
@@ -232,94 +237,19 @@ func startAnswering(t *testing.T, a *answering) string {
 	return s.Listener.Addr().String()
 }
 
-// A member that is cut off goes on sending bookmarks. A cache with a bound finds out, shows
-// nothing beyond it, and goes to another member.
-func TestACacheLeavesAMemberThatLags(t *testing.T) {
-	var head atomic.Uint64
-	head.Store(3)
-	at := func() *metadatav1.Position { return frames.At(1, head.Load(), 1) }
-	lagging := func(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
-		for _, f := range whole(1, 3, 1) {
-			send(f)
-		}
-		for ctx.Err() == nil && send(frames.Bookmark(frames.At(1, 3, 1))) {
-			time.Sleep(5 * time.Millisecond)
-		}
-		return nil
-	}
-	var others atomic.Int64
-	sound := func(ctx context.Context, r *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
-		others.Add(1)
-		return sends(ctx, send, frames.Created(r.GetAfter().GetSchemaRevision()+1, head.Load()), frames.Bookmark(at()))
-	}
-	c := newClient(t, startAnswering(t, &answering{&publisher{serve: lagging}, at}), startAnswering(t, &answering{&publisher{serve: sound}, at}))
-	cache := openCache(t, c, CacheOptions{MaxStaleness: 400 * time.Millisecond, BookmarkInterval: 10 * time.Millisecond})
-	if err := cache.Ready(soon(t)); err != nil {
-		t.Fatal(err)
-	}
-	head.Store(4)
-	if err := cache.WaitFor(soon(t), frames.At(1, 4, 1)); err != nil {
-		t.Fatal(err)
-	}
-	if others.Load() == 0 {
-		t.Fatal("it did not go to another member")
-	}
-}
-
-// Beyond its bound a cache shows nothing; its Get reads ask the service, or fail if so
-// configured.
-func TestACacheThatIsTooOld(t *testing.T) {
-	var head atomic.Uint64
-	head.Store(3)
-	at := func() *metadatav1.Position { return frames.At(1, head.Load(), 1) }
-	serve := func(ctx context.Context, r *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
-		all := whole(1, 3, 1)
-		if r.GetAfter() != nil {
-			all = nil
-		}
-		for ctx.Err() == nil && (len(all) == 0 || send(all[0])) {
-			if all = all[min(1, len(all)):]; len(all) == 0 {
-				time.Sleep(5 * time.Millisecond)
-				if !send(frames.Bookmark(frames.At(1, 3, 1))) {
-					return nil
-				}
-			}
-		}
-		return nil
-	}
-	c := newClient(t, startAnswering(t, &answering{&publisher{serve: serve}, at}))
-	const most = 300 * time.Millisecond
-	asks := openCache(t, c, CacheOptions{MaxStaleness: most})
-	fails := openCache(t, c, CacheOptions{MaxStaleness: most, FailWhenStale: true})
-	for _, cache := range []*Cache{asks, fails} {
-		if err := cache.Ready(soon(t)); err != nil {
-			t.Fatal(err)
-		}
-		if _, ok := cache.Table("", "t1"); !ok || cache.Staleness() > most {
-			t.Fatalf("a fresh cache is %v old: %v", cache.Staleness(), cache.Err())
-		}
-	}
-	head.Store(4) // nobody ever sends it
-	for _, cache := range []*Cache{asks, fails} {
-		eventually(t, "the cache is too old", func() bool { return cache.Staleness() > most })
-		_, ok := cache.Table("", "t1")
-		stale, is := errors.AsType[*StaleError](cache.Err())
-		if ok || cache.View() != nil || !is || stale.Max != most || stale.Age <= most {
-			t.Fatalf("a cache that is too old shows %v and says %v", cache.View(), cache.Err())
-		}
-		if cache.Position().GetSchemaRevision() != 3 {
-			t.Fatalf("its position is %v", cache.Position())
-		}
-	}
-	table, err := asks.GetTable(t.Context(), "", "t1")
-	if err != nil || table.GetName() != "from the service" {
-		t.Fatalf("asked the service: %v, %v", table, err)
-	}
-	if _, err := fails.GetTable(t.Context(), "", "t1"); err == nil || !strings.Contains(err.Error(), "at most 300ms are allowed") {
-		t.Fatalf("configured to fail: %v", err)
-	}
-	if _, err := fails.GetRoute(t.Context(), nil); err == nil {
-		t.Fatal("configured to fail, it routes")
+// A cache that has closed stays closed, whatever was on its way.
+func TestAClosedCacheStaysClosed(t *testing.T) {
+	c := showing(t, 10)
+	v := c.View()
+	c.noteClosed()
+	c.mu.Lock()
+	c.freshness.Answered(time.Now(), frames.At(1, 1, 10))
+	c.settle()
+	c.show(v)
+	c.publish(&cacheState{view: v})
+	c.mu.Unlock()
+	if c.View() != nil || !errors.Is(c.Err(), errClosed) {
+		t.Fatalf("it shows %v: %v", c.View(), c.Err())
 	}
 }
 

@@ -145,11 +145,12 @@ func (c *Client) Heartbeat(
 	})
 }
 
-// StreamHeartbeats opens a stream of beats to one member, until its context ends. It does
-// not reconnect.
+// StreamHeartbeats opens a stream of beats to one member, until its context ends or it is
+// closed. It does not reconnect.
 func (c *Client) StreamHeartbeats(ctx context.Context) (*HeartbeatStream, error) {
 	s := c.endpoints[c.first(topologyStream)].grpc.open(ctx, metadatav1connect.MetadataServiceStreamHeartbeatsProcedure, duplex)
 	if err := s.Send(nil); err != nil {
+		_ = s.CloseResponse() // it has not begun
 		return nil, err
 	}
 	return &HeartbeatStream{s}, nil

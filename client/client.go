@@ -67,6 +67,8 @@ type Options struct {
 	// the first answer. Until that has come, nothing tells an endpoint of another cluster from
 	// one of the client's own, so that what is asked first may be done there.
 	ClusterID string
+	// Name tells the metrics of several clients of one process apart, see Client.Collector.
+	Name string
 	// Actor names the caller in the history where TLS does not.
 	Actor string
 	// Consistency is that of reads that do not ask for one. 0: LINEARIZABLE. With AT_LEAST
@@ -110,6 +112,7 @@ type Client struct {
 	mu         sync.Mutex     // held to add to background, and to end life
 	background sync.WaitGroup // look-ups, hedged reads, caches and sessions
 	caches     map[*Cache]struct{}
+	sessions   map[*Session]struct{}
 }
 
 // endpoint is one member as the client reaches it.
@@ -148,7 +151,10 @@ func New(opts Options) (*Client, error) {
 	if opts.HistoryTimeout == 0 {
 		opts.HistoryTimeout = max(DefaultHistoryTimeout, opts.Timeout)
 	}
-	c := &Client{opts: opts, log: opts.Logger, patience: defaultPatience, caches: make(map[*Cache]struct{})}
+	c := &Client{
+		opts: opts, log: opts.Logger, patience: defaultPatience,
+		caches: make(map[*Cache]struct{}), sessions: make(map[*Session]struct{}),
+	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -184,6 +190,7 @@ func New(opts Options) (*Client, error) {
 func (c *Client) Close() {
 	c.mu.Lock()
 	c.end()
+	clear(c.caches) // they show nothing any more
 	c.mu.Unlock()
 	c.background.Wait()
 	c.transport.CloseIdleConnections()

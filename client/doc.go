@@ -7,7 +7,8 @@
 // that refuses the client is left for others. Reads of the past, which may take a member
 // long, are waited for as long as it answers anything else (Options.HistoryTimeout).
 //
-// A client remembers the highest position that it has seen (Client.Position). Reads are
+// A client remembers the highest position that it has seen (Client.Position): in answers, in
+// what its caches show and in what its Watches yield. Reads are
 // LINEARIZABLE unless they, or Options.Consistency, ask for less; AT_LEAST without a position
 // is at least what the client has seen, its own writes included.
 //
@@ -26,11 +27,12 @@
 // in time and never show what is not committed. With CacheOptions.MaxStaleness they are
 // never older than that, however slow or cut off a member is. Cache.GetTable and its like
 // show besides what this client has written, and ask the service where the cache cannot
-// answer. Cache.Route maps a key to its shard and nodes; Cache.View is all of it at one
+// answer; many who ask for the same at one moment ask once. Cache.Route maps a key to its shard and nodes; Cache.View is all of it at one
 // position. Whatever breaks a cache, it loads again by itself.
 //
 // A Session is a node's membership: JoinAsNode registers the node, keeps its lease
-// and tells the node in time when it has lost it.
+// and tells the node in time when it has lost it. One that has joined goes on until it is
+// closed.
 //
 // All methods are safe for concurrent use. The client refuses to guess: when it
 // cannot learn whether a write took effect before the deadline, the error says so

@@ -59,14 +59,11 @@ func TestAnEndpointOfAnotherCluster(t *testing.T) {
 		t.Fatalf("the other cluster was asked %d times", asked)
 	}
 	// The sentence, where there is nothing else to say.
-	byServer(f, breaks, inCluster("bbbb", 1))
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	c.endpoints[1].foreign.Store(nil)
-	c.preferred.Store(1)
-	_, err := c.GetTable(ctx, &metadatav1.GetTableRequest{})
-	if _, foreign := isForeign(err); !foreign || !strings.Contains(err.Error(), "is of cluster bbbb, this client's cluster is aaaa") {
-		t.Fatalf("nobody can answer: %v", err)
+	byServer(f, inCluster("cccc", 1), inCluster("bbbb", 1))
+	err := getTableOnce(t, c)
+	foreign, ok := isForeign(err)
+	if !ok || foreign.Written || foreign.Own != "aaaa" || !strings.HasSuffix(err.Error(), "this client's cluster is aaaa: name endpoints of one cluster only") {
+		t.Fatalf("nobody is of the cluster: %v", err)
 	}
 	byServer(f, done, func(w http.ResponseWriter, r *http.Request) {
 		replies(&metadatav1.CreateTableResponse{Result: &metadatav1.WriteResult{Position: &metadatav1.Position{ClusterId: "bbbb"}}})(w, r)
@@ -75,7 +72,7 @@ func TestAnEndpointOfAnotherCluster(t *testing.T) {
 	c.preferred.Store(1)
 	c.leaders.index = nil
 	_, err = c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{})
-	foreign, ok := errors.AsType[*ForeignClusterError](err)
+	foreign, ok = errors.AsType[*ForeignClusterError](err)
 	if !ok || !foreign.Written || foreign.Cluster != "bbbb" || foreign.Own != "aaaa" || !strings.Contains(err.Error(), "name endpoints of one cluster only; the write took effect") {
 		t.Fatalf("a write that went astray: %v", err)
 	}
@@ -297,8 +294,9 @@ func TestInterceptorsSeeCallsAndStreams(t *testing.T) {
 
 // watching notes what it sees, and adds a token.
 type watching struct {
-	mu  sync.Mutex
-	saw []string
+	mu     sync.Mutex
+	saw    []string
+	closed atomic.Int64 // streams
 }
 
 func (w *watching) note(what string) {
@@ -330,6 +328,37 @@ func (w *watching) WrapStreamingHandler(next connect.StreamingHandlerFunc) conne
 type watchedConn struct {
 	connect.StreamingClientConn
 	w *watching
+}
+
+func (c *watchedConn) CloseResponse() error {
+	c.w.closed.Add(1)
+	return c.StreamingClientConn.CloseResponse()
+}
+
+// A stream of beats that cannot be opened leaves nothing behind, and one that was opened can be
+// closed.
+func TestAStreamOfBeatsIsClosed(t *testing.T) {
+	w := &watching{}
+	open := func(address string) (*HeartbeatStream, error) {
+		c, err := New(Options{Endpoints: []string{address}, Interceptors: []connect.Interceptor{w}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		w.closed.Store(0)
+		return c.StreamHeartbeats(soon(t))
+	}
+	if _, err := open("127.0.0.1:1"); err == nil || w.closed.Load() == 0 {
+		t.Fatalf("nobody is there: %v, closed %d times", err, w.closed.Load())
+	}
+	s, err := open(startHandler(t, &publisher{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if _, err := s.Receive(); err == nil || w.closed.Load() == 0 {
+		t.Fatalf("a stream that was closed receives %v", err)
+	}
 }
 
 func (c *watchedConn) Send(m any) error { c.w.note("sent"); return c.StreamingClientConn.Send(m) }

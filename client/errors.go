@@ -41,7 +41,8 @@ func FieldViolations(err error) []*errdetails.BadRequest_FieldViolation {
 	return bad.GetFieldViolations()
 }
 
-// IsNotFound reports whether the namespace, table, node or shard does not exist.
+// IsNotFound reports whether the namespace, table, node or shard does not exist, or no shard
+// holds the key.
 func IsNotFound(err error) bool { return connect.CodeOf(err) == connect.CodeNotFound }
 
 // IsAlreadyExists reports whether a name or id is taken.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -37,7 +38,8 @@ func (e *StaleRouteError) Error() string {
 // hint is something about a range of keys that is newer than what the cache shows.
 type hint struct {
 	shard *metadatav1.ShardInfo
-	stale bool // nothing is known but that this shard, up to its epoch, is refused
+	stale bool                 // nothing is known but that this shard, up to its epoch, is refused
+	at    *metadatav1.Position // in whose life of the cluster it is about the shard
 	until time.Time
 }
 
@@ -53,12 +55,18 @@ func (h *hint) overlaps(start, end []byte) bool {
 
 // isNews reports whether a view does not know what the hint says.
 func (h *hint) isNews(v *View) bool {
+	if !sameLife(h.at, v.position) {
+		return false // what was of an earlier life may never come to be
+	}
 	if !h.stale {
 		return h.shard.GetUpdatedRevision() > v.position.GetTopologyRevision()
 	}
 	shown, ok := v.topology.Shard(h.shard.GetShardId())
 	return ok && shown.Epoch() <= h.shard.GetEpoch()
 }
+
+// counts reports whether look-ups in a view go by the hint.
+func (h *hint) counts(v *View, now time.Time) bool { return !now.After(h.until) && h.isNews(v) }
 
 // knowsBetter reports whether another hint about the same keys says nothing new.
 func (h *hint) knowsBetter(other *hint) bool {
@@ -80,8 +88,11 @@ func (c *Cache) Hint(shard *metadatav1.ShardInfo) bool {
 
 // Invalidate says that a route was refused as stale. Until the cache shows another one, for
 // 10 seconds at most, Route returns a [*StaleRouteError] for its keys, and GetRoute asks
-// the service.
+// the service. A Route without a shard changes nothing.
 func (c *Cache) Invalidate(r Route) {
+	if r.Shard == nil {
+		return // of a look-up that failed
+	}
 	stale := proto.CloneOf(r.Shard)
 	stale.Epoch = max(stale.GetEpoch(), r.Epoch)
 	c.addHint(hint{shard: stale, stale: true})
@@ -90,14 +101,15 @@ func (c *Cache) Invalidate(r Route) {
 func (c *Cache) addHint(h hint) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.view == nil || h.shard == nil || !h.isNews(c.view) {
+	if c.view == nil || h.shard == nil {
 		return false
 	}
-	h.until = time.Now().Add(hintLife)
-	var kept []hint
-	if all := c.hints.Load(); all != nil {
-		kept = slices.Clone(*all)
+	h.at, h.until = c.view.position, time.Now().Add(hintLife)
+	if !h.isNews(c.view) {
+		return false
 	}
+	c.dropHints(c.view)
+	kept := slices.Clone(c.hinted())
 	r := h.shard.GetKeyRange()
 	for _, other := range kept {
 		if other.overlaps(r.GetStart(), r.GetEnd()) && other.knowsBetter(&h) {
@@ -106,21 +118,50 @@ func (c *Cache) addHint(h hint) bool {
 	}
 	kept = slices.DeleteFunc(kept, func(other hint) bool { return other.overlaps(r.GetStart(), r.GetEnd()) })
 	if len(kept) >= maxHints {
-		kept = kept[1:]
+		oldest := 0
+		for i := range kept {
+			if kept[i].until.Before(kept[oldest].until) {
+				oldest = i
+			}
+		}
+		kept = slices.Delete(kept, oldest, oldest+1)
 	}
-	kept = append(kept, h)
+	kept = slices.Insert(kept, hintsUpTo(kept, r.GetStart()), h)
 	c.hints.Store(&kept)
 	return true
 }
 
-// dropHints leaves out what a view knows. The lock is held.
+// hinted returns the hints, by key. No two are about the same key.
+func (c *Cache) hinted() []hint {
+	if all := c.hints.Load(); all != nil {
+		return *all
+	}
+	return nil
+}
+
+// hintsBeside returns the hints, and the newest view if there is a newer one than this. They
+// are taken in this order, so that what a hint has said that is gone is in the view.
+func (c *Cache) hintsBeside(v *View) ([]hint, *View) {
+	hints := c.hinted()
+	if s := c.state.Load(); s.view != nil {
+		v = s.view
+	}
+	return hints, v
+}
+
+// hintsUpTo returns how many hints begin at a key or before it.
+func hintsUpTo(all []hint, key []byte) int {
+	return sort.Search(len(all), func(i int) bool { return bytes.Compare(all[i].shard.GetKeyRange().GetStart(), key) > 0 })
+}
+
+// dropHints leaves out what has ended, and what a view knows. The lock is held.
 func (c *Cache) dropHints(v *View) {
-	all := c.hints.Load()
-	if all == nil {
+	all := c.hinted()
+	now := time.Now()
+	if !slices.ContainsFunc(all, func(h hint) bool { return !h.counts(v, now) }) {
 		return
 	}
-	now := time.Now()
-	kept := slices.DeleteFunc(slices.Clone(*all), func(h hint) bool { return !h.isNews(v) || now.After(h.until) })
+	kept := slices.DeleteFunc(slices.Clone(all), func(h hint) bool { return !h.counts(v, now) })
 	if len(kept) == 0 {
 		c.hints.Store(nil)
 		return
@@ -129,16 +170,17 @@ func (c *Cache) dropHints(v *View) {
 }
 
 // hintAt returns the hint about a key; nil: there is none.
-func (c *Cache) hintAt(v *View, key []byte) *hint {
-	all := c.hints.Load()
-	if all == nil {
+func (c *Cache) hintAt(all []hint, v *View, key []byte) *hint {
+	i := hintsUpTo(all, key) - 1
+	if i < 0 || !all[i].holds(key) {
 		return nil
 	}
-	now := time.Now()
-	for i := range *all {
-		if h := &(*all)[i]; h.holds(key) && h.isNews(v) && !now.After(h.until) {
-			return h
-		}
+	if h := &all[i]; h.counts(v, time.Now()) {
+		return h
+	}
+	if c.mu.TryLock() { // else somebody is about to change them anyway
+		c.dropHints(c.view)
+		c.mu.Unlock()
 	}
 	return nil
 }
@@ -147,47 +189,35 @@ func (c *Cache) hintAt(v *View, key []byte) *hint {
 func (h *hint) route(v *View) (Route, error) {
 	s := h.shard
 	r := Route{Shard: s, Epoch: s.GetEpoch()}
-	known := !h.stale
-	for _, n := range []struct {
-		id string
-		to **metadatav1.NodeInfo
-	}{{s.GetPrimaryNode(), &r.Primary}, {s.GetMirrorNode(), &r.Mirror}, {s.GetWitnessNode(), &r.Witness}} {
-		if n.id != "" {
-			node, ok := v.Node(n.id)
-			*n.to, known = node, known && ok
-		}
-	}
-	if !known {
+	var primary, mirror, witness bool
+	r.Primary, primary = v.named(s.GetPrimaryNode())
+	r.Mirror, mirror = v.named(s.GetMirrorNode())
+	r.Witness, witness = v.named(s.GetWitnessNode())
+	if h.stale || !primary || !mirror || !witness {
 		return Route{}, &StaleRouteError{ShardID: s.GetShardId(), Epoch: s.GetEpoch()}
 	}
 	return r, nil
 }
 
 // nextHint returns where the first hint begins that holds keys of a range, behind its start.
-func (c *Cache) nextHint(v *View, start, end []byte) (key []byte, ok bool) {
-	all := c.hints.Load()
-	if all == nil {
-		return nil, false
-	}
+func nextHint(all []hint, v *View, start, end []byte) (key []byte, ok bool) {
 	now := time.Now()
-	for i := range *all {
-		h := &(*all)[i]
-		from := h.shard.GetKeyRange().GetStart()
-		if bytes.Compare(start, from) < 0 && h.overlaps(start, end) && h.isNews(v) && !now.After(h.until) && (!ok || bytes.Compare(from, key) < 0) {
-			key, ok = from, true
+	for i := hintsUpTo(all, start); i < len(all) && all[i].overlaps(start, end); i++ {
+		if all[i].counts(v, now) {
+			return all[i].shard.GetKeyRange().GetStart(), true
 		}
 	}
-	return key, ok
+	return nil, false
 }
 
 // hintedRange is RouteRange where hints may be about some of the keys: it goes by the view
 // up to the next hint, and by that to its end.
-func (c *Cache) hintedRange(v *View, start, end []byte) (routes []Route, err error) {
+func (c *Cache) hintedRange(all []hint, v *View, start, end []byte) (routes []Route, err error) {
 	for next := start; ; {
 		var part []Route
 		var failed error
 		until, last := end, true
-		if h := c.hintAt(v, next); h != nil {
+		if h := c.hintAt(all, v, next); h != nil {
 			var r Route
 			r, failed = h.route(v)
 			part = []Route{r}
@@ -195,7 +225,7 @@ func (c *Cache) hintedRange(v *View, start, end []byte) (routes []Route, err err
 				until, last = to, false
 			}
 		} else {
-			if key, ok := c.nextHint(v, next, end); ok {
+			if key, ok := nextHint(all, v, next, end); ok {
 				until, last = key, false
 			}
 			part, failed = v.RouteRange(next, until)

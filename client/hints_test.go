@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -30,10 +31,15 @@ func showing(t *testing.T, revision uint64, shards ...*metadatav1.ShardInfo) *Ca
 
 func (c *Cache) shows(t *testing.T, revision uint64, shards ...*metadatav1.ShardInfo) {
 	t.Helper()
+	c.showsIn(t, 1, revision, shards...)
+}
+
+func (c *Cache) showsIn(t *testing.T, epoch, revision uint64, shards ...*metadatav1.ShardInfo) {
+	t.Helper()
 	nodes := frames.Nodes(3)
 	nodes.GetSnapshot().Revision, nodes.GetSnapshot().Shards = revision, shards
 	m := follow.NewMirror()
-	for _, f := range []frames.Frame{frames.Tables(1), nodes, frames.Bookmark(frames.At(1, 1, revision))} {
+	for _, f := range []frames.Frame{frames.Tables(1), nodes, frames.Bookmark(frames.At(epoch, 1, revision))} {
 		if _, err := m.Step(f); err != nil {
 			t.Fatal(err)
 		}
@@ -140,6 +146,9 @@ func TestHintsEnd(t *testing.T) {
 	if got := routed(c, "b"); got != "1/4 on n1" {
 		t.Fatalf("after its life: %s", got)
 	}
+	if c.hints.Load() != nil {
+		t.Fatal("a hint stays that has ended")
+	}
 	c.Hint(shard(1, "a", "", "n9", 6, 1<<61)) // on a node that the cache does not know
 	if got := routed(c, "b"); got != "stale 1/6" {
 		t.Fatalf("on an unknown node: %s", got)
@@ -149,6 +158,59 @@ func TestHintsEnd(t *testing.T) {
 	}
 	if n := len(*c.hints.Load()); n > maxHints {
 		t.Fatalf("%d hints are kept", n)
+	}
+}
+
+// What was said in an earlier life of the cluster, before it was restored from a backup, may
+// never come to be.
+func TestHintsAreOfOneLife(t *testing.T) {
+	c := showing(t, 10, shard(1, "a", "", "n1", 4, 8))
+	c.Hint(shard(1, "a", "", "n2", 5, 20))
+	if got := routed(c, "b"); got != "1/5 on n2" {
+		t.Fatalf("with a hint: %s", got)
+	}
+	c.showsIn(t, 2, 6, shard(1, "a", "", "n3", 3, 4))
+	if got := routed(c, "b"); got != "1/3 on n3" || c.hints.Load() != nil {
+		t.Fatalf("in the next life: %s", got)
+	}
+}
+
+// Hints are found by their keys, wherever they came in between; the one that ends first makes
+// room.
+func TestManyHints(t *testing.T) {
+	c := showing(t, 10, shard(1, "", "", "n1", 4, 8))
+	key := func(i int) string { return fmt.Sprintf("k%06d", i) }
+	order := rand.New(rand.NewPCG(1, 1)).Perm(maxHints + 1)
+	for _, i := range order {
+		c.Hint(shard(uint64(i+10), key(i), key(i+1), "n2", 1, 100))
+	}
+	all := *c.hints.Load()
+	if len(all) != maxHints {
+		t.Fatalf("%d hints are kept", len(all))
+	}
+	for at, i := range order {
+		want := fmt.Sprintf("%d/1 on n2", i+10)
+		if at == 0 {
+			want = "1/4 on n1" // it had to make room
+		}
+		if got := routed(c, key(i)+"x"); got != want {
+			t.Fatalf("%s is routed to %s, want %s", key(i), got, want)
+		}
+	}
+	if got := routed(c, "a") + ", " + routed(c, "z"); got != "1/4 on n1, 1/4 on n1" {
+		t.Fatalf("around the hints: %s", got)
+	}
+}
+
+func TestNothingWasRouted(t *testing.T) {
+	c := showing(t, 10)
+	r, err := c.Route([]byte("k"))
+	if !IsNotFound(err) {
+		t.Fatalf("a key in a hole: %v", err)
+	}
+	c.Invalidate(r)
+	if c.hints.Load() != nil {
+		t.Fatal("a hint about nothing")
 	}
 }
 
@@ -188,7 +250,7 @@ func TestRangesGoByHints(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Invalidate(r)
-	if got := ranges("l", "z"); !strings.HasPrefix(got, "8/5 no shard") && !strings.HasPrefix(got, "8/5 the route to") {
+	if got := ranges("l", "z"); got != "8/5 the route to" { // which says more than the hole before it
 		t.Errorf("with a refused route: %q", got)
 	}
 	if _, err := c.RouteRange([]byte("p"), []byte("q")); err == nil || !strings.Contains(err.Error(), "refused") {

@@ -16,8 +16,9 @@ func (c *Cache) found(ok bool) bool {
 	return ok
 }
 
-// Table returns a table by namespace and name. Like all messages that the cache
-// returns it is shared: do not change it.
+// Table returns a table by namespace and name; false: there is none, or the cache shows
+// nothing, which Err tells apart, as does GetTable. Like all messages that the cache returns
+// it is shared: do not change it.
 func (c *Cache) Table(namespace, name string) (*metadatav1.TableSchema, bool) {
 	t, ok := c.tableIn(c.View(), namespace, name)
 	return t, c.found(ok)
@@ -31,7 +32,7 @@ func (c *Cache) tableIn(v *View, namespace, name string) (*metadatav1.TableSchem
 	return t, t != nil
 }
 
-// TableByID returns a table by id.
+// TableByID returns a table by id; false as Table does.
 func (c *Cache) TableByID(id uint64) (*metadatav1.TableSchema, bool) {
 	t, ok := c.tableByIDIn(c.View(), id)
 	return t, c.found(ok)
@@ -45,36 +46,41 @@ func (c *Cache) tableByIDIn(v *View, id uint64) (*metadatav1.TableSchema, bool) 
 	return t, t != nil
 }
 
-// Tables yields the tables of a namespace by name, all of one revision.
+// Tables yields the tables of a namespace by name, all of one revision; none while the cache
+// shows nothing, see Err. Who has to know takes a View, which is nil then.
 func (c *Cache) Tables(namespace string) iter.Seq[*metadatav1.TableSchema] {
 	return c.View().Tables(namespace)
 }
 
-// Namespaces yields the namespaces by name, all of one revision.
+// Namespaces yields the namespaces by name, all of one revision; none as Tables does.
 func (c *Cache) Namespaces() iter.Seq[*metadatav1.Namespace] { return c.View().Namespaces() }
 
-// Node returns a node by id.
+// Node returns a node by id; false: there is none, or the cache shows nothing, which Err
+// tells apart, as does GetNode.
 func (c *Cache) Node(id string) (*metadatav1.NodeInfo, bool) {
 	n, ok := c.View().Node(id)
 	return n, c.found(ok)
 }
 
-// Nodes yields the nodes by id, all of one revision.
+// Nodes yields the nodes by id, all of one revision; none as Tables does.
 func (c *Cache) Nodes() iter.Seq[*metadatav1.NodeInfo] { return c.View().Nodes() }
 
-// Shard returns a shard by id.
+// Shard returns a shard by id; false as Node does.
 func (c *Cache) Shard(id uint64) (*metadatav1.ShardInfo, bool) {
 	s, ok := c.View().Shard(id)
 	return s, c.found(ok)
 }
 
-// Shards yields the shards by key, all of one revision.
+// Shards yields the shards by key, all of one revision; none as Tables does.
 func (c *Cache) Shards() iter.Seq[*metadatav1.ShardInfo] { return c.View().Shards() }
 
-// Topology returns all nodes and shards of one revision.
+// Topology returns all nodes and shards of one revision; nil while the cache shows nothing,
+// see Err.
 func (c *Cache) Topology() *metadatav1.Topology {
 	v := c.View()
-	c.found(v != nil)
+	if !c.found(v != nil) {
+		return nil
+	}
 	return v.Topology()
 }
 
@@ -93,7 +99,8 @@ func (c *Cache) Route(key []byte) (Route, error) {
 }
 
 func (c *Cache) routeIn(v *View, key []byte) (Route, error) {
-	if h := c.hintAt(v, key); h != nil {
+	hints, v := c.hintsBeside(v)
+	if h := c.hintAt(hints, v, key); h != nil {
 		return h.route(v)
 	}
 	return v.Route(key)
@@ -110,13 +117,15 @@ func (c *Cache) RouteRange(start, end []byte) ([]Route, error) {
 		c.found(false)
 		return nil, s.err
 	}
-	var routes []Route
-	var err error
-	if c.hints.Load() == nil {
-		routes, err = s.view.RouteRange(start, end)
-	} else {
-		routes, err = c.hintedRange(s.view, start, end)
-	}
+	routes, err := c.rangeIn(s.view, start, end)
 	c.found(err == nil)
 	return routes, err
+}
+
+func (c *Cache) rangeIn(v *View, start, end []byte) ([]Route, error) {
+	hints, v := c.hintsBeside(v)
+	if len(hints) == 0 {
+		return v.RouteRange(start, end)
+	}
+	return c.hintedRange(hints, v, start, end)
 }

@@ -40,7 +40,7 @@ func full(tb testing.TB) *Cache {
 		}
 	}
 	c := &Cache{client: new(Client)}
-	c.state.Store(&cacheState{view: (*View)(nil).next(m)})
+	c.state.Store(&cacheState{view: (*View)(nil).next(m), next: make(chan struct{})})
 	return c
 }
 
@@ -72,9 +72,12 @@ func (c *Cache) laidOut(tb testing.TB) {
 
 func TestLookupsAllocateNothing(t *testing.T) {
 	for _, most := range []time.Duration{0, time.Hour} {
-		c, now := full(t), time.Now()
+		c := full(t)
 		c.options.MaxStaleness = most
-		c.fresh.Store(&now)
+		c.mu.Lock()
+		c.view = c.state.Load().view
+		c.publish(&cacheState{view: c.view, fresh: time.Now()})
+		c.mu.Unlock()
 		allocateNothing(t, c)
 	}
 }
@@ -87,11 +90,49 @@ func allocateNothing(t *testing.T, c *Cache) {
 	table := testing.AllocsPerRun(1000, func() { i++; c.Table("public", names[i]) })
 	byID := testing.AllocsPerRun(1000, func() { i++; c.TableByID(uint64(i)) })
 	route := testing.AllocsPerRun(1000, func() { key[0]++; _, _ = c.Route(key) })
-	if table+byID+route > 0 {
-		t.Errorf("allocations: Table %v, TableByID %v, Route %v", table, byID, route)
+	node := testing.AllocsPerRun(1000, func() { c.Node("n3") })
+	shard := testing.AllocsPerRun(1000, func() { c.Shard(77) })
+	if table+byID+route+node+shard > 0 {
+		t.Errorf("allocations: Table %v, TableByID %v, Route %v, Node %v, Shard %v", table, byID, route, node, shard)
 	}
-	if s := c.client.Stats(); s.CacheHits < 13_000 || s.CacheMisses != 0 {
+	ctx := t.Context()
+	getTable := testing.AllocsPerRun(1000, func() { i--; _, _ = c.GetTable(ctx, "public", names[i]) })
+	getRoute := testing.AllocsPerRun(1000, func() { key[0]++; _, _ = c.GetRoute(ctx, key) })
+	getNode := testing.AllocsPerRun(1000, func() { _, _ = c.GetNode(ctx, "n3") })
+	getShard := testing.AllocsPerRun(1000, func() { _, _ = c.GetShard(ctx, 77) })
+	if getTable+getRoute+getNode+getShard > 0 {
+		t.Errorf("allocations: GetTable %v, GetRoute %v, GetNode %v, GetShard %v", getTable, getRoute, getNode, getShard)
+	}
+	moved, _ := c.Shard(7)
+	moved = proto.CloneOf(moved)
+	moved.UpdatedRevision, moved.Epoch = 1<<40, 2
+	if !c.Hint(moved) {
+		t.Fatal("a hint is no news")
+	}
+	hinted := testing.AllocsPerRun(1000, func() { _, _ = c.Route(moved.GetKeyRange().GetStart()) })
+	beside := testing.AllocsPerRun(1000, func() { key[0] = 99; _, _ = c.Route(key) })
+	if hinted+beside > 0 {
+		t.Errorf("allocations: Route by a hint %v, beside one %v", hinted, beside)
+	}
+	if s := c.client.Stats(); s.CacheHits < 19_000 || s.CacheMisses != 0 {
 		t.Errorf("they are counted as %+v", s)
+	}
+}
+
+// Of many readers who come together, one lays the routes out: the one that makes up the number.
+func TestRoutesAreLaidOutOnce(t *testing.T) {
+	c := full(t)
+	r := c.View().routes
+	for range manyShards / routesPerLookup {
+		_, _ = c.Route([]byte{1})
+	}
+	if r.flat.Load() != nil {
+		t.Fatal("the routes are laid out too early")
+	}
+	r.lookups.Add(1) // somebody else, who is about to lay them out
+	_, _ = c.Route([]byte{1})
+	if r.flat.Load() != nil {
+		t.Fatal("two have laid the routes out")
 	}
 }
 

@@ -1,12 +1,19 @@
 package client
 
 import (
+	"context"
+	"errors"
 	"io"
 	"log"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/heliosdb/metadata/client/internal/frames"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 func quietLog() *log.Logger { return log.New(io.Discard, "", 0) }
@@ -36,8 +43,10 @@ func TestTheCollectorSaysWhatCachesDo(t *testing.T) {
 	c.metrics.reconnects.Add(3)
 	c.metrics.retries.Add(4)
 	c.metrics.hedges.Add(5)
+	c.metrics.attempts.Add(6)
+	c.metrics.lost.Add(7)
 	got := gathered(t, c)
-	for name, want := range map[string]float64{"cache_hits": 2, "cache_misses": 1, "reconnects": 3, "retries": 4, "hedges": 5} {
+	for name, want := range map[string]float64{"cache_hits": 2, "cache_misses": 1, "reconnects": 3, "retries": 4, "hedges": 5, "reconnect_attempts": 6, "leases_lost": 7} {
 		if is := got["heliosmeta_client_"+name+"_total"]; is != want {
 			t.Errorf("%s: %v, want %v", name, is, want)
 		}
@@ -46,12 +55,85 @@ func TestTheCollectorSaysWhatCachesDo(t *testing.T) {
 	if _, shown := got[staleness]; shown {
 		t.Error("a client without caches has an oldest one")
 	}
-	young, old := &Cache{client: c, begin: time.Now()}, &Cache{client: c, begin: time.Now().Add(-time.Hour)}
+	young, old := showing(t, 1), showing(t, 1)
+	young.begin, old.begin = time.Now(), time.Now().Add(-time.Hour)
 	c.caches[young], c.caches[old] = struct{}{}, struct{}{}
 	if s := gathered(t, c)[staleness]; s < 3600 || s > 3700 {
 		t.Errorf("the oldest is %v seconds old", s)
 	}
-	clear(c.caches)
+	c.endpoints[0].health.silent = true
+	if n := gathered(t, c)["heliosmeta_client_endpoints_avoided"]; n != 1 {
+		t.Errorf("%v endpoints are left out", n)
+	}
+	// What the caches of a closed client would show grows old, and is nobody's any more.
+	c.Close()
+	openCache(t, c, CacheOptions{})
+	if s, shown := gathered(t, c)[staleness]; shown {
+		t.Errorf("the oldest cache of a closed client is %v seconds old", s)
+	}
+}
+
+// Clients with names go into one registry, before they have anything to show.
+func TestClientsAreToldApart(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	var clients []*Client
+	for _, name := range []string{"tables", "nodes"} {
+		c, err := New(Options{Endpoints: []string{"127.0.0.1:1"}, Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		clients = append(clients, c)
+		if err := registry.Register(c.Collector()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	clients[1].metrics.retries.Add(7)
+	openCache(t, clients[0], CacheOptions{}) // it has a staleness from now on
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]float64)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			got[f.GetName()+" of "+m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	if _, shown := got["heliosmeta_client_cache_staleness_seconds of nodes"]; shown {
+		t.Error("a client has another one's cache")
+	}
+	if _, shown := got["heliosmeta_client_cache_staleness_seconds of tables"]; !shown {
+		t.Error("a cache is not shown that came after its client was registered")
+	}
+	if a, b := got["heliosmeta_client_retries_total of tables"], got["heliosmeta_client_retries_total of nodes"]; a != 0 || b != 7 {
+		t.Errorf("%v and %v retries", a, b)
+	}
+}
+
+// An outage is many attempts, and one reconnection when it is over.
+func TestAnOutageIsOneReconnection(t *testing.T) {
+	var sessions atomic.Int64
+	c := startPublishers(t, func(ctx context.Context, _ *metadatav1.SubscribeRequest, send func(frames.Frame) bool) error {
+		if n := sessions.Add(1); n > 1 && n < 6 {
+			return connect.NewError(connect.CodeUnavailable, errors.New("an outage"))
+		} else if n == 1 {
+			send(frames.Bookmark(frames.At(1, 5, 0)))
+			return nil
+		}
+		return sends(ctx, send, frames.Bookmark(frames.At(1, 6, 0)))
+	})
+	for frame, err := range c.Watch(soon(t), &metadatav1.SubscribeRequest{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if frame.GetBookmark().GetPosition().GetSchemaRevision() == 6 {
+			break
+		}
+	}
+	if s := c.Stats(); s.Reconnects != 1 || s.ReconnectAttempts != 5 {
+		t.Fatalf("counted %+v", s)
+	}
 }
 
 // The age of what is shown counts the sleep of the machine, for which a wall clock alone goes

@@ -2,14 +2,18 @@ package client
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+
+	"connectrpc.com/connect"
 
 	"github.com/heliosdb/metadata/projections/topology"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// Route is where a key lives: a shard and its nodes, all of one revision. The
-// messages are shared: do not change them.
+// Route is where a key lives: a shard and its nodes, all of one revision, unless a hint or
+// the service had to be asked: then the nodes may be of another one. The messages are shared:
+// do not change them.
 type Route struct {
 	Shard   *metadatav1.ShardInfo
 	Primary *metadatav1.NodeInfo // serves the shard
@@ -20,7 +24,7 @@ type Route struct {
 	Epoch uint64
 }
 
-// HoleError says that no shard holds a range of keys.
+// HoleError says that no shard holds a range of keys. IsNotFound is true of it.
 type HoleError struct {
 	Start, End []byte // an empty End means no upper bound
 }
@@ -33,6 +37,11 @@ func (e *HoleError) Error() string {
 	}
 	return fmt.Sprintf("client: no shard holds the keys from %q to %s; add one with UpdateShardMap", e.Start, end)
 }
+
+// Unwrap returns the error that the service gives for a key without a shard.
+func (e *HoleError) Unwrap() error { return errNoShard }
+
+var errNoShard = connect.NewError(connect.CodeNotFound, errors.New("client: no such shard"))
 
 // Route returns the shard that holds a key, with its nodes. If none does, the
 // error is a [*HoleError].
@@ -55,43 +64,45 @@ func (v *View) RouteRange(start, end []byte) ([]Route, error) {
 	if v == nil {
 		return nil, errEmpty
 	}
-	var (
-		routes []Route
-		err    error
-		next   = start // first key that no route so far holds
-		open   = true  // there is such a key
-	)
-	hole := func(until []byte) {
-		if err == nil {
-			err = &HoleError{Start: bytes.Clone(next), End: bytes.Clone(until)}
-		}
-	}
+	var routes []Route
 	for s := range v.topology.ShardsWithin(start, end) {
-		if bytes.Compare(next, s.Start()) < 0 {
-			hole(s.Start())
-		}
 		routes = append(routes, v.route(s))
-		next, open = s.End(), len(s.End()) > 0
+	}
+	return routes, holeIn(routes, start, end)
+}
+
+// holeIn returns a [*HoleError] for the first part of a range that none of its routes, which
+// are by key, holds; nil: there is none.
+func holeIn(routes []Route, start, end []byte) error {
+	next, open := start, true // the first key that no route so far holds, and whether there is one
+	for _, r := range routes {
+		held := r.Shard.GetKeyRange()
+		if bytes.Compare(next, held.GetStart()) < 0 {
+			return &HoleError{Start: bytes.Clone(next), End: bytes.Clone(held.GetStart())}
+		}
+		next, open = held.GetEnd(), len(held.GetEnd()) > 0
 	}
 	if open && (len(end) == 0 || bytes.Compare(next, end) < 0) {
-		hole(end)
+		return &HoleError{Start: bytes.Clone(next), End: bytes.Clone(end)}
 	}
-	return routes, err
+	return nil
 }
 
 func (v *View) route(s *topology.Shard) Route {
-	node := func(id string) *metadatav1.NodeInfo {
-		if id == "" {
-			return nil
-		}
-		n, _ := v.Node(id)
-		return n
+	r := Route{Shard: messageOf(v.decoded, s), Epoch: s.Epoch()}
+	r.Primary, _ = v.named(s.Primary())
+	r.Mirror, _ = v.named(s.Mirror())
+	r.Witness, _ = v.named(s.Witness())
+	return r
+}
+
+// named returns the node that a shard names; nil if that is none, false if it is one that the
+// view does not have.
+func (v *View) named(id string) (*metadatav1.NodeInfo, bool) {
+	if id == "" {
+		return nil, true
 	}
-	return Route{
-		Shard:   messageOf(v.decoded, s),
-		Primary: node(s.Primary()), Mirror: node(s.Mirror()), Witness: node(s.Witness()),
-		Epoch: s.Epoch(),
-	}
+	return v.Node(id)
 }
 
 // holeAt returns the hole around a key, from the key on.

@@ -31,7 +31,8 @@ type place struct {
 func (r *routes) at(v *View, key []byte) (Route, bool) {
 	flat := r.flat.Load()
 	if flat == nil {
-		if r.lookups.Add(1)*routesPerLookup > int64(v.topology.ShardCount()) {
+		paid, price := r.lookups.Add(1)*routesPerLookup, int64(v.topology.ShardCount())
+		if paid > price && paid-routesPerLookup <= price { // of all readers one does it
 			r.flat.Store(layOut(v.topology.Model))
 		}
 		s, ok := v.topology.ShardAt(key)

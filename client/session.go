@@ -47,7 +47,12 @@ type JoinOptions struct {
 // Session is a node's membership: it registers the node, beats, and registers it
 // again under a new epoch when the service asks for that. While Epoch is not 0, the
 // service has not taken the node offline and lets no other process register as it,
-// provided that clocks run at the same rate give or take a fifth.
+// provided that clocks run at the same rate give or take a fifth. A machine that was
+// suspended knows so by its wall clock; a virtual one that was paused with all its clocks
+// does not: have shards refuse what comes with an old epoch besides.
+//
+// It goes on until it is closed, or the client is: a node that has joined once tries to
+// join again whatever it is answered.
 //
 // A node that loses its lease has to stop what it does in the cluster's name: at the
 // latest when Done is closed, and before each act with effect outside it has to look
@@ -83,6 +88,10 @@ type answered struct {
 // until the other's lease has run out. It returns why the node cannot join (a bad
 // address), or why it has not yet, when the context ends.
 func (c *Client) JoinAsNode(ctx context.Context, opts JoinOptions) (*Session, error) {
+	return c.join(ctx, opts, newAwake(clocksNow()))
+}
+
+func (c *Client) join(ctx context.Context, opts JoinOptions, clock *awake) (*Session, error) {
 	node := proto.CloneOf(opts.Node)
 	if node != nil && node.Incarnation == "" {
 		node.Incarnation = newID()
@@ -94,17 +103,20 @@ func (c *Client) JoinAsNode(ctx context.Context, opts JoinOptions) (*Session, er
 		return nil, fmt.Errorf("client: %w", err)
 	}
 	s := &Session{
-		client: c, options: opts, machine: machine, clock: newAwake(time.Now),
+		client: c, options: opts, machine: machine, clock: clock,
 		answers: make(chan answered), closing: make(chan struct{}), ended: make(chan struct{}),
 	}
 	lost := make(chan struct{})
 	close(lost)
 	s.shown.Store(&membership{state: machine.State(0), lost: lost, next: make(chan struct{})})
 	life, end := context.WithCancel(c.life)
-	c.background.Go(func() {
+	if !c.inBackground(func() {
 		defer end()
 		s.run(life)
-	})
+	}) {
+		end()
+		return nil, errClientClosed
+	}
 	if err := s.Joined(ctx); err != nil {
 		end() // what it may have registered goes offline by itself
 		<-s.ended
@@ -127,6 +139,10 @@ func (s *Session) Epoch() uint64 {
 // Done returns a channel that is closed when the node loses the lease that it got
 // last. After it has joined again there is another one.
 func (s *Session) Done() <-chan struct{} { return s.shown.Load().lost }
+
+// Ended returns a channel that is closed when the session is over for good: it was closed,
+// or the client was. Err says why.
+func (s *Session) Ended() <-chan struct{} { return s.ended }
 
 // Joined waits until the node holds a lease. It returns why it never will, or the
 // context's end together with what is in the way.
@@ -171,7 +187,9 @@ func (s *Session) Close() error {
 
 // run drives the machine until it has ended or life does.
 func (s *Session) run(life context.Context) {
+	s.client.note(s, true)
 	defer close(s.ended)
+	defer s.client.note(s, false)
 	var calls sync.WaitGroup
 	defer calls.Wait()
 	ctx, cancel := context.WithCancel(life)
@@ -205,6 +223,17 @@ func (s *Session) run(life context.Context) {
 			return
 		}
 		timer.Reset(at - s.clock.read())
+	}
+}
+
+// note notes a session while it goes on.
+func (c *Client) note(s *Session, goesOn bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if goesOn {
+		c.sessions[s] = struct{}{}
+	} else {
+		delete(c.sessions, s)
 	}
 }
 
@@ -258,6 +287,7 @@ func (s *Session) publish(state session.State) {
 	next := &membership{state: state, lost: old.lost, next: make(chan struct{})}
 	was, is := old.state.Phase == session.Joined, state.Phase == session.Joined
 	if was && (!is || state.Epoch != old.state.Epoch) {
+		s.client.metrics.lost.Add(1)
 		s.client.log.Warn("the node has lost its lease", "node", s.options.Node.GetNodeId(), "epoch", old.state.Epoch, "error", state.Err)
 	}
 	changed := is && (!was || state.Epoch != old.state.Epoch)

@@ -208,19 +208,22 @@ func (s *shelf) noteChange(c events.Subject) {
 	}
 }
 
-// keepShelf follows the changes of the schema until the context ends.
-func (c *Cache) keepShelf(ctx context.Context) {
+// newChanges is of a subscription that says what changes in the schema from now on.
+func (c *Cache) newChanges() *follow.Resumption {
 	request := &metadatav1.SubscribeRequest{
 		Start:                  &metadatav1.SubscribeRequest_Latest{Latest: true},
 		Filter:                 &metadatav1.Filter{Streams: []metadatav1.Stream{schemaStream}},
 		BookmarkIntervalMillis: uint32(c.options.BookmarkInterval.Milliseconds()),
 		FailOnGap:              true, // to look again at what is asked for is as good as the changes
 	}
+	return follow.NewResumption(request, len(c.client.endpoints), judge)
+}
+
+// keepShelf follows the changes of the schema until the context ends.
+func (c *Cache) keepShelf(ctx context.Context) {
 	for pause := newReloadPause(); ctx.Err() == nil; sleep(ctx, pause.NextBackOff()) {
-		w := c.client.newWatch(follow.NewResumption(request, len(c.client.endpoints), judge))
-		w.broke = c.noteTrouble
 		var why error
-		w.run(ctx, func(frame follow.Frame, err error) bool {
+		c.changes.run(ctx, func(frame follow.Frame, err error) bool {
 			if err == nil {
 				err = c.shelf.take(frame)
 			}
@@ -235,6 +238,7 @@ func (c *Cache) keepShelf(ctx context.Context) {
 		c.shelf.mu.Lock()
 		c.shelf.clear()
 		c.shelf.mu.Unlock()
+		c.changes.resumption = c.newChanges()
 		if ctx.Err() == nil {
 			c.client.log.Warn("the cache forgets its tables and follows them anew", "error", why)
 		}

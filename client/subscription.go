@@ -34,6 +34,10 @@ func (s *HeartbeatStream) Receive() (*metadatav1.StreamHeartbeatsResponse, error
 // CloseRequest says that no beat will follow. The member answers those that it has got.
 func (s *HeartbeatStream) CloseRequest() error { return s.stream.CloseRequest() }
 
+// Close ends the stream; a Receive that waits fails. It may be called more than once, and by
+// any goroutine.
+func (s *HeartbeatStream) Close() { _ = s.stream.CloseResponse() }
+
 // Subscription is an open subscription to one member, for one goroutine.
 type Subscription struct{ stream stream }
 

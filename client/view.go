@@ -61,11 +61,13 @@ func (v *View) next(m *follow.Mirror) *View {
 }
 
 // Position returns the position of the view; nil for a nil View.
-func (v *View) Position() *metadatav1.Position {
+func (v *View) Position() *metadatav1.Position { return proto.CloneOf(v.at()) }
+
+func (v *View) at() *metadatav1.Position {
 	if v == nil {
 		return nil
 	}
-	return proto.CloneOf(v.position)
+	return v.position
 }
 
 // Table returns a table by namespace and name.

@@ -45,11 +45,13 @@ func (c *Client) Watch(
 ) iter.Seq2[*metadatav1.SubscribeResponse, error] {
 	return func(yield func(*metadatav1.SubscribeResponse, error) bool) {
 		w := c.newWatch(follow.NewResumption(req, len(c.endpoints), judge))
+		shown := watched{client: c}
 		w.run(ctx, func(frame follow.Frame, err error) bool {
 			var message *metadatav1.SubscribeResponse
 			if err == nil {
 				message, err = frame.Message()
 			}
+			shown.see(message)
 			return yield(message, err) && err == nil
 		})
 	}
@@ -116,7 +118,7 @@ const warnAfter = 10
 
 // report counts and logs a session that broke.
 func (w *watch) report(err error) {
-	w.client.metrics.reconnects.Add(1)
+	w.client.metrics.attempts.Add(1)
 	level := slog.LevelDebug
 	if w.failed++; w.failed == warnAfter {
 		level = slog.LevelWarn
@@ -178,6 +180,9 @@ func (w *watch) session(
 			return false, err
 		}
 		w.pause.Reset()
+		if w.failed > 0 {
+			w.client.metrics.reconnects.Add(1)
+		}
 		w.failed, w.faults = 0, 0
 		if frame, passOn := w.resumption.SeeFrame(frame); passOn && !yield(frame, nil) {
 			return true, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
 
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/internal/loopback"
@@ -33,6 +34,9 @@ const (
 
 // Options configure a Service. The zero value works.
 type Options struct {
+	// Name is the cluster's. Services of one name are of one cluster to a client. "": one that no
+	// other service has.
+	Name string
 	// Lease and HeartbeatInterval are for the service's nodes. 0: the service's defaults, 5
 	// seconds and 1 second; a test that waits for leases to expire wants less.
 	Lease, HeartbeatInterval time.Duration
@@ -63,10 +67,14 @@ type Test interface {
 	Cleanup(func())
 }
 
-// New returns a service that runs until the test ends, and a client of it.
-func New(t Test) (*Service, *client.Client) {
+// New returns a service that runs until the test ends, and a client of it. It takes one
+// Options at most.
+func New(t Test, options ...Options) (*Service, *client.Client) {
 	t.Helper()
-	s, err := Run(Options{})
+	if len(options) > 1 {
+		t.Fatal(fmt.Sprintf("clienttest: %d Options; give one at most", len(options)))
+	}
+	s, err := Run(append(options, Options{})[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,6 +92,9 @@ func Run(o Options) (*Service, error) {
 	address, err := loopback.Address()
 	if err != nil {
 		return nil, fmt.Errorf("clienttest: %w", err)
+	}
+	if o.Name == "" {
+		o.Name = "clienttest-" + uuid.NewString()
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -124,7 +135,7 @@ func (s *Service) Start() error {
 // start runs a member and its server. If it fails, the store is the caller's.
 func (s *Service) start(store *pebblestore.Store) (*member.Member, error) {
 	m, err := member.New(member.Config{
-		ID: 1, ClusterName: "clienttest", Peers: []raftlog.Peer{{ID: 1, Addr: raftAddress}},
+		ID: 1, ClusterName: s.options.Name, Peers: []raftlog.Peer{{ID: 1, Addr: raftAddress}},
 		Store: store, RaftListener: newUncalled(), Advertise: s.address, Tick: tick,
 		Leases: leases.Options{Lease: s.options.Lease, Interval: s.options.HeartbeatInterval},
 		Logger: s.options.Logger,

@@ -98,6 +98,35 @@ func TestLeasesAreAsShortAsWished(t *testing.T) {
 	}
 }
 
+// Two services are of two clusters, unless they are given one name.
+func TestServicesAreOfTheirOwnClusters(t *testing.T) {
+	cluster := func(c *client.Client) string {
+		t.Helper()
+		status, err := c.Status(soon(t), &metadatav1.StatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status.GetClusterId()
+	}
+	first, c := clienttest.New(t)
+	_, other := clienttest.New(t)
+	before := cluster(c)
+	if before == cluster(other) {
+		t.Fatal("two services are of one cluster")
+	}
+	if err := errors.Join(first.Stop(), first.Start()); err != nil {
+		t.Fatal(err)
+	}
+	if after := cluster(c); after != before {
+		t.Fatalf("it was of cluster %s and is started again as %s", before, after)
+	}
+	_, one := clienttest.New(t, clienttest.Options{Name: "shared"})
+	_, two := clienttest.New(t, clienttest.Options{Name: "shared"})
+	if cluster(one) != cluster(two) {
+		t.Fatal("two services of one name are of two clusters")
+	}
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	if _, err := clienttest.Run(clienttest.Options{Lease: -1}); err == nil {
 		t.Fatal("a lease below 0 is taken")

@@ -75,15 +75,15 @@ func (f *Freshness) Shown(p *metadatav1.Position) {
 // is known.
 func (f *Freshness) Since() time.Time { return f.since }
 
-// Behind returns when the oldest question was asked whose answer is not shown yet; false:
-// there is none.
-func (f *Freshness) Behind() (asked time.Time, ok bool) {
-	for i, q := range f.waiting {
-		if i == 0 || q.asked.Before(asked) {
-			asked = q.asked
+// Behind returns when the oldest question was asked whose answer is not shown yet, and that
+// answer; nil: there is none.
+func (f *Freshness) Behind() (asked time.Time, newest *metadatav1.Position) {
+	for _, q := range f.waiting {
+		if newest == nil || q.asked.Before(asked) {
+			asked, newest = q.asked, q.newest
 		}
 	}
-	return asked, len(f.waiting) > 0
+	return asked, newest
 }
 
 // Forget leaves out the answers that are not shown yet.

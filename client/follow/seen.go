@@ -61,6 +61,13 @@ func (l *life) raise(p *metadatav1.Position) {
 // Forget forgets everything.
 func (s *Seen) Forget() { s.life.Store(nil) }
 
+// ForgetOthers forgets what was seen of another cluster than this one.
+func (s *Seen) ForgetOthers(cluster string) {
+	if now := s.life.Load(); now != nil && now.cluster != cluster {
+		s.life.CompareAndSwap(now, nil)
+	}
+}
+
 // Position returns what was seen; nil: nothing.
 func (s *Seen) Position() *metadatav1.Position {
 	l := s.life.Load()

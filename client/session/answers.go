@@ -51,6 +51,7 @@ func (m *Machine) registrationAnswered(answer proto.Message, err error) {
 	}
 	m.epoch, m.status, m.floor = r.GetNode().GetEpoch(), r.GetNode().GetStatus(), math.MinInt64
 	m.lease, m.pace = leaseOf(r.GetLeaseDuration()), lengthOf(r.GetHeartbeatInterval())
+	m.refused = 0
 	m.due = m.now // the registration itself counts for no lease: this may be a repeated answer
 }
 
@@ -60,15 +61,24 @@ func (m *Machine) registrationFailed(err error) {
 	if !errors.Is(err, errOdd) {
 		judged = m.options.Judge(err)
 	}
+	wait := m.interval()
 	switch {
 	case judged.Retry || judged.Reason == metadatav1.ErrorReason_ERROR_REASON_NODE_ALIVE:
 	case passes(judged.Reason):
 		m.begin()
+	case m.joined:
+		// The service has taken this very node before. Whatever stands in between, a proxy or
+		// a token, may be set right.
+		if judged.Reason != metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED {
+			m.begin()
+		}
+		wait = min(wait<<min(m.refused, maxDoublings), MaxPause)
+		m.refused++
 	default:
 		m.end(m.err)
 		return
 	}
-	m.due = m.now + min(max(judged.Wait, m.interval()), MaxPause)
+	m.due = m.now + min(max(judged.Wait, wait), MaxPause)
 }
 
 // passes reports whether a registration refused for this reason may be accepted
@@ -99,7 +109,7 @@ func (m *Machine) beatAnswered(f flight, answer proto.Message, err error) {
 	m.lease = leaseOf(r.GetLeaseDuration())
 	if until := f.sent + m.lease*leaseUsed/leaseParts; until > m.now {
 		if m.phase != Joined {
-			m.phase, m.until = Joined, until
+			m.phase, m.until, m.joined = Joined, until, true
 		}
 		m.until, m.granted = max(m.until, until), max(m.granted, f.sent)
 		m.status, m.err = r.GetStatus(), nil

@@ -12,7 +12,8 @@
 // for as long as it says from the moment at which it heard the beat, the node from the
 // moment at which it sent it, and only four fifths of that. So clocks may differ in
 // rate by a fifth, and not at all in what they show. The clock must not stand still
-// while the machine sleeps, and what a caller does under the lease has to end at
+// while the machine sleeps (a virtual machine that is paused with all its clocks
+// breaks the promise), and what a caller does under the lease has to end at
 // State.Until by that clock.
 //
 // # How it goes on
@@ -22,7 +23,8 @@
 // registration is not the present one, or that there is none, does the machine
 // register again, under a new epoch. While another incarnation is alive, for example
 // the node's own earlier run, it waits until that one's lease has run out. A refusal
-// that another attempt cannot change (a bad address) ends it.
+// that another attempt cannot change (a bad address) ends one that has never joined; one
+// that has tries again, at first soon and then every MaxPause, until it is closed.
 //
 // A Machine belongs to one goroutine.
 package session

@@ -26,6 +26,7 @@ type Machine struct {
 	now     time.Duration
 
 	phase  Phase
+	joined bool // it has held a lease
 	epoch  uint64
 	until  time.Duration // while Joined
 	status metadatav1.NodeStatus
@@ -39,6 +40,7 @@ type Machine struct {
 
 	seq     uint64
 	flights []flight
+	refused int    // registrations in a row that another attempt does not seem to change
 	attempt uint64 // number of the registration or departure that is under way
 	id      string // its request id
 	drain   bool   // depart by draining

@@ -353,6 +353,53 @@ func TestRefusedRegistrations(t *testing.T) {
 	}
 }
 
+// A node that has served does not give up: it tries again, ever more rarely, and says why it
+// does not get on. An answer of the service uses up the request id; a proxy's does not.
+func TestANodeThatHasServedIsRefused(t *testing.T) {
+	for says, c := range map[string]struct {
+		err   error
+		again bool // under the same request id
+	}{
+		"INVALID_FIELD": {err: refusal("INVALID_FIELD")},
+		"no back end":   {err: errors.New("no back end"), again: true},
+	} {
+		o := options()
+		o.Judge = func(err error) follow.Judgement { // as of what comes over the wire
+			judged := follow.JudgeFailure(err)
+			judged.Retry = judged.Retry && judged.Reason != metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED
+			return judged
+		}
+		d := joined(t, o)
+		d.tick(2000)
+		beat, _ := take[*metadatav1.HeartbeatRequest](d)
+		d.answer(2100, beat, nil, refusal("STALE_EPOCH"))
+		ms, wait, id := 2100, 1000, ""
+		for range 8 {
+			seq, r := take[*metadatav1.RegisterNodeRequest](d)
+			if was := id; was != "" && (was == r.GetWrite().GetRequestId()) != c.again {
+				t.Fatalf("%s: request id %s, then %s", says, was, r.GetWrite().GetRequestId())
+			}
+			id = r.GetWrite().GetRequestId()
+			d.answer(ms, seq, nil, c.err)
+			d.quiet()
+			if s := d.want(ms, session.Fenced, 0); s.Err == nil || !strings.Contains(s.Err.Error(), says) {
+				t.Fatalf("%s: it says %v", says, s.Err)
+			}
+			if next, ok := d.machine.Next(); !ok || next != at(ms+wait) {
+				t.Fatalf("%s: the next attempt is at %v, want %v", says, next, at(ms+wait))
+			}
+			ms += wait
+			wait = min(2*wait, int(session.MaxPause.Milliseconds()))
+			d.tick(ms)
+		}
+		seq, _ := take[*metadatav1.RegisterNodeRequest](d)
+		d.answer(ms, seq, registered(9), nil)
+		beat, _ = take[*metadatav1.HeartbeatRequest](d)
+		d.answer(ms, beat, granted(5*time.Second), nil)
+		d.want(ms, session.Joined, 9)
+	}
+}
+
 func TestBeatsKeepAPace(t *testing.T) {
 	d := joined(t, options())
 	d.tick(2000)

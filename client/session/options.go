@@ -23,7 +23,8 @@ const (
 	DefaultPatience = 5 * time.Second
 	// DefaultLeaveTimeout is how long leaving is tried.
 	DefaultLeaveTimeout = 5 * time.Second
-	// MaxPause bounds how long the service can ask to wait.
+	// MaxPause bounds how long the service can ask to wait, and the time between two attempts
+	// of a node that was a member to register again when it is refused.
 	MaxPause = 30 * time.Second
 
 	// A lease counts for leaseUsed of leaseParts of its length.
@@ -32,6 +33,8 @@ const (
 	beatsPerLease = 4
 	// pauseParts: after a failure the next beat follows within this part of an interval.
 	pauseParts = 4
+	// maxDoublings: each refusal doubles the time to the next attempt, up to MaxPause.
+	maxDoublings = 12
 	// maxInFlight bounds the requests whose answers are awaited; older ones do not
 	// count any more.
 	maxInFlight = 16
