@@ -44,7 +44,7 @@ func (p *past[D]) keepBase(ctx context.Context) {
 func (p *past[D]) foldBase(ctx context.Context, revision uint64) error {
 	state, err := p.models.At(ctx, revision)
 	if err == nil {
-		_, err = replica.WriteArchived(ctx, pacedStore{p.stream.member.store, ctx}, p.stream.group, state)
+		_, err = replica.WriteBase(ctx, pacedStore{p.stream.member.store, ctx}, p.stream.group, state)
 	}
 	if errors.Is(err, raftlog.ErrArchived) {
 		return nil
@@ -87,7 +87,7 @@ func (p *past[D]) takeBase(ctx context.Context, peer uint64, d raftlog.Descripto
 	if err := history.Confirm(ctx, p.source, state, s.replica.View()); err != nil {
 		return err
 	}
-	_, err = replica.WriteArchivedAs(ctx, pacedStore{s.member.store, ctx}, d, state)
+	_, err = replica.WriteBaseAs(ctx, pacedStore{s.member.store, ctx}, d, state)
 	return err
 }
 

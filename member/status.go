@@ -137,7 +137,7 @@ func spaceAlarm(other *metadatav1.MemberStatus) (severity metadatav1.Severity, m
 	case other.GetFreeBytes() > 0:
 		return 0, "", ""
 	}
-	advice = "free some space on its disk: it refuses writes until then"
+	advice = "free some space on its disk, or restart all members with a smaller --history-max-bytes: it refuses writes until then"
 	if aside := other.GetSetAsideBytes(); aside > 0 {
 		advice += fmt.Sprintf("; the directory \"damaged\" in its data directory holds %d MiB that its last rebuild has set aside and that can be deleted", (aside+1<<20-1)>>20)
 	}

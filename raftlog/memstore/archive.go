@@ -39,11 +39,19 @@ func (s *Store) OpenArchived(id raftlog.GroupID, index uint64) (raftlog.Checkpoi
 
 // CreateArchived implements raftlog.Storage.
 func (s *Store) CreateArchived(id raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.createArchived(id, d, &writer{past: true})
+}
+
+// CreateBase implements raftlog.Storage.
+func (s *Store) CreateBase(id raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.createArchived(id, d, &writer{past: true, base: true})
+}
+
+func (s *Store) createArchived(id raftlog.GroupID, d raftlog.Descriptor, w *writer) (raftlog.CheckpointWriter, error) {
 	if s.Condemned() != "" {
 		return nil, s.condemnedError()
 	}
-	w, err := s.writer(id, d, nil, true)
-	if err != nil {
+	if err := s.begin(id, d, w); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -71,6 +79,9 @@ func (w *writer) archive(d raftlog.Descriptor) error {
 	delete(s.damaged, spot{checkpointSpot, d.Group, d.Index})
 	s.files[fileKey{d.Group, d.Index}] = &file{desc: d, chunks: w.chunks}
 	s.take(func(groups map[raftlog.GroupID]*group) { groups[d.Group].archive([]raftlog.Descriptor{d}) })
+	if w.base {
+		s.bases[d.Group] = d.Index
+	}
 	s.sync()
 	s.prune()
 	return nil
@@ -82,9 +93,13 @@ func (s *Store) thinArchives() {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.now)) {
-		for len(s.now[id].archived) > 1 {
+		base := s.bases[id]
+		for {
+			if _, dropped := raftlog.ThinArchive(s.now[id].archived, base); len(dropped) == 0 {
+				break
+			}
 			s.take(func(groups map[raftlog.GroupID]*group) {
-				groups[id].archived, _ = raftlog.ThinArchive(groups[id].archived)
+				groups[id].archived, _ = raftlog.ThinArchive(groups[id].archived, base)
 			})
 		}
 	}

@@ -73,6 +73,15 @@ func (s *Store) missing(g raftlog.GroupID, index uint64) error {
 
 // CreateArchived implements raftlog.Storage.
 func (s *Store) CreateArchived(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.createArchived(g, d, &writer{past: true})
+}
+
+// CreateBase implements raftlog.Storage.
+func (s *Store) CreateBase(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.createArchived(g, d, &writer{past: true, base: true})
+}
+
+func (s *Store) createArchived(g raftlog.GroupID, d raftlog.Descriptor, w *writer) (raftlog.CheckpointWriter, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
@@ -83,7 +92,7 @@ func (s *Store) CreateArchived(g raftlog.GroupID, d raftlog.Descriptor) (raftlog
 	if err := raftlog.FitArchived(d, st.checkpoints, st.archived); err != nil {
 		return nil, err
 	}
-	return asWriter(s.newWriter(g, d, &writer{past: true}))
+	return asWriter(s.newWriter(g, d, w))
 }
 
 // archive gives a finished file its name and makes it an archived one, in one step for what
@@ -109,6 +118,9 @@ func (w *writer) archive(d raftlog.Descriptor, final string) error {
 	dropped, err := archive(b, &after, &d)
 	if err != nil {
 		return err
+	}
+	if w.base {
+		after.base = d.Index
 	}
 	s.own.Lock()
 	defer s.own.Unlock()
