@@ -256,6 +256,10 @@ type Storage interface {
 	// that makes room, it may use half of the reserve of a full disk, and others are deleted for it.
 	CreateBase(g GroupID, d Descriptor) (CheckpointWriter, error)
 
+	// DropArchived deletes an archived one, for who has found that it cannot be read: another can be
+	// archived in its place then. It does nothing if there is none at that index.
+	DropArchived(g GroupID, index uint64) error
+
 	// Condemned says why the directory must be rebuilt from other members before its
 	// groups may start; "" when it need not be.
 	Condemned() string

@@ -63,6 +63,24 @@ func (s *Store) createArchived(id raftlog.GroupID, d raftlog.Descriptor, w *writ
 	return w, nil
 }
 
+// DropArchived implements raftlog.Storage.
+func (s *Store) DropArchived(id raftlog.GroupID, index uint64) error {
+	if s.Condemned() != "" {
+		return s.condemnedError()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.group(id); err != nil {
+		return err
+	}
+	s.take(func(groups map[raftlog.GroupID]*group) {
+		g := groups[id]
+		g.archived = slices.DeleteFunc(slices.Clone(g.archived), func(d raftlog.Descriptor) bool { return d.Index == index })
+	})
+	s.prune()
+	return nil
+}
+
 // archive makes the finished file an archived one, durably. It needs mu.
 func (w *writer) archive(d raftlog.Descriptor) error {
 	s := w.s

@@ -139,6 +139,31 @@ func (w *writer) archive(d raftlog.Descriptor, final string) error {
 	return nil
 }
 
+// DropArchived implements raftlog.Storage.
+func (s *Store) DropArchived(g raftlog.GroupID, index uint64) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	st, err := s.group(g)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(st.archived, func(d raftlog.Descriptor) bool { return d.Index == index })
+	if at < 0 {
+		return nil
+	}
+	if err := s.db.Delete(indexKey(g, kindArchived, index), pebble.Sync); err != nil {
+		return s.wrap(err)
+	}
+	dropped, after := st.archived[at], *st
+	after.archived = slices.Delete(slices.Clone(st.archived), at, at+1)
+	s.setGroup(g, &after)
+	s.pruneCheckpoints(dropped)
+	return nil
+}
+
 // dropUnreadable deletes, at a start, the records of archived checkpoints whose files are
 // damaged or gone: nothing but reads of the past needs them.
 func (s *Store) dropUnreadable() error {
