@@ -221,8 +221,40 @@ func TestHistoryIsTrimmedBySize(t *testing.T) {
 	if _, err := k.up[1].Write(t.Context(), &metadatav1.DeleteConsumerRequest{Name: "slow"}, "test"); err != nil {
 		t.Fatal(err)
 	}
-	if passed := k.alarm(1, "were trimmed"); passed != "" {
-		t.Errorf("nobody is left who was passed: %s", passed)
+	k.eventually("nobody is left who was passed", func() bool { return k.alarm(1, "were trimmed") == "" })
+}
+
+// While members were told to keep different histories nothing is trimmed, whoever leads, and each says so.
+func TestMembersThatKeepDifferentHistories(t *testing.T) {
+	const large = 1 << 40
+	most := uint64(large)
+	k := newKeeper(t, 3, func(c *Config) {
+		if c.HistoryMaxBytes = 4000; c.ID == 3 {
+			c.HistoryMaxBytes = most
+		}
+		c.HistoryHardBytes = large
+	})
+	k.createTables(1, "t", 40)
+	for id, m := range k.up {
+		alarm := k.alarm(id, "different histories")
+		if !strings.Contains(alarm, "member 1: 0s, 4000 bytes") || !strings.Contains(alarm, fmt.Sprintf("member 3: 0s, %d bytes", most)) {
+			t.Errorf("member %d does not say who differs: %q", id, alarm)
+		}
+		k.eventually("it leads the service stream", func() bool {
+			s := k.up[k.leader(metadatav1.Stream_STREAM_SERVICE)].running.Load().service
+			do(s, func() { s.replica.TransferLeader(id) })
+			return m.running.Load().service.soft.Load().Role == raftlog.Leader
+		})
+		k.look()
+		k.begins(1)
+	}
+	k.stop(3)
+	most = 4000
+	k.start(3)
+	k.look()
+	k.eventually("the history is trimmed", func() bool { return k.up[1].floor(schemaStream) > 1 })
+	if alarm := k.alarm(2, "different histories"); alarm != "" {
+		t.Errorf("all are the same: %s", alarm)
 	}
 }
 
