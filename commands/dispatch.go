@@ -72,6 +72,16 @@ func inner(c *metadatav1.Command) proto.Message {
 	return nil
 }
 
+// MakesRoom reports whether a command lets history be deleted, so that it is carried out on a disk that is
+// full up to its reserve too.
+func MakesRoom(cmd proto.Message) bool {
+	switch cmd.(type) {
+	case *metadatav1.TrimHistory, *metadatav1.DeleteConsumerRequest:
+		return true
+	}
+	return false
+}
+
 // WriteOptionsOf returns a command's write options; nil if it has none.
 func WriteOptionsOf(cmd proto.Message) *metadatav1.WriteOptions {
 	if c, ok := cmd.(interface {

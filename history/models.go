@@ -83,8 +83,9 @@ func NewModels[D projections.Domain[D]](source Source, bases Bases[D], save func
 	}
 }
 
-// SaveEvery sets from how many changes on a fold is worth storing. Call it before At.
-func (m *Models[D]) SaveEvery(changes uint64) { m.every = changes }
+// SaveAbove sets how many changes a fold has to have at least, and one more, to be worth storing, instead of
+// SaveEvery. Call it before At.
+func (m *Models[D]) SaveAbove(changes uint64) { m.every = changes }
 
 // At returns the state behind the change of a revision; 0: before the first change. It
 // starts from the nearest state that is stored or was asked for recently and folds what

@@ -152,7 +152,7 @@ func TestFewChangesAreSaved(t *testing.T) {
 	var saved []uint64
 	models := history.NewModels(pasts.NewSource(pasts.Schema(1, 30)), history.Beginning[*schema.Model]{State: schemaStart()},
 		func(s *projections.Schema) { saved = append(saved, s.Head.Revision) })
-	models.SaveEvery(10)
+	models.SaveAbove(10)
 	for _, revision := range []uint64{10, 21, 30} {
 		if _, err := models.At(t.Context(), revision); err != nil {
 			t.Fatal(err)

@@ -163,13 +163,13 @@ func (f *follower) compare(ctx context.Context) error {
 // locate says which change a chunk could not be read for. If the error is about damage, it
 // reads the changes of the chunk one by one up to the damaged one.
 func (f *follower) locate(ctx context.Context, failed error) error {
-	if _, ok := errors.AsType[*DamagedError](failed); ok || !isDamage(failed) {
+	if _, ok := errors.AsType[*DamagedError](failed); ok || !IsDamage(failed) {
 		return failed
 	}
 	for begin := f.fits.Bytes; f.fits.Bytes-begin <= scanBytes; {
 		changes, err := f.source.Read(ctx, f.fits.Last+1, 1)
 		switch {
-		case err != nil && isDamage(err):
+		case err != nil && IsDamage(err):
 			return f.damaged(f.fits.Last+1, "%v", err)
 		case err != nil:
 			return err
@@ -183,8 +183,8 @@ func (f *follower) locate(ctx context.Context, failed error) error {
 	return failed
 }
 
-// isDamage reports whether an error says that bytes are not what they should be.
-func isDamage(err error) bool {
+// IsDamage reports whether an error says that bytes are not what they should be.
+func IsDamage(err error) bool {
 	_, corrupt := errors.AsType[*events.CorruptError](err)
 	_, located := errors.AsType[*DamagedError](err)
 	return corrupt || located || failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED)

@@ -21,22 +21,93 @@ import (
 // member archives it before it deletes what lies below the floor; one that was given a later
 // checkpoint gets it from another.
 
+// maxBaseTicks bounds the pause between two tries to get that model: each may have other members give
+// all of theirs.
+const maxBaseTicks = 16 * trimTicks
+
+// baseTimer says when it is looked for that model: at once when the floor has moved, then every
+// trimTicks, and after failures ever more rarely.
+type baseTimer struct {
+	floor       uint64
+	rest, pause int // ticks until the next look, and after the next failure
+}
+
+// due reports, at each tick, whether it is to be looked now.
+func (b *baseTimer) due(floor uint64) bool {
+	if floor != b.floor {
+		*b = baseTimer{floor: floor}
+	}
+	b.rest--
+	return b.rest < 0
+}
+
+// ended says how a look ended.
+func (b *baseTimer) ended(err error) {
+	if err == nil {
+		b.pause = 0
+	}
+	b.pause = min(max(2*b.pause, trimTicks), maxBaseTicks)
+	b.rest = b.pause - 1
+}
+
 // keepBase sees to it that the member has the model right before the stream's floor, if it
 // can be had now. What led to it is trimmed then, see trimPast.
-func (p *past[D]) keepBase(ctx context.Context) {
+func (p *past[D]) keepBase(ctx context.Context) error {
 	s := p.stream
 	floor := s.life.floor(s.id)
 	todo, err := retention.BaseOf(s.member.store, s.group, floor.OldestRevision())
 	switch {
 	case err != nil:
+	case todo == retention.BaseKept && p.broken.Load() != 0 && p.broken.Load() == floor.OldestRevision()-1:
+		err = errBrokenBase
 	case todo == retention.BaseFold:
 		err = p.foldBase(ctx, floor.OldestRevision()-1)
 	case todo == retention.BaseFetch:
 		err = p.fetchBase(ctx, floor)
 	}
-	if err != nil && ctx.Err() == nil {
-		s.member.log.Warn("the model before the oldest revision kept is not archived yet; it is tried again", "stream", s.name,
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.member.log.Warn("there is no model before the oldest revision kept yet; it is tried again", "stream", s.name,
 			"oldest", floor.OldestRevision(), "error", err)
+		p.lacks.Store(new(err.Error()))
+	default:
+		p.lacks.Store(nil)
+	}
+	return err
+}
+
+var (
+	errBrokenBase = errors.New("its checkpoint is damaged")
+	errAlone      = errors.New("there is no other member to ask")
+)
+
+// dropDamaged deletes an archived checkpoint that cannot be read, so that the model is archived anew if
+// it is needed, see keepBase. The model right before the floor stays where nobody else can give it:
+// another read may have more luck.
+func (p *past[D]) dropDamaged(d raftlog.Descriptor) {
+	s := p.stream
+	if d.Seq+1 == s.life.floor(s.id).OldestRevision() && len(s.member.others()) == 0 {
+		p.broken.Store(d.Seq)
+		return
+	}
+	if err := s.member.store.DropArchived(d.Group, d.Index); err != nil {
+		s.member.log.Warn("a damaged checkpoint of the past is not deleted", "stream", s.name, "revision", d.Seq, "error", err)
+	}
+}
+
+// baseAlarm says that the member has no model right before the floor, and why; nil if it has.
+func (p *past[D]) baseAlarm() *metadatav1.Alarm {
+	why := p.lacks.Load()
+	if why == nil {
+		return nil
+	}
+	m := p.stream.member
+	return &metadatav1.Alarm{
+		Severity: metadatav1.Severity_SEVERITY_WARNING, MemberId: m.identity.Member,
+		Message: fmt.Sprintf("member %d has no model of the %s stream right before revision %d, with which its history begins: %s",
+			m.identity.Member, p.stream.name, p.stream.life.floor(p.stream.id).OldestRevision(), *why),
+		Advice: "it is tried again by itself; until then this member may not be able to say how things were between that revision and its next checkpoint, or keeps on its disk what was trimmed",
 	}
 }
 
@@ -44,7 +115,7 @@ func (p *past[D]) keepBase(ctx context.Context) {
 func (p *past[D]) foldBase(ctx context.Context, revision uint64) error {
 	state, err := p.models.At(ctx, revision)
 	if err == nil {
-		_, err = replica.WriteArchived(ctx, pacedStore{p.stream.member.store, ctx}, p.stream.group, state)
+		_, err = replica.WriteBase(ctx, pacedStore{p.stream.member.store, ctx}, p.stream.group, state)
 	}
 	if errors.Is(err, raftlog.ErrArchived) {
 		return nil
@@ -61,6 +132,9 @@ func (p *past[D]) fetchBase(ctx context.Context, floor service.Floor) error {
 		return err
 	}
 	s, revision := p.stream, floor.OldestRevision()-1
+	if len(s.member.others()) == 0 {
+		return errAlone
+	}
 	var failed []error
 	for _, peer := range s.member.others() {
 		d, err := s.askBase(ctx, peer, revision)
@@ -87,7 +161,7 @@ func (p *past[D]) takeBase(ctx context.Context, peer uint64, d raftlog.Descripto
 	if err := history.Confirm(ctx, p.source, state, s.replica.View()); err != nil {
 		return err
 	}
-	_, err = replica.WriteArchivedAs(ctx, pacedStore{s.member.store, ctx}, d, state)
+	_, err = replica.WriteBaseAs(ctx, pacedStore{s.member.store, ctx}, d, state)
 	return err
 }
 
@@ -186,10 +260,10 @@ func (f *folding) Read(ctx context.Context, from uint64, maxBytes int) ([]*event
 	changes, err := f.stored.Read(from, maxBytes)
 	if err == nil && len(changes) == 0 || failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
 		lacking := failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
-			"this member was given a checkpoint and still lacks the model before revision %d, the oldest one kept of the %s stream; ask another member",
+			"this member was given a checkpoint, or its own is damaged, and it lacks the model before revision %d, the oldest one kept of the %s stream; ask another member",
 			oldest, events.StreamName(f.origin.Stream)).
 			With("stream", f.origin.Stream.String()).With("revision", fmt.Sprint(oldest))
-		return nil, f.member.nameHolder(ctx, lacking)
+		return nil, f.member.nameBaseHolder(ctx, lacking, f.origin.Stream, oldest-1)
 	}
 	return changes, err
 }

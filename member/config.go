@@ -87,11 +87,12 @@ type Config struct {
 	// HistoryMaxAge is how long changes of the schema and the topology are kept, HistoryMaxBytes
 	// how much of each of the two a member's disk keeps, about. Up to a tenth more is kept, so
 	// that trimming is rare, and what a consumer needs, up to HistoryHardBytes. 0: keep all.
-	// The leader of the service stream decides, so they should be the same on all members.
+	// The leader of the service stream decides, and only while all members that answer, a majority at
+	// least, were told the same.
 	HistoryMaxAge   time.Duration
 	HistoryMaxBytes uint64
 	// HistoryHardBytes is the size above which what consumers need is trimmed too. 0: twice
-	// HistoryMaxBytes; if that is 0 as well, never.
+	// HistoryMaxBytes; if that is 0 as well, never: HistoryMaxAge alone trims nothing that a consumer needs.
 	HistoryHardBytes uint64
 	// HistoryFoldChanges is how many changes a fold of the past has at least for its model to be
 	// archived. 0: history.SaveEvery.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/heliosdb/metadata/internal/failure"
+	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -63,7 +64,7 @@ func timelessWith(t *testing.T, change func(*Config)) (c *cluster, leader uint64
 func (c *cluster) schema(id uint64) *stream[*schema.Model] { return c.up[id].running.Load().schema }
 
 // do carries something out on the goroutine of a stream.
-func do(s *stream[*schema.Model], f func()) {
+func do[D projections.Domain[D]](s *stream[D], f func()) {
 	done := make(chan struct{})
 	s.inputs.push(func() { f(); close(done) })
 	<-done

@@ -152,7 +152,17 @@ func (m *Member) nameHolder(ctx context.Context, f *failure.Error) error {
 	if err != nil {
 		return f
 	}
-	probe, err := proto.Marshal(&metadatav1.HistoryProbe{Stream: stream, Revision: revision})
+	return m.nameWho(ctx, f, methodHistory, &metadatav1.HistoryProbe{Stream: stream, Revision: revision})
+}
+
+// nameBaseHolder adds to a HISTORY_GAP failure which member has a checkpoint of a revision.
+func (m *Member) nameBaseHolder(ctx context.Context, f *failure.Error, stream metadatav1.Stream, revision uint64) error {
+	return m.nameWho(ctx, f, methodBase, &metadatav1.HistoryBaseRequest{Stream: stream, Revision: revision})
+}
+
+// nameWho adds to a HISTORY_GAP failure which member answers a question without an error.
+func (m *Member) nameWho(ctx context.Context, f *failure.Error, method uint8, question proto.Message) error {
+	probe, err := proto.Marshal(question)
 	if err != nil {
 		return f
 	}
@@ -163,7 +173,7 @@ func (m *Member) nameHolder(ctx context.Context, f *failure.Error) error {
 	for i, p := range m.config.Peers {
 		if p.ID != m.identity.Member {
 			wg.Go(func() {
-				_, err := m.transport.Call(ctx, p.ID, methodHistory, probe)
+				_, err := m.transport.Call(ctx, p.ID, method, probe)
 				holders[i] = err == nil
 			})
 		}

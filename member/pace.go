@@ -30,6 +30,10 @@ func (s pacedStore) CreateArchived(g raftlog.GroupID, d raftlog.Descriptor) (raf
 	return s.paced(s.Storage.CreateArchived)(g, d)
 }
 
+func (s pacedStore) CreateBase(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.paced(s.Storage.CreateBase)(g, d)
+}
+
 // creator starts the file of a checkpoint.
 type creator func(raftlog.GroupID, raftlog.Descriptor) (raftlog.CheckpointWriter, error)
 

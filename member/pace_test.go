@@ -26,6 +26,10 @@ func (s slowStore) CreateArchived(raftlog.GroupID, raftlog.Descriptor) (raftlog.
 	return s, s.err
 }
 
+func (s slowStore) CreateBase(raftlog.GroupID, raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s, s.err
+}
+
 func (s slowStore) WriteChunk([]byte) error {
 	time.Sleep(s.took)
 	return s.err
@@ -40,7 +44,7 @@ func TestAfterEachChunkACheckpointRests(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := pacedStore{slowStore{took: took}, t.Context()}
-			for what, create := range map[string]creator{"own": s.CreateCheckpoint, "of the past": s.CreateArchived} {
+			for what, create := range map[string]creator{"own": s.CreateCheckpoint, "of the past": s.CreateArchived, "base": s.CreateBase} {
 				w, err := create(1, raftlog.Descriptor{})
 				if err != nil {
 					t.Fatal(err)

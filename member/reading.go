@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/heliosdb/metadata/commands"
@@ -27,6 +28,12 @@ type past[D projections.Domain[D]] struct {
 	models *history.Models[D]
 	// genesis is the state before the first change.
 	genesis *projections.State[D]
+	// lacks says why the member has no model right before the floor and cannot get it now; nil:
+	// it has it, or lacks nothing that it would be read with.
+	lacks atomic.Pointer[string]
+	// broken is the revision of such a model whose checkpoint is damaged and that nobody can give
+	// again; 0: there is none.
+	broken atomic.Uint64
 	// folded holds a model that took long to fold, until it is archived.
 	folded chan *projections.State[D]
 }
@@ -36,15 +43,16 @@ type pastReader interface {
 	live() *source
 	objects() *objects.Log
 	maintain(ctx context.Context)
+	baseAlarm() *metadatav1.Alarm
 }
 
 func newPast[D projections.Domain[D]](m *Member, r *running, s *stream[D], genesis *projections.State[D]) *past[D] {
 	p := &past[D]{stream: s, source: newSource(m, r, s), genesis: genesis, folded: make(chan *projections.State[D], 1)}
 	p.index = objects.NewSegmentedIndex(p.source, storedMarks{m.store, s.group, r.ctx}, m.config.segment)
 	p.log = objects.NewLog(p.source, p.index)
-	p.models = history.NewModels(newFolding(p.source), bases[D]{s, genesis}, p.keep)
+	p.models = history.NewModels(newFolding(p.source), bases[D]{s, genesis, p.dropDamaged}, p.keep)
 	if m.config.HistoryFoldChanges != 0 {
-		p.models.SaveEvery(m.config.HistoryFoldChanges)
+		p.models.SaveAbove(m.config.HistoryFoldChanges)
 	}
 	return p
 }
@@ -88,8 +96,8 @@ func (p *past[D]) maintain(ctx context.Context) {
 	timer, ticker := time.NewTimer(0), time.NewTicker(p.stream.member.config.Tick)
 	defer timer.Stop()
 	defer ticker.Stop()
-	floor := uint64(0)
-	for ticks := 0; ; {
+	var base baseTimer
+	for {
 		wait := indexInterval
 		select {
 		case <-ctx.Done():
@@ -98,10 +106,8 @@ func (p *past[D]) maintain(ctx context.Context) {
 			p.archive(ctx, state)
 			continue
 		case <-ticker.C:
-			ticks++
-			if at := p.stream.life.floor(p.stream.id).OldestRevision(); at != floor || ticks%trimTicks == 0 {
-				floor = at
-				p.keepBase(ctx)
+			if base.due(p.stream.life.floor(p.stream.id).OldestRevision()) {
+				base.ended(p.keepBase(ctx))
 			}
 			continue
 		case <-timer.C:
@@ -135,6 +141,7 @@ func (p *past[D]) archive(ctx context.Context, state *projections.State[D]) {
 type bases[D projections.Domain[D]] struct {
 	stream  *stream[D]
 	genesis *projections.State[D]
+	damaged func(d raftlog.Descriptor) // is told of an archived one that cannot be read
 }
 
 // Nearest implements history.Bases. A checkpoint that cannot be read is passed over.
@@ -159,6 +166,9 @@ func (b bases[D]) Nearest(ctx context.Context, from, to uint64) (*projections.St
 			return state, nil
 		}
 		s.member.log.Warn("a checkpoint of the past cannot be read; an older one has to do", "stream", s.name, "revision", d.Seq, "error", err)
+		if _, damaged := errors.AsType[*raftlog.DamageError](err); damaged {
+			b.damaged(d)
+		}
 	}
 	if from == 0 {
 		return b.genesis, nil

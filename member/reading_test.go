@@ -192,7 +192,7 @@ func TestAFoldedModelIsArchived(t *testing.T) {
 		return err == nil && len(archived) == 1 && archived[0].Seq == 11
 	})
 	genesis := projections.NewSchema(state.Head.Cluster, state.Head.RecoveryEpoch)
-	base, err := bases[*schema.Model]{p.stream, genesis}.Nearest(t.Context(), 0, 12)
+	base, err := bases[*schema.Model]{p.stream, genesis, p.dropDamaged}.Nearest(t.Context(), 0, 12)
 	if err != nil || base.Head != state.Head || base.Hash() != state.Hash() {
 		t.Errorf("folds to 12 begin with %+v (%v)", base.Head, err)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/heliosdb/metadata/commands"
 	"github.com/heliosdb/metadata/events"
@@ -56,7 +58,8 @@ func (m *Member) watchRetention(r *running) {
 
 // lookAtHistories decides where each stream's history should begin.
 func (m *Member) lookAtHistories(r *running) {
-	now := m.agreedTime(r.ctx)
+	members := m.memberStatuses(r.ctx)
+	now, agreed := agreedTime(members), m.agreesOnLimits(members)
 	for _, id := range streamIDs {
 		kept := retention.KeptOf(r.service.replica.View().Model, id)
 		verdict, err := m.policyOf(id).Decide(m.store, id, now, kept)
@@ -65,19 +68,14 @@ func (m *Member) lookAtHistories(r *running) {
 			continue
 		}
 		r.held.of(id).Store(verdict.Held)
-		if soft := r.service.soft.Load(); verdict.Floor != nil && soft.Role == raftlog.Leader {
+		if soft := r.service.soft.Load(); verdict.Floor != nil && soft.Role == raftlog.Leader && agreed {
 			m.trim(r, soft.Term, verdict)
 		}
 	}
 }
 
-// agreedTime returns what time it is for a majority of the members, see retention.Agreed. They are
-// asked only if histories are trimmed by age.
-func (m *Member) agreedTime(ctx context.Context) time.Time {
-	if m.config.HistoryMaxAge == 0 {
-		return time.Time{}
-	}
-	members := m.memberStatuses(ctx)
+// agreedTime returns what time it is for a majority of the members, see retention.Agreed.
+func agreedTime(members []*metadatav1.MemberStatus) time.Time {
 	return retention.Agreed(clocksOf(members), len(members))
 }
 
@@ -89,6 +87,54 @@ func clocksOf(members []*metadatav1.MemberStatus) (clocks []time.Time) {
 		}
 	}
 	return clocks
+}
+
+// historyLimits returns how much of the histories the member was told to keep.
+func (c *Config) historyLimits() *metadatav1.HistoryLimits {
+	return &metadatav1.HistoryLimits{
+		MaxAge: durationpb.New(c.HistoryMaxAge), MaxBytes: c.HistoryMaxBytes, HardBytes: c.HistoryHardBytes, ServiceChanges: c.HistoryServiceChanges,
+	}
+}
+
+// agreesOnLimits reports whether a majority of the members were told to keep as much as this one, and
+// none that answers otherwise. What is trimmed never comes back: in the midst of a restart of all with
+// other limits, or beside a member that was left out, whoever happens to lead must not decide for all.
+func (m *Member) agreesOnLimits(members []*metadatav1.MemberStatus) bool {
+	own, same := m.config.historyLimits(), 0
+	for _, other := range members {
+		said := other.GetHistoryLimits()
+		switch {
+		case said == nil: // it does not answer, or runs an older build
+		case !proto.Equal(said, own):
+			return false
+		default:
+			same++
+		}
+	}
+	return same > len(members)/2
+}
+
+// differentLimits lists what each member that answers was told to keep; nothing if it is the same.
+func differentLimits(members []*metadatav1.MemberStatus) string {
+	var said []string
+	var first *metadatav1.HistoryLimits
+	differ := false
+	for _, other := range members {
+		l := other.GetHistoryLimits()
+		if l == nil {
+			continue
+		}
+		if first == nil {
+			first = l
+		}
+		differ = differ || !proto.Equal(l, first)
+		said = append(said, fmt.Sprintf("member %d: %v, %d bytes, at most %d bytes for consumers, %d changes of the service stream",
+			other.GetMemberId(), l.GetMaxAge().AsDuration(), l.GetMaxBytes(), l.GetHardBytes(), l.GetServiceChanges()))
+	}
+	if !differ {
+		return ""
+	}
+	return strings.Join(said, "; ") + " (0: no limit)"
 }
 
 // policyOf returns how much of a stream's history is kept.

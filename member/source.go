@@ -58,8 +58,9 @@ func (s *source) ready(ctx context.Context) error {
 // Read implements history.Source. Of a revision that this member lacks the failure names a
 // member that has it.
 func (s *source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	head := s.feed.Head() // before: what comes after memory was read is not in the storage either
 	recent, err := s.recent(ctx, from, maxBytes)
-	if err != nil || len(recent) > 0 || from > s.feed.Head() {
+	if err != nil || len(recent) > 0 || from > head {
 		return recent, err
 	}
 	changes, err := s.stored.Read(from, maxBytes)
@@ -68,11 +69,12 @@ func (s *source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events
 
 // Originals implements history.Live.
 func (s *source) Originals(ctx context.Context, from uint64, maxBytes int) (originals [][]byte, err error) {
+	head := s.feed.Head()
 	recent, err := s.recent(ctx, from, maxBytes)
 	for _, c := range recent {
 		originals = append(originals, c.Raw())
 	}
-	if err != nil || len(recent) > 0 || from > s.feed.Head() {
+	if err != nil || len(recent) > 0 || from > head {
 		return originals, err
 	}
 	originals, err = s.stored.Originals(from, maxBytes)
@@ -257,10 +259,10 @@ func (s *source) keptBefore(revision uint64) (at uint64, digest events.Digest, e
 
 // checkpointsOf returns the checkpoints of a group, archived and current ones, oldest first.
 func checkpointsOf(store raftlog.Storage, g raftlog.GroupID) ([]raftlog.Descriptor, error) {
-	archived, err := store.Archived(g)
+	current, err := store.Checkpoints(g) // first: one that is archived between the two is in both
 	if err != nil {
 		return nil, err
 	}
-	current, err := store.Checkpoints(g)
+	archived, err := store.Archived(g)
 	return append(archived, current...), err
 }

@@ -33,7 +33,7 @@ func TestAlarmsAboutADisk(t *testing.T) {
 		advice   string
 	}{
 		{measured{free: 1, aside: 5 << 20}, 0, "", ""},
-		{measured{}, metadatav1.Severity_SEVERITY_CRITICAL, "the disk of member 7 is full up to its reserve", "free some space on its disk: it refuses writes until then"},
+		{measured{}, metadatav1.Severity_SEVERITY_CRITICAL, "the disk of member 7 is full up to its reserve", "with a smaller --history-max-bytes: it refuses writes until then"},
 		{measured{aside: 5<<20 - 1}, metadatav1.Severity_SEVERITY_CRITICAL, "is full up to its reserve", "\"damaged\" in its data directory holds 5 MiB"},
 		{measured{err: errors.New("statfs: broken")}, metadatav1.Severity_SEVERITY_WARNING, "could not be measured: statfs: broken", "whether its data directory can be read"},
 	} {

@@ -91,6 +91,7 @@ func (m *Member) ownStatus(r *running) *metadatav1.MemberStatus {
 		Uptime: durationpb.New(time.Since(m.made)), StoreBytes: used, FreeBytes: free,
 		SupportedFeatureLevel: events.FeatureLevel, MemoryBytes: memoryInUse(),
 		Clock: timestamppb.New(m.config.Now()), SignsHeads: m.config.AuditKey != nil,
+		HistoryLimits: m.config.historyLimits(),
 	}
 	if spaceErr != nil {
 		status.SpaceProblem = spaceErr.Error()
@@ -137,7 +138,7 @@ func spaceAlarm(other *metadatav1.MemberStatus) (severity metadatav1.Severity, m
 	case other.GetFreeBytes() > 0:
 		return 0, "", ""
 	}
-	advice = "free some space on its disk: it refuses writes until then"
+	advice = "free some space on its disk, or restart all members with a smaller --history-max-bytes: it refuses writes until then"
 	if aside := other.GetSetAsideBytes(); aside > 0 {
 		advice += fmt.Sprintf("; the directory \"damaged\" in its data directory holds %d MiB that its last rebuild has set aside and that can be deleted", (aside+1<<20-1)>>20)
 	}
@@ -255,10 +256,15 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 		add(warning, 0, "synchronize them: changes are stamped by the clock of who leads their stream; trimming by age goes by what a majority of the clocks has reached",
 			"the clocks of the members differ by more than %v: %s", clockAlarm, said)
 	}
+	if said := differentLimits(members); said != "" {
+		add(warning, 0, "give all members the same --history-max-age, --history-max-bytes, --history-hard-bytes and --history-service-changes; no history is trimmed until then",
+			"the members were told to keep different histories: %s", said)
+	}
 	alarms = append(alarms, divergenceAlarms(members)...)
 	alarms = append(alarms, historyAlarms(members, m.floor)...)
 	alarms = append(alarms, m.damageAlarms()...)
 	if r := m.running.Load(); r != nil {
+		alarms = append(alarms, r.baseAlarms()...)
 		alarms = append(alarms, r.consumerAlarms()...)
 		alarms = append(alarms, r.signingAlarms(members)...)
 	}

@@ -40,16 +40,23 @@ func Archive(archived []Descriptor, d Descriptor) (kept, dropped []Descriptor) {
 
 // ThinArchive drops one archived checkpoint because its room is needed: the one whose neighbours
 // are closest to each other in the sequence, or else the last. The first one stays: what is left of a
-// trimmed history may be read from there.
-func ThinArchive(archived []Descriptor) (kept, dropped []Descriptor) {
-	if len(archived) <= 1 {
-		return archived, nil
-	}
-	closest := len(archived) - 1
-	for i := 1; i < len(archived)-1; i++ {
-		if i == 1 || archived[i+1].Seq-archived[i-1].Seq < archived[closest+1].Seq-archived[closest-1].Seq {
+// trimmed history may be read from there. So does the one at index base (0: there is none): what lies
+// before it is about to be trimmed, which makes more room.
+func ThinArchive(archived []Descriptor, base uint64) (kept, dropped []Descriptor) {
+	closest, last := 0, len(archived)-1
+	for i := 1; i < last; i++ {
+		if archived[i].Index == base {
+			continue
+		}
+		if closest == 0 || archived[i+1].Seq-archived[i-1].Seq < archived[closest+1].Seq-archived[closest-1].Seq {
 			closest = i
 		}
+	}
+	if closest == 0 && last > 0 && archived[last].Index != base {
+		closest = last
+	}
+	if closest == 0 {
+		return archived, nil
 	}
 	return slices.Delete(slices.Clone(archived), closest, closest+1), []Descriptor{archived[closest]}
 }

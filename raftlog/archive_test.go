@@ -41,17 +41,25 @@ func TestArchive(t *testing.T) {
 }
 
 func TestThinArchive(t *testing.T) {
-	for _, test := range []struct{ seqs, kept []uint64 }{
-		{nil, nil},
-		{[]uint64{10}, []uint64{10}},
-		{[]uint64{10, 20}, []uint64{10}},
-		{[]uint64{10, 20, 25}, []uint64{10, 25}},
-		{[]uint64{10, 20, 30, 31, 40}, []uint64{10, 20, 30, 40}},
-		{[]uint64{10, 20, 30, 40}, []uint64{10, 30, 40}},
+	for _, test := range []struct {
+		seqs, kept []uint64
+		base       uint64
+	}{
+		{nil, nil, 0},
+		{[]uint64{10}, []uint64{10}, 0},
+		{[]uint64{10, 20}, []uint64{10}, 0},
+		{[]uint64{10, 20, 25}, []uint64{10, 25}, 0},
+		{[]uint64{10, 20, 30, 31, 40}, []uint64{10, 20, 30, 40}, 0},
+		{[]uint64{10, 20, 30, 40}, []uint64{10, 30, 40}, 0},
+		{[]uint64{10, 20}, []uint64{10, 20}, 20},
+		{[]uint64{10, 20, 25}, []uint64{10, 20}, 20},
+		{[]uint64{10, 20, 30, 31, 40}, []uint64{10, 20, 30, 40}, 30},
+		{[]uint64{10, 20, 30, 31, 40}, []uint64{10, 20, 31, 40}, 31},
+		{[]uint64{10, 20, 30}, []uint64{10, 30}, 10},
 	} {
 		_, archived := archiveOf(test.seqs...)
 		before := slices.Clone(archived)
-		kept, dropped := raftlog.ThinArchive(archived)
+		kept, dropped := raftlog.ThinArchive(archived, test.base+1)
 		if len(kept)+len(dropped) != len(archived) {
 			t.Errorf("of %d checkpoints %d are kept, %d dropped", len(archived), len(kept), len(dropped))
 		}

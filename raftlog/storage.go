@@ -126,7 +126,7 @@ func (p Promise) Covered(path string, g GroupID, hard HardState) error {
 // Identity, Condemned, Condemn, Promise, BeginRebuild, Space and Close returns a
 // *CondemnedError. Between BeginRebuild and EndRebuild also StageCheckpoint, Write and
 // what reads history and checkpoints work, on the new content; Load,
-// CreateCheckpoint and CreateArchived still do not.
+// CreateCheckpoint, CreateArchived and CreateBase still do not.
 //
 // Write is called by one goroutine at a time; all other methods may be called at
 // any time from any goroutine. After an error of Write the caller stops the member;
@@ -251,6 +251,14 @@ type Storage interface {
 	// Commit makes it an archived one, for which another may be dropped, and is durable. Bytes, Chunks and Hash of d are ignored. Both refuse
 	// one that is not of the past, and with ErrArchived one where there is a checkpoint (FitArchived).
 	CreateArchived(g GroupID, d Descriptor) (CheckpointWriter, error)
+
+	// CreateBase is CreateArchived for one that is to be there before history is trimmed behind it. As
+	// that makes room, it may use half of the reserve of a full disk, and others are deleted for it.
+	CreateBase(g GroupID, d Descriptor) (CheckpointWriter, error)
+
+	// DropArchived deletes an archived one, for who has found that it cannot be read: another can be
+	// archived in its place then. It does nothing if there is none at that index.
+	DropArchived(g GroupID, index uint64) error
 
 	// Condemned says why the directory must be rebuilt from other members before its
 	// groups may start; "" when it need not be.

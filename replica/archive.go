@@ -31,13 +31,27 @@ func WriteArchived[D projections.Domain[D]](ctx context.Context, s raftlog.Stora
 	if err != nil {
 		return raftlog.Descriptor{}, err
 	}
-	return WriteArchivedAs(ctx, s, d, state)
+	w, err := s.CreateArchived(g, d)
+	if err != nil {
+		return raftlog.Descriptor{}, err
+	}
+	return export(ctx, w, state, 0)
 }
 
-// WriteArchivedAs is WriteArchived for a model that another member has archived, as it describes
-// it: this one need not have the entry that holds its revision.
-func WriteArchivedAs[D projections.Domain[D]](ctx context.Context, s raftlog.Storage, d raftlog.Descriptor, state *projections.State[D]) (raftlog.Descriptor, error) {
-	w, err := s.CreateArchived(d.Group, d)
+// WriteBase is WriteArchived for the model right before a floor: what led to it can be trimmed then,
+// so that it may use the reserve of a full disk. The errors are those of Storage.CreateBase.
+func WriteBase[D projections.Domain[D]](ctx context.Context, s raftlog.Storage, g raftlog.GroupID, state *projections.State[D]) (raftlog.Descriptor, error) {
+	d, err := archivedDescriptor(s, g, state)
+	if err != nil {
+		return raftlog.Descriptor{}, err
+	}
+	return WriteBaseAs(ctx, s, d, state)
+}
+
+// WriteBaseAs is WriteBase for a model that another member has archived, as it describes it: this one
+// need not have the entry that holds its revision.
+func WriteBaseAs[D projections.Domain[D]](ctx context.Context, s raftlog.Storage, d raftlog.Descriptor, state *projections.State[D]) (raftlog.Descriptor, error) {
+	w, err := s.CreateBase(d.Group, d)
 	if err != nil {
 		return raftlog.Descriptor{}, err
 	}

@@ -78,7 +78,7 @@ func (r *Replica[D]) Submit(q Request) {
 		refuse(r.notLeading())
 	case q.Term != 0 && q.Term != l.term:
 		refuse(r.noLeader(fmt.Sprintf("the command rests on term %d, this is term %d", q.Term, l.term)))
-	case r.diskLow:
+	case r.diskLow && !commands.MakesRoom(q.Command):
 		refuse(r.diskFull())
 	case l.count() >= r.cfg.MaxPending:
 		refuse(r.limitReached("replica.MaxPending", r.cfg.MaxPending, fmt.Sprintf("%d changes in flight", l.count())))

@@ -121,7 +121,7 @@ func (r *Replica[D]) Wrote(w *raftlog.Write) {
 }
 
 // SetDiskLow says whether the storage's reserve has been reached: changes are then
-// refused with DISK_FULL.
+// refused with DISK_FULL, but for those that make room (commands.MakesRoom).
 func (r *Replica[D]) SetDiskLow(low bool) { r.diskLow = low }
 
 // SetPeers names members beyond the Raft configuration whose messages are accepted.

@@ -20,6 +20,7 @@ type fakePast struct {
 	fake  *fake
 	log   *feed.Log
 	first uint64 // what is before it, the member lacks
+	hurt  uint64 // this revision is damaged; 0: none is
 	trace *objects.Log
 }
 
@@ -62,7 +63,13 @@ func (p *fakePast) Read(ctx context.Context, from uint64, maxBytes int) ([]*even
 	if from < p.first {
 		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP, "this member lacks revision %d; member 9 has it", from)
 	}
-	return p.log.Recent(from, maxBytes), ctx.Err()
+	changes := p.log.Recent(from, maxBytes)
+	if p.hurt >= from && p.hurt < from+uint64(len(changes)) {
+		if changes = changes[:p.hurt-from]; len(changes) == 0 {
+			return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_DAMAGED, "revision %d is damaged on this member", from)
+		}
+	}
+	return changes, ctx.Err()
 }
 
 func (p *fakePast) Originals(ctx context.Context, from uint64, maxBytes int) (originals [][]byte, err error) {

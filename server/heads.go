@@ -78,8 +78,8 @@ func (s service) hashed(ctx context.Context, stream metadatav1.Stream, hash func
 	return sum[:], nil
 }
 
-// floorOf returns where a history begins. The time of a change that the member lacks is left
-// out.
+// floorOf returns where a history begins. The time of a change that the member cannot read, because it
+// lacks it or its disk has damaged it, is left out: all others can be read.
 func (s service) floorOf(ctx context.Context, source history.Source, bounds history.Bounds) (*metadatav1.HistoryFloor, error) {
 	o := source.Origin()
 	state, err := s.member.Service(ctx, local)
@@ -92,13 +92,11 @@ func (s service) floorOf(ctx context.Context, source history.Source, bounds hist
 	first := events.FirstDigest(o.Cluster, o.Stream)
 	floor := &metadatav1.HistoryFloor{Stream: o.Stream, OldestRevision: 1, PreviousDigest: first[:]}
 	if bounds.First == 1 && bounds.Last > 0 {
-		c, err := history.ReadOne(ctx, source, 1)
-		if err != nil {
-			return nil, err
+		if c, err := history.ReadOne(ctx, source, 1); err == nil {
+			floor.OldestTime = timestamppb.New(c.Time())
 		}
-		floor.OldestTime = timestamppb.New(c.Time())
 	}
-	return floor, nil
+	return floor, ctx.Err()
 }
 
 // ListSignedHeads is of the contract.

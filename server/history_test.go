@@ -251,6 +251,18 @@ func TestObjectLogInPages(t *testing.T) {
 	}
 }
 
+// Damage of the first change takes away the time of it, and nothing else.
+func TestTheHeadBesideDamage(t *testing.T) {
+	w := lived(t)
+	w.member.pasts[0].hurt = 1
+	for protocol, client := range historians(w) {
+		answer := must(client.GetHead(t.Context(), &metadatav1.GetHeadRequest{Stream: schemaStream}))(t)
+		if answer.GetRevision() != 4 || answer.GetFloor().GetOldestRevision() != 1 || answer.GetFloor().GetOldestTime() != nil {
+			t.Errorf("%s: the head is %v", protocol, answer)
+		}
+	}
+}
+
 func TestHeadsAndVerification(t *testing.T) {
 	w := lived(t)
 	head := w.member.schema.Load()

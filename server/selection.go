@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/internal/failure"
@@ -50,10 +48,12 @@ func (s service) selected(ctx context.Context, source history.Live, c *metadatav
 // kept any more, it begins with the oldest change that is.
 func (w *span) between(ctx context.Context, source history.Source, c *metadatav1.ChangeSelection) error {
 	since, until := c.GetSince(), c.GetUntil()
-	for field, t := range map[string]*timestamppb.Timestamp{"selection.since": since, "selection.until": until} {
-		if t != nil && !t.IsValid() {
-			return failure.InvalidField(field, "it lies outside of the years 1 to 9999")
-		}
+	const outside = "it lies outside of the years 1 to 9999"
+	switch {
+	case since != nil && !since.IsValid():
+		return failure.InvalidField("selection.since", outside)
+	case until != nil && !until.IsValid():
+		return failure.InvalidField("selection.until", outside)
 	}
 	if since != nil && until != nil && !since.AsTime().Before(until.AsTime()) {
 		return failure.InvalidField("selection.until", "%v does not lie behind since, which is %v", until.AsTime(), since.AsTime())

@@ -136,7 +136,7 @@ func (f *serveFlags) add(flags *pflag.FlagSet) {
 	flags.Uint64Var(&f.auditEvery, "audit-every", audit.DefaultEvery, "changes after which a head is signed, at the latest an hour after the first of them; 0: only by time")
 	flags.Var(&f.historyMaxAge, "history-max-age", "how long changes of the schema and the topology are kept, such as 30d; the same on all members; 0: for ever")
 	flags.Var(&f.historyMaxBytes, "history-max-bytes", "how much of the disk the history of each of the two may take, about, such as 10GiB; the same on all members; 0: all that there is")
-	flags.Var(&f.historyHardBytes, "history-hard-bytes", "size from which on the history is trimmed even of what consumers have not acknowledged; 0: twice --history-max-bytes, if that is set")
+	flags.Var(&f.historyHardBytes, "history-hard-bytes", "size from which on the history is trimmed even of what consumers have not acknowledged; the same on all members; 0: twice --history-max-bytes, and without that no limit: with --history-max-age alone a consumer that nobody runs keeps everything")
 	flags.Uint64Var(&f.historyServiceChanges, "history-service-changes", member.ServiceHistoryChanges, "changes of the service stream that are kept: consumers, signed heads, trims; the same on all members; 0: all")
 	flags.StringVar(&f.logLevel, "log-level", "info", "what to log: debug, info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "how to log: text or json")

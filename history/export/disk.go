@@ -13,12 +13,12 @@ import (
 
 // Create creates a file that write fills. It has another name until it is complete and
 // synced, so that a crash or an error leaves no half of it under path. It replaces
-// nothing: a file of that name is an error. Only its owner may read it, as a history says
+// nothing: a file of that name is an error, also one that appears meanwhile, where the file system has links. Only its owner may read it, as a history says
 // more than what is true now.
 func Create(path string, write func(io.Writer) error) error {
 	switch _, err := os.Lstat(path); {
 	case err == nil:
-		return fmt.Errorf("cannot create %s: there is such a file; remove it or choose another name", path)
+		return exists(path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -31,12 +31,31 @@ func Create(path string, write func(io.Writer) error) error {
 		err = closing
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = place(f.Name(), path)
+	}
+	if removing := os.Remove(f.Name()); !errors.Is(removing, fs.ErrNotExist) {
+		err = errors.Join(err, removing)
 	}
 	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+		return err
 	}
 	return syncDirectory(filepath.Dir(path))
+}
+
+// place gives a file its name beside or instead of the one that it has. A link replaces nothing, but not
+// every file system has links.
+func place(from, path string) error {
+	switch err := os.Link(from, path); {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrExist):
+		return exists(path)
+	}
+	return os.Rename(from, path)
+}
+
+func exists(path string) error {
+	return fmt.Errorf("cannot create %s: there is such a file; remove it or choose another name", path)
 }
 
 // fill writes a file and makes its content durable.

@@ -45,6 +45,14 @@ func TestCreate(t *testing.T) {
 	if after, _ := os.ReadFile(path); string(after) != string(before) {
 		t.Error("the file is another one")
 	}
+	late := filepath.Join(dir, "late")
+	err = export.Create(late, func(io.Writer) error { return os.WriteFile(late, []byte("somebody's"), 0o600) })
+	if content, _ := os.ReadFile(late); err == nil || !strings.Contains(err.Error(), "there is such a file") || string(content) != "somebody's" {
+		t.Errorf("a file that appeared meanwhile was replaced: %v, %q", err, content)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 2 {
+		t.Errorf("left are %v", left)
+	}
 	if err := export.Create(filepath.Join(dir, "nowhere", "file"), fill); err == nil {
 		t.Error("a file was created nowhere")
 	}

@@ -28,8 +28,11 @@ type Index struct {
 // part is the marks of the revisions of a segment from first up to before next.
 type part struct {
 	first, next uint64
-	marks       []Mark // by revision
+	marks       []Mark // by revision, but for those of what was damaged at first
 	crowded     bool   // there are too many, and none are kept
+	// damaged are the revisions that could not be read because they are damaged, ascending: each may
+	// have any tag, until it is read after all.
+	damaged []uint64
 }
 
 // NewIndex returns an index of a source's changes.
@@ -64,7 +67,7 @@ func (x *Index) spanOf(segment uint64) span {
 }
 
 // revisions yields the revisions within a span that have a tag, as far as the bounds have
-// them. It looks at one segment after the other, when it gets there.
+// them, and those that are damaged, which may have it. It looks at one segment after the other, when it gets there.
 func (x *Index) revisions(ctx context.Context, tag uint64, within span, bounds history.Bounds, newestFirst bool) iter.Seq2[uint64, error] {
 	return func(yield func(uint64, error) bool) {
 		within = within.and(span{max(bounds.First, 1), bounds.Last})
@@ -123,21 +126,25 @@ func (x *Index) findInPart(ctx context.Context, segment, tag uint64, bounds hist
 	if err != nil && !errors.Is(err, ErrFull) {
 		return nil, false, err
 	}
-	found = found[:0]
+	found = append(found[:0], p.damaged...)
 	for _, m := range p.marks {
 		if m.Tag == tag {
 			found = append(found, m.Seq)
 		}
 	}
+	slices.Sort(found)
 	return found, p.crowded, nil
 }
 
 // search finds the revisions with a tag by reading all changes.
 func (x *Index) search(ctx context.Context, here span, tag uint64) (found []uint64, err error) {
 	var tags []uint64
-	err = x.scan(ctx, here, func(c *events.Change) bool {
-		if tags = tagsInto(tags, c); slices.Contains(tags, tag) {
-			found = append(found, c.Revision())
+	err = x.scan(ctx, here, func(revision uint64, c *events.Change) bool {
+		if c != nil {
+			tags = tagsInto(tags, c)
+		}
+		if c == nil || slices.Contains(tags, tag) {
+			found = append(found, revision)
 		}
 		return true
 	})
@@ -172,12 +179,16 @@ func (x *Index) Extend(ctx context.Context) (completed bool, err error) {
 		if here := x.spanOf(segment); here.first < bounds.First || here.last > bounds.Last {
 			continue
 		}
-		if p := parts[segment]; p != nil && p.crowded {
+		known := parts[segment]
+		if known != nil && known.crowded {
 			continue
 		}
 		_, complete, err := x.marks.ReadMarks(segment, 0)
 		if err == nil && !complete {
-			_, err = x.read(ctx, parts, segment, bounds)
+			var p *part
+			if p, err = x.read(ctx, parts, segment, bounds); err == nil && p == known && len(p.damaged) > 0 {
+				continue // as before: those before it can be completed
+			}
 		}
 		switch {
 		case errors.Is(err, ErrFull):
@@ -190,7 +201,8 @@ func (x *Index) Extend(ctx context.Context) (completed bool, err error) {
 }
 
 // read returns the marks of a segment by reading its changes, as far as the bounds have
-// them and it has not read them before. Those of a whole segment are put, unless it is crowded.
+// them and it has not read them before. Those of a whole segment are put, unless it is crowded or
+// something in it is damaged.
 func (x *Index) read(ctx context.Context, parts map[uint64]*part, segment uint64, bounds history.Bounds) (*part, error) {
 	whole := x.spanOf(segment)
 	here := whole.and(span{bounds.First, bounds.Last})
@@ -200,10 +212,13 @@ func (x *Index) read(ctx context.Context, parts map[uint64]*part, segment uint64
 		p = &part{first: here.first, next: here.first}
 		parts[segment] = p
 	}
+	if err := x.retry(ctx, p, bounds.First); err != nil {
+		return nil, err
+	}
 	if err := x.extend(ctx, p, here.last); err != nil {
 		return nil, err
 	}
-	if p.crowded || p.first > whole.first || p.next <= whole.last {
+	if p.crowded || len(p.damaged) > 0 || p.first > whole.first || p.next <= whole.last {
 		return p, nil
 	}
 	delete(parts, segment)
@@ -217,25 +232,62 @@ func (x *Index) extend(ctx context.Context, p *part, last uint64) error {
 		return nil
 	}
 	var tags []uint64
-	return x.scan(ctx, span{p.next, last}, func(c *events.Change) bool {
-		tags = tagsInto(tags, c)
-		if len(p.marks)+len(tags) > x.most {
-			p.marks, p.crowded = nil, true
+	return x.scan(ctx, span{p.next, last}, func(revision uint64, c *events.Change) bool {
+		if c == nil {
+			p.damaged = append(p.damaged, revision)
+		} else if tags = tagsInto(tags, c); !p.add(revision, tags, x.most) {
 			return false
-		}
-		for _, tag := range tags {
-			p.marks = append(p.marks, Mark{tag, c.Revision()})
 		}
 		p.next++
 		return true
 	})
 }
 
-// scan reads the changes of a span while each returns true.
-func (x *Index) scan(ctx context.Context, here span, each func(*events.Change) bool) error {
+// retry reads again what was damaged, if it is still kept: it may have been replaced.
+func (x *Index) retry(ctx context.Context, p *part, oldest uint64) error {
+	before := p.damaged
+	p.damaged = nil
+	for i, revision := range before {
+		if revision < oldest || p.crowded {
+			continue
+		}
+		c, err := history.ReadOne(ctx, x.source, revision)
+		switch {
+		case err == nil:
+			p.add(revision, Tags(c), x.most)
+		case history.IsDamage(err):
+			p.damaged = append(p.damaged, revision)
+		default:
+			p.damaged = append(p.damaged, before[i:]...)
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds the marks of a change; false if there are too many.
+func (p *part) add(revision uint64, tags []uint64, most int) bool {
+	if len(p.marks)+len(tags) > most {
+		p.marks, p.damaged, p.crowded = nil, nil, true
+		return false
+	}
+	for _, tag := range tags {
+		p.marks = append(p.marks, Mark{tag, revision})
+	}
+	return true
+}
+
+// scan reads the changes of a span while each returns true. Of a damaged revision there is no change.
+func (x *Index) scan(ctx context.Context, here span, each func(revision uint64, c *events.Change) bool) error {
 	for next := here.first; next <= here.last; {
 		changes, err := x.source.Read(ctx, next, indexBytes)
 		switch {
+		case history.IsDamage(err) && ctx.Err() == nil:
+			if !each(next, nil) {
+				return nil
+			}
+			next++
+			continue
 		case err != nil:
 			return err
 		case ctx.Err() != nil:
@@ -244,7 +296,7 @@ func (x *Index) scan(ctx context.Context, here span, each func(*events.Change) b
 			return history.Future(x.source.Origin().Stream, next, next-1)
 		}
 		for _, c := range changes[:min(uint64(len(changes)), here.last+1-next)] {
-			if !each(c) {
+			if !each(next, c) {
 				return nil
 			}
 			next++
@@ -254,11 +306,12 @@ func (x *Index) scan(ctx context.Context, here span, each func(*events.Change) b
 }
 
 // forget drops what was read of other segments than the first and the last: that was cut
-// short, and is read again when it is needed. That one is crowded is remembered while it is there.
+// short, and is read again when it is needed. One that is crowded or damaged is remembered while it
+// is there.
 func (x *Index) forget(parts map[uint64]*part, bounds history.Bounds) {
 	first, last := x.segmentOf(bounds.First), x.segmentOf(bounds.Last)
 	for segment, p := range parts {
-		if segment < first || segment != first && segment != last && !p.crowded {
+		if segment < first || segment != first && segment != last && !p.crowded && len(p.damaged) == 0 {
 			delete(parts, segment)
 		}
 	}
@@ -278,6 +331,9 @@ func (x *Index) changes(ctx context.Context, tag uint64, within span, bounds his
 				return
 			}
 			h.events = tagged(h.change, tag)
+			if len(h.events) == 0 { // it was damaged when it was indexed
+				continue
+			}
 			if !yield(h, nil) {
 				return
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/internal/pasts"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -190,6 +191,78 @@ func TestExtend(t *testing.T) {
 	}
 	if n := source.Reads.Load(); n != 1 {
 		t.Errorf("%d reads of the newest segment, want 1", n)
+	}
+}
+
+// hurt is a source of which one change is damaged, if at is not 0.
+type hurt struct {
+	*pasts.Source
+	at uint64
+}
+
+func (h *hurt) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	changes, err := h.Source.Read(ctx, from, maxBytes)
+	switch {
+	case h.at == from:
+		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_DAMAGED, "revision %d is damaged", from)
+	case h.at > from && h.at < from+uint64(len(changes)):
+		changes = changes[:h.at-from]
+	}
+	return changes, err
+}
+
+// A change that is damaged may have any tag, so who comes to it is told; all others are found, segments
+// before it are completed, and its own once it can be read.
+func TestIndexBesideDamage(t *testing.T) {
+	s := schemaStages(1, 100)
+	objects, revisions := s.objects()
+	for _, at := range []uint64{40, 98} { // in a whole segment, in the newest one
+		source := &hurt{pasts.NewSource(s.changes), at}
+		bounds, _ := source.Bounds(t.Context())
+		marks := new(MemoryMarks)
+		x := NewSegmentedIndex(source, marks, smallSegments)
+		completed := func() (segments []uint64) {
+			for more := true; more; {
+				var err error
+				if more, err = x.Extend(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for segment := range uint64(7) {
+				if _, complete, err := marks.ReadMarks(segment, 0); err != nil {
+					t.Fatal(err)
+				} else if complete {
+					segments = append(segments, segment)
+				}
+			}
+			return segments
+		}
+		all := []uint64{0, 1, 2, 3, 4, 5}
+		want := slices.DeleteFunc(slices.Clone(all), func(segment uint64) bool { return segment == at/smallSegments })
+		if got := completed(); !slices.Equal(got, want) {
+			t.Errorf("damaged at %d: segments %d are complete, want %d", at, got, want)
+		}
+		for _, o := range objects {
+			found, err := collect(x.changes(t.Context(), o.tag(), span{at + 1, 100}, bounds, true))
+			if err != nil || len(found) != len(within(revisions[o], at+1, 100, true)) {
+				t.Errorf("damaged at %d: %v has %d changes behind it (%v)", at, o, len(found), err)
+			}
+			if _, err := collect(x.changes(t.Context(), o.tag(), span{1, at - 1}, bounds, false)); err != nil {
+				t.Errorf("damaged at %d: %v before it: %v", at, o, err)
+			}
+			if _, err := collect(x.changes(t.Context(), o.tag(), span{1, 100}, bounds, false)); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) {
+				t.Errorf("damaged at %d: nobody tells who asks for all of %v: %v", at, o, err)
+			}
+		}
+		source.at = 0
+		if got := completed(); !slices.Equal(got, all) {
+			t.Errorf("when %d is replaced segments %d are complete", at, got)
+		}
+		for _, o := range objects {
+			if got, err := collect(x.revisions(t.Context(), o.tag(), span{1, 100}, bounds, false)); err != nil || !slices.Equal(got, revisions[o]) {
+				t.Errorf("when %d is replaced %v has %d (%v), want %d", at, o, got, err, revisions[o])
+			}
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -80,8 +81,8 @@ func Agreed(clocks []time.Time, members int) time.Time {
 }
 
 // Decide decides for the history of a stream as a storage holds it, at a time ([Agreed]): at the
-// zero time, nothing is too old. A member that lacks a part of it decides only what that
-// part cannot change.
+// zero time, nothing is too old. A member that lacks a part of it, or has damaged it, decides only
+// what that part cannot change.
 func (p Policy) Decide(s raftlog.Storage, stream metadatav1.Stream, now time.Time, kept Kept) (Verdict, error) {
 	h := &holding{storage: s, group: raftlog.GroupID(stream)}
 	if err := h.look(kept.Oldest); err != nil || h.last == 0 {
@@ -142,7 +143,7 @@ func (h *holding) search(passes func(revision uint64) bool) uint64 {
 }
 
 // youngerThan returns where the history begins without the records that are too old as a
-// whole; 0: none is. Those that the member lacks count as too old, see floorAt.
+// whole; 0: none is. Those that the member cannot read count as too old, see floorAt.
 func (h *holding) youngerThan(age time.Duration, now time.Time) uint64 {
 	if age == 0 || now.IsZero() {
 		return 0
@@ -179,8 +180,8 @@ func (h *holding) worthwhile(begin uint64) bool {
 }
 
 // floorAt returns the floor of a history that begins with the record of a revision; nil if
-// that is not worthwhile. What comes right before it has to be there: if that is too old, so
-// is everything before it, and else nothing is known of what the member lacks.
+// that is not worthwhile. What comes right before it has to be read: if that is too old, so
+// is everything before it, and else nothing is known of what the member lacks or is damaged.
 func (h *holding) floorAt(begin uint64, stream metadatav1.Stream) (*metadatav1.HistoryFloor, error) {
 	if begin <= h.oldest {
 		return nil, nil
@@ -191,7 +192,7 @@ func (h *holding) floorAt(begin uint64, stream metadatav1.Stream) (*metadatav1.H
 	}
 	first := past.Changes[0]
 	before, err := h.storage.ReadHistoryBefore(h.group, first.Revision(), 1)
-	if _, lacks := errors.AsType[*raftlog.GapError](err); lacks || err == nil && len(before) == 0 {
+	if isLacking(err) || err == nil && len(before) == 0 {
 		return nil, nil
 	}
 	if err != nil {
@@ -202,20 +203,30 @@ func (h *holding) floorAt(begin uint64, stream metadatav1.Stream) (*metadatav1.H
 	}, nil
 }
 
-// record reads the record that holds a revision; false if the member lacks it.
+// record reads the record that holds a revision; false if the member lacks it, or it is damaged.
 func (h *holding) record(revision uint64) (past replica.Past, ok bool) {
 	read, err := h.storage.ReadHistory(h.group, revision, 1)
-	if _, lacks := errors.AsType[*raftlog.GapError](err); lacks || err == nil && len(read) == 0 {
+	if isLacking(err) || err == nil && len(read) == 0 {
 		return past, false
 	}
 	if err == nil {
 		past, err = replica.DecodePast(&read[0])
+		if _, newer := errors.AsType[*events.UnsupportedError](err); err != nil && !newer {
+			return past, false
+		}
 	}
 	if err != nil {
 		h.fail(fmt.Errorf("retention: history of revision %d: %w", revision, err))
 		return past, false
 	}
 	return past, true
+}
+
+// isLacking reports whether an error says that a record is not there, or not as it was written.
+func isLacking(err error) bool {
+	_, lacks := errors.AsType[*raftlog.GapError](err)
+	_, damaged := errors.AsType[*raftlog.DamageError](err)
+	return lacks || damaged
 }
 
 func (h *holding) fail(err error) {

@@ -3,7 +3,6 @@ package retention_test
 import (
 	"bytes"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -179,16 +178,29 @@ func TestAgreed(t *testing.T) {
 	}
 }
 
-// A decision that rests on what cannot be read is none.
-func TestDamageIsSaid(t *testing.T) {
-	s := store(t, 0, 0)
-	s.DamageRecord(group, 100)
-	for _, policy := range []retention.Policy{{MaxAge: 100 * time.Second}, {MaxChanges: 100}} {
-		v, err := policy.Decide(s, stream, time.Unix(200, 0), retention.Kept{})
-		if err == nil || !strings.Contains(err.Error(), "checksum") || v.Floor != nil {
-			t.Errorf("%+v: %+v, %v", policy, v, err)
+// What is damaged is like what is lacking: nothing is decided that rests on it, and it stands in the way
+// of no other decision.
+func TestDamageInAHistory(t *testing.T) {
+	for _, test := range []struct {
+		damaged uint64
+		policy  retention.Policy
+		want    uint64
+	}{
+		{100, retention.Policy{MaxAge: 100 * time.Second}, 0},
+		{100, retention.Policy{MaxChanges: 100}, 0},
+		{100, retention.Policy{MaxAge: 97 * time.Second}, 103}, // what comes before is read, and too old
+		{100, retention.Policy{MaxAge: 50 * time.Second}, 149},
+		{51, retention.Policy{MaxAge: 50 * time.Second}, 149},
+		{99, retention.Policy{MaxChanges: 50}, 151},
+	} {
+		s := store(t, 0, 0)
+		s.DamageRecord(group, test.damaged)
+		v, err := test.policy.Decide(s, stream, time.Unix(200, 0), retention.Kept{})
+		if err != nil || v.Floor.GetOldestRevision() != test.want {
+			t.Errorf("damaged at %d, %+v: begins at %d (%v), want %d", test.damaged, test.policy, v.Floor.GetOldestRevision(), err, test.want)
 		}
 	}
+	s := store(t, 0, 0)
 	if _, err := (retention.Policy{MaxChanges: 1}).Decide(s, metadatav1.Stream(77), time.Time{}, retention.Kept{}); err == nil {
 		t.Error("a stream that is not there has a floor")
 	}

@@ -42,7 +42,7 @@ func (s *stream[D]) foldBase(revision uint64) {
 		s.m.w.violate("base", "member %d, %s: what was trimmed and is not deleted does not lead to revision %d: %v", s.m.id, s.id, revision, err)
 		return
 	}
-	_, err = replica.WriteArchived(context.Background(), s.m.store, s.group, state)
+	_, err = replica.WriteBase(context.Background(), s.m.store, s.group, state)
 	s.archived(err)
 }
 
@@ -123,7 +123,7 @@ func (s *stream[D]) takeBase(given givenBase[D]) {
 		}
 		return // later changes have replaced what was altered: nobody could tell
 	}
-	_, err = replica.WriteArchivedAs(context.Background(), s.m.store, given.descriptor, given.state)
+	_, err = replica.WriteBaseAs(context.Background(), s.m.store, given.descriptor, given.state)
 	s.m.w.counts.add("bases given", 1)
 	s.archived(err)
 }

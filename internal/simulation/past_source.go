@@ -119,6 +119,9 @@ func (p pastBases[D]) Nearest(_ context.Context, from, to uint64) (*projections.
 		if _, damaged := errors.AsType[*raftlog.DamageError](err); !damaged {
 			return state, err
 		}
+		if err := s.m.store.DropArchived(s.group, d.Index); err != nil && !s.m.disk.failed(err) {
+			s.m.w.violate("base", "member %d, %s: a damaged checkpoint is not dropped: %v", s.m.id, s.id, err)
+		}
 	}
 	if from == 0 {
 		return s.genesis, nil

@@ -39,11 +39,19 @@ func (s *Store) OpenArchived(id raftlog.GroupID, index uint64) (raftlog.Checkpoi
 
 // CreateArchived implements raftlog.Storage.
 func (s *Store) CreateArchived(id raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.createArchived(id, d, &writer{past: true})
+}
+
+// CreateBase implements raftlog.Storage.
+func (s *Store) CreateBase(id raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.createArchived(id, d, &writer{past: true, base: true})
+}
+
+func (s *Store) createArchived(id raftlog.GroupID, d raftlog.Descriptor, w *writer) (raftlog.CheckpointWriter, error) {
 	if s.Condemned() != "" {
 		return nil, s.condemnedError()
 	}
-	w, err := s.writer(id, d, nil, true)
-	if err != nil {
+	if err := s.begin(id, d, w); err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
@@ -53,6 +61,24 @@ func (s *Store) CreateArchived(id raftlog.GroupID, d raftlog.Descriptor) (raftlo
 		return nil, err
 	}
 	return w, nil
+}
+
+// DropArchived implements raftlog.Storage.
+func (s *Store) DropArchived(id raftlog.GroupID, index uint64) error {
+	if s.Condemned() != "" {
+		return s.condemnedError()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, err := s.group(id); err != nil {
+		return err
+	}
+	s.take(func(groups map[raftlog.GroupID]*group) {
+		g := groups[id]
+		g.archived = slices.DeleteFunc(slices.Clone(g.archived), func(d raftlog.Descriptor) bool { return d.Index == index })
+	})
+	s.prune()
+	return nil
 }
 
 // archive makes the finished file an archived one, durably. It needs mu.
@@ -71,6 +97,9 @@ func (w *writer) archive(d raftlog.Descriptor) error {
 	delete(s.damaged, spot{checkpointSpot, d.Group, d.Index})
 	s.files[fileKey{d.Group, d.Index}] = &file{desc: d, chunks: w.chunks}
 	s.take(func(groups map[raftlog.GroupID]*group) { groups[d.Group].archive([]raftlog.Descriptor{d}) })
+	if w.base {
+		s.bases[d.Group] = d.Index
+	}
 	s.sync()
 	s.prune()
 	return nil
@@ -82,9 +111,13 @@ func (s *Store) thinArchives() {
 		return
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.now)) {
-		for len(s.now[id].archived) > 1 {
+		base := s.bases[id]
+		for {
+			if _, dropped := raftlog.ThinArchive(s.now[id].archived, base); len(dropped) == 0 {
+				break
+			}
 			s.take(func(groups map[raftlog.GroupID]*group) {
-				groups[id].archived, _ = raftlog.ThinArchive(groups[id].archived)
+				groups[id].archived, _ = raftlog.ThinArchive(groups[id].archived, base)
 			})
 		}
 	}

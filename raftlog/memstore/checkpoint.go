@@ -46,32 +46,40 @@ func (s *Store) CreateCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftl
 	if s.Condemned() != "" {
 		return nil, s.condemnedError()
 	}
-	return s.writer(g, d, nil, false)
+	return s.create(g, d, new(writer))
 }
 
 // StageCheckpoint implements raftlog.Storage.
 func (s *Store) StageCheckpoint(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
-	return s.writer(g, d, &d, false)
+	return s.create(g, d, &writer{want: &d})
 }
 
-func (s *Store) writer(g raftlog.GroupID, d raftlog.Descriptor, want *raftlog.Descriptor, past bool) (raftlog.CheckpointWriter, error) {
-	if err := s.room(); err != nil {
+func (s *Store) create(g raftlog.GroupID, d raftlog.Descriptor, w *writer) (raftlog.CheckpointWriter, error) {
+	if err := s.begin(g, d, w); err != nil {
 		return nil, err
+	}
+	return w, nil
+}
+
+// begin begins a file; w says what it is to become.
+func (s *Store) begin(g raftlog.GroupID, d raftlog.Descriptor, w *writer) (err error) {
+	w.s = s
+	if err := w.room(); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, err := s.group(g); err != nil {
-		return nil, err
+		return err
 	}
 	if d.Group != g {
-		return nil, fmt.Errorf("memstore: a checkpoint of group %d is not for group %d", d.Group, g)
+		return fmt.Errorf("memstore: a checkpoint of group %d is not for group %d", d.Group, g)
 	}
-	enc, err := raftlog.NewFileEncoder(d)
-	if err != nil {
-		return nil, err
+	if w.enc, err = raftlog.NewFileEncoder(d); err != nil {
+		return err
 	}
-	enc.Header()
-	return &writer{s: s, enc: enc, want: want, past: past}, nil
+	w.enc.Header()
+	return nil
 }
 
 type writer struct {
@@ -79,15 +87,24 @@ type writer struct {
 	enc    *raftlog.FileEncoder
 	want   *raftlog.Descriptor
 	past   bool // it becomes an archived one
+	base   bool // history is to be trimmed behind it
 	chunks [][]byte
 	ended  bool
+}
+
+// room refuses a file on a full disk: a base has the reserve.
+func (w *writer) room() error {
+	if w.base {
+		return w.s.reserved()
+	}
+	return w.s.room()
 }
 
 func (w *writer) WriteChunk(data []byte) error {
 	if w.ended {
 		return raftlog.ErrTransferDone
 	}
-	if err := w.s.room(); err != nil {
+	if err := w.room(); err != nil {
 		return err
 	}
 	if _, err := w.enc.Frame(data); err != nil {

@@ -33,7 +33,7 @@ func (s *Store) trySync() error {
 }
 
 // SetFree sets what Space reports as free. At 0 the reserve is reached: Writes are still
-// taken, checkpoint files are not (raftlog.ErrFull).
+// taken, checkpoint files are not (raftlog.ErrFull), but for that of a base.
 func (s *Store) SetFree(bytes uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,6 +54,16 @@ func (s *Store) room() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.full || s.free == 0 {
+		return fmt.Errorf("memstore: %s: %w", s.name, raftlog.ErrFull)
+	}
+	return nil
+}
+
+// reserved refuses what may use the reserve when that is used up too.
+func (s *Store) reserved() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full {
 		return fmt.Errorf("memstore: %s: %w", s.name, raftlog.ErrFull)
 	}
 	return nil

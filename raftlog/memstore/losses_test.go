@@ -206,8 +206,14 @@ func TestFullDisk(t *testing.T) {
 	if _, err := s.CreateCheckpoint(a, storagetest.Descriptor(a, 5, 3)); !errors.Is(err, raftlog.ErrFull) {
 		t.Fatalf("checkpoint on a full disk: %v", err)
 	}
+	w, err := s.CreateBase(a, storagetest.Descriptor(a, 2, 1))
+	storagetest.Must(t, err)
+	storagetest.Must(t, w.WriteChunk([]byte("x")))
 	storagetest.Must(t, s.Write([]*raftlog.Write{storagetest.Append(a, 7, 4)}))
 	s.SetFull(true)
+	if err := w.WriteChunk([]byte("y")); !errors.Is(err, raftlog.ErrFull) {
+		t.Fatalf("base on a disk that is full to its end: %v", err)
+	}
 	if err := s.Write([]*raftlog.Write{storagetest.Append(a, 8, 4)}); !errors.Is(err, raftlog.ErrFull) {
 		t.Fatalf("write on a full disk: %v", err)
 	}
@@ -216,7 +222,7 @@ func TestFullDisk(t *testing.T) {
 	if l, err := s.Load(a); err != nil || l.LastIndex() != 7 {
 		t.Fatalf("load after a full disk: %+v, %v", l, err)
 	}
-	w, err := s.CreateCheckpoint(a, storagetest.Descriptor(a, 5, 3))
+	w, err = s.CreateCheckpoint(a, storagetest.Descriptor(a, 5, 3))
 	storagetest.WriteCheckpoint(t, w, err, []byte("x"))
 }
 

@@ -33,6 +33,7 @@ type Store struct {
 	unsynced []step                     // applied to now, not to durable
 	files    map[fileKey]*file
 	own      map[raftlog.GroupID]uint64 // index of the newest checkpoint created since the start
+	bases    map[raftlog.GroupID]uint64 // index of the last base archived since the start
 	floors   map[raftlog.GroupID]raftlog.Promise
 	free     uint64
 	damaged  map[spot]bool
@@ -60,7 +61,7 @@ var _ raftlog.Storage = (*Store)(nil)
 func New(name string) *Store {
 	return &Store{
 		name: name, now: map[raftlog.GroupID]*group{}, durable: map[raftlog.GroupID]*group{},
-		files: map[fileKey]*file{}, own: map[raftlog.GroupID]uint64{}, floors: map[raftlog.GroupID]raftlog.Promise{},
+		files: map[fileKey]*file{}, own: map[raftlog.GroupID]uint64{}, bases: map[raftlog.GroupID]uint64{}, floors: map[raftlog.GroupID]raftlog.Promise{},
 		free: math.MaxUint64, damaged: map[spot]bool{}, known: map[raftlog.GroupID][]raftlog.Span{}, short: map[raftlog.GroupID]bool{},
 	}
 }
@@ -85,6 +86,7 @@ func (s *Store) Crash(keep int) {
 	s.unsynced, s.rebuilding, s.broken, s.failSync, s.cutShort = nil, false, false, false, wholeFloor
 	s.now = map[raftlog.GroupID]*group{}
 	clear(s.own)
+	clear(s.bases)
 	clear(s.known)
 	for id, g := range s.durable {
 		g.replaced = 0
@@ -349,6 +351,7 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	s.rebuilding = false
 	clear(s.own)
+	clear(s.bases)
 	clear(s.known)
 	if s.broken {
 		return s.syncError()

@@ -73,6 +73,15 @@ func (s *Store) missing(g raftlog.GroupID, index uint64) error {
 
 // CreateArchived implements raftlog.Storage.
 func (s *Store) CreateArchived(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.createArchived(g, d, &writer{past: true})
+}
+
+// CreateBase implements raftlog.Storage.
+func (s *Store) CreateBase(g raftlog.GroupID, d raftlog.Descriptor) (raftlog.CheckpointWriter, error) {
+	return s.createArchived(g, d, &writer{past: true, base: true})
+}
+
+func (s *Store) createArchived(g raftlog.GroupID, d raftlog.Descriptor, w *writer) (raftlog.CheckpointWriter, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
@@ -83,7 +92,7 @@ func (s *Store) CreateArchived(g raftlog.GroupID, d raftlog.Descriptor) (raftlog
 	if err := raftlog.FitArchived(d, st.checkpoints, st.archived); err != nil {
 		return nil, err
 	}
-	return asWriter(s.newWriter(g, d, &writer{past: true}))
+	return asWriter(s.newWriter(g, d, w))
 }
 
 // archive gives a finished file its name and makes it an archived one, in one step for what
@@ -110,6 +119,9 @@ func (w *writer) archive(d raftlog.Descriptor, final string) error {
 	if err != nil {
 		return err
 	}
+	if w.base {
+		after.base = d.Index
+	}
 	s.own.Lock()
 	defer s.own.Unlock()
 	if err := s.filesFS.Rename(w.temp, final); err != nil {
@@ -124,6 +136,31 @@ func (w *writer) archive(d raftlog.Descriptor, final string) error {
 	}
 	s.setGroup(d.Group, &after)
 	s.pruneCheckpoints(dropped...)
+	return nil
+}
+
+// DropArchived implements raftlog.Storage.
+func (s *Store) DropArchived(g raftlog.GroupID, index uint64) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	if err := s.usable(); err != nil {
+		return err
+	}
+	st, err := s.group(g)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(st.archived, func(d raftlog.Descriptor) bool { return d.Index == index })
+	if at < 0 {
+		return nil
+	}
+	if err := s.db.Delete(indexKey(g, kindArchived, index), pebble.Sync); err != nil {
+		return s.wrap(err)
+	}
+	dropped, after := st.archived[at], *st
+	after.archived = slices.Delete(slices.Clone(st.archived), at, at+1)
+	s.setGroup(g, &after)
+	s.pruneCheckpoints(dropped)
 	return nil
 }
 

@@ -90,14 +90,19 @@ type writer struct {
 	enc  *raftlog.FileEncoder
 	want *raftlog.Descriptor // what it has to become; nil for an own checkpoint
 	past bool                // it becomes an archived one
+	base bool                // history is to be trimmed behind it
 	file vfs.File            // nil when ended
 	temp string
 	buf  []byte // of the chunk that is written, to be used again
 }
 
-// needRoom refuses a file on a full disk. Archived checkpoints make room for those of the log.
+// needRoom refuses a file on a full disk. Archived checkpoints make room for those of the log, and for
+// one that lets history go.
 func (w *writer) needRoom() error {
-	if w.past {
+	switch {
+	case w.base:
+		return w.s.needRoomForBase()
+	case w.past:
 		return w.s.needRoom()
 	}
 	return w.s.needRoomForLog()

@@ -19,6 +19,9 @@ const (
 	maxBallast = 64 << 20
 	// reserveShare of a disk is the largest default reserve: small disks exist.
 	reserveShare = 4
+	// baseShare of the reserve stays when a checkpoint is written behind which history is to be trimmed.
+	// It is no less than the ballast.
+	baseShare = 2
 )
 
 // ballast is a file that takes room for nothing, so that there is some when the disk is
@@ -93,7 +96,7 @@ func (s *Store) openReserve() {
 		}
 	}
 	s.ballast.path = s.opts.FS.PathJoin(s.dir, reserveName)
-	s.ballast.size = min(s.opts.ReserveBytes/2, maxBallast)
+	s.ballast.size = min(s.opts.ReserveBytes/baseShare, maxBallast)
 	_, missing := s.opts.FS.Stat(s.ballast.path)
 	if missing == nil || err == nil && usage.AvailBytes > s.opts.ReserveBytes {
 		s.ballast.hold()
@@ -103,6 +106,15 @@ func (s *Store) openReserve() {
 // room returns the bytes that are free above the reserve, and takes hold of the ballast
 // again when the disk has room for it.
 func (s *Store) room() (uint64, error) {
+	free, err := s.roomAbove(s.opts.ReserveBytes)
+	if err == nil && free > 0 && free < math.MaxUint64 && s.ballast.bytes() == 0 {
+		s.ballast.hold()
+	}
+	return free, err
+}
+
+// roomAbove returns how much more than these bytes is free; math.MaxUint64 where nobody can tell.
+func (s *Store) roomAbove(bytes uint64) (uint64, error) {
 	usage, err := s.opts.FS.GetDiskUsage(s.dir)
 	switch {
 	case errors.Is(err, vfs.ErrUnsupported):
@@ -110,19 +122,29 @@ func (s *Store) room() (uint64, error) {
 	case err != nil:
 		return 0, fmt.Errorf("pebblestore: %w", err)
 	}
-	held := s.ballast.bytes()
-	free := usage.AvailBytes + held
-	free -= min(free, s.opts.ReserveBytes)
-	if free > 0 && held == 0 {
-		s.ballast.hold()
-	}
-	return free, nil
+	free := usage.AvailBytes + s.ballast.bytes()
+	return free - min(free, bytes), nil
 }
 
 // needRoom refuses what is not worth the reserve.
 func (s *Store) needRoom() error {
 	if free, err := s.room(); err == nil && free == 0 {
-		return fmt.Errorf("pebblestore: %s: %w%s", s.dir, raftlog.ErrFull, s.sayAside())
+		return s.fullError()
+	}
+	return nil
+}
+
+func (s *Store) fullError() error {
+	return fmt.Errorf("pebblestore: %s: %w%s", s.dir, raftlog.ErrFull, s.sayAside())
+}
+
+// needRoomForBase is needRoom for what is worth a part of the reserve, as more is free afterwards.
+func (s *Store) needRoomForBase() error {
+	if _, err := s.roomWithoutPast(); err != nil {
+		return err
+	}
+	if free, err := s.roomAbove(s.opts.ReserveBytes / baseShare); err == nil && free == 0 {
+		return s.fullError()
 	}
 	return nil
 }
@@ -166,7 +188,7 @@ func (s *Store) thinArchives() (bool, error) {
 	for g, st := range s.groups {
 		after := *st
 		var of []raftlog.Descriptor
-		if after.archived, of = raftlog.ThinArchive(st.archived); len(of) > 0 {
+		if after.archived, of = raftlog.ThinArchive(st.archived, st.base); len(of) > 0 {
 			_ = b.Delete(indexKey(g, kindArchived, of[0].Index), nil)
 			changed[g], dropped = &after, append(dropped, of...)
 		}

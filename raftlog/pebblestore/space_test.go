@@ -282,6 +282,43 @@ func TestArchivedMakeRoom(t *testing.T) {
 	storagetest.Must(t, s.Close())
 }
 
+// TestABaseUsesTheReserve archives, on a full disk, a checkpoint behind which history is to be trimmed:
+// others go for it, it may have half of the reserve, and it stays until the trim.
+func TestABaseUsesTheReserve(t *testing.T) {
+	const reserve, ballast = 256 << 20, 64 << 20
+	fs := newSmallFS(1 << 30)
+	s, err := pebblestore.Open(dir, pebblestore.Options{FS: fs, ReserveBytes: reserve, Fatal: func(err error) { panic(err) }})
+	storagetest.Must(t, err)
+	defer s.Close()
+	storagetest.Must(t, s.Bootstrap(storagetest.Identity(), []raftlog.GroupID{storagetest.A, storagetest.B}, storagetest.Voters))
+	archive(t, s, 12)
+	before := archivedAt(t, s)
+	between := before[0] + 1
+	for slices.Contains(before, between) {
+		between++
+	}
+	base := storagetest.Descriptor(storagetest.A, between, 1)
+	fs.set(reserve/2 - ballast)
+	if _, err := s.CreateBase(storagetest.A, base); !errors.Is(err, raftlog.ErrFull) {
+		t.Fatalf("a base on the other half of the reserve: %v", err)
+	}
+	fs.set(reserve/2 - ballast + 1)
+	w, err := s.CreateBase(storagetest.A, base)
+	storagetest.WriteCheckpoint(t, w, err, []byte("x"))
+	for range 2 {
+		if free, _, err := s.Space(); free != 0 || err != nil {
+			t.Fatalf("%d bytes are free, %v", free, err)
+		}
+		if left := archivedAt(t, s); !slices.Equal(left, []uint64{before[0], between}) {
+			t.Fatalf("archived are %d, want the first one and the base, %d", left, between)
+		}
+	}
+	storagetest.Must(t, s.TrimHistory(storagetest.A, base.Seq+1))
+	if left := archivedAt(t, s); !slices.Equal(left, []uint64{between}) {
+		t.Fatalf("archived are %d, want the base, %d", left, between)
+	}
+}
+
 // TestSetAsideIsNamed fills a disk on which a rebuild has set something aside.
 func TestSetAsideIsNamed(t *testing.T) {
 	fs := newSmallFS(100 << 20)

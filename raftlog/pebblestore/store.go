@@ -22,6 +22,7 @@ type groupState struct {
 	damaged     []raftlog.Span       // of history, as far as reads have found it
 	checkpoints []raftlog.Descriptor // current ones, newest last
 	archived    []raftlog.Descriptor // replaced ones that are kept, oldest first
+	base        uint64               // index of the last base that was archived in this life
 	replaced    uint64               // index of the last one that became current in this life: files below it are
 	durable     raftlog.Promise      // under writing
 	short       error                // below the floor: only in a store that is read only, Open refuses it

@@ -161,6 +161,30 @@ func testArchivedTrim(t *testing.T, d Disk) {
 	Must(t, s.Close())
 }
 
+func testDropArchived(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, make29()...)}))
+	for _, index := range []uint64{10, 20, 30, 40} {
+		MakeCurrent(t, s, index)
+	}
+	for _, index := range []uint64{20, 15, 30} { // none is archived at 15, and 30 is current
+		Must(t, s.DropArchived(A, index))
+	}
+	expectArchived(t, s, 10)
+	expectNotArchived(t, s, 20)
+	expectCheckpoints(t, s, A, 30, 40)
+	if err := s.DropArchived(B+1, 10); err == nil {
+		t.Error("one of a group that there is not was dropped")
+	}
+	archiveOne(t, s, 20)
+	for range 2 {
+		expectArchived(t, s, 10, 20)
+		d.Crash(t)
+		s = d.Open(t)
+	}
+	Must(t, s.Close())
+}
+
 func testCreateArchived(t *testing.T, d Disk) {
 	s := Fresh(t, d)
 	Must(t, s.Write([]*raftlog.Write{Append(A, 2, make29()...)}))

@@ -26,10 +26,11 @@ func expectCondemned(t *testing.T, s raftlog.Storage, why string) {
 	_, archived := s.Archived(A)
 	_, openOld := s.OpenArchived(A, 2)
 	_, createOld := s.CreateArchived(A, Descriptor(A, 2, 1))
+	_, createBase := s.CreateBase(A, Descriptor(A, 2, 1))
 	_, stage := s.StageCheckpoint(A, Descriptor(A, 9, 9))
 	for what, err := range map[string]error{
 		"load": load, "bounds": bounds, "read": read, "open": open, "list": list, "create": create, "stage": stage,
-		"read before": before, "gap": gap, "marks": marks, "archived": archived, "open archived": openOld, "create archived": createOld,
+		"read before": before, "gap": gap, "marks": marks, "archived": archived, "open archived": openOld, "create archived": createOld, "create base": createBase, "drop archived": s.DropArchived(A, 2),
 		"fill":      s.FillHistory(A, []raftlog.Past{Past(Record(1, 1, 2), 1)}),
 		"put marks": s.PutMarks(A, 0, nil),
 		"write":     s.Write([]*raftlog.Write{Append(A, 2, 1)}),

@@ -91,6 +91,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"ArchivedByInstall", testArchivedByInstall},
 		{"ArchivedTrim", testArchivedTrim},
 		{"CreateArchived", testCreateArchived},
+		{"DropArchived", testDropArchived},
 		{"Stage", testStage},
 		{"Install", testInstall},
 		{"InstallNeedsFile", testInstallNeedsFile},

@@ -138,23 +138,39 @@ func readAs[D projections.Domain[D]](from raftlog.Storage, c raftlog.Descriptor,
 	return state[D]{s}, nil
 }
 
-// nearest returns the state of the newest checkpoint between two revisions.
+// nearest returns the state of the newest checkpoint between two revisions that can be read. One that is
+// damaged is passed over, as a running member does (said names it): it is an error only where nothing
+// else leads there.
 func (d *directory) nearest(_ context.Context, from, to uint64) (State, error) {
 	all, err := d.checkpoints()
 	if err != nil {
 		return nil, err
 	}
+	var damaged error
 	for _, c := range slices.Backward(all) {
-		if c.Seq >= from && c.Seq <= to {
-			return d.read(c)
+		if c.Seq < from || c.Seq > to {
+			continue
 		}
+		read, err := d.read(c)
+		if !isDamaged(err) {
+			return read, err
+		}
+		damaged = errors.Join(damaged, err)
 	}
-	return nil, nil
+	if first, _, err := d.source.run(); err != nil || first <= 1 {
+		return nil, err
+	}
+	return nil, damaged
+}
+
+func isDamaged(err error) bool {
+	_, damaged := errors.AsType[*raftlog.DamageError](err)
+	return damaged
 }
 
 // beginning returns the oldest state from which everything that the history has can be
 // folded; if it lacks its beginning, that of a checkpoint, and then what lies before that
-// is left out.
+// is left out. One that is damaged is passed over, and then what lies before the next one is.
 func (d *directory) beginning(ctx context.Context) (State, error) {
 	bounds, err := d.source.Bounds(ctx)
 	if err != nil || bounds.First == 1 {
@@ -164,10 +180,19 @@ func (d *directory) beginning(ctx context.Context) (State, error) {
 	if err != nil {
 		return nil, err
 	}
+	var damaged error
 	for _, c := range all {
-		if c.Seq+1 >= bounds.First {
-			return d.read(c)
+		if c.Seq+1 < bounds.First {
+			continue
 		}
+		read, err := d.read(c)
+		if !isDamaged(err) {
+			return read, err
+		}
+		damaged = errors.Join(damaged, err)
+	}
+	if damaged != nil {
+		return nil, damaged
 	}
 	return nil, history.Earlier(ctx, d.source, bounds)
 }

@@ -2,6 +2,10 @@ package past
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -143,6 +147,28 @@ func TestDamagedDirectory(t *testing.T) {
 	verdicts, err := Verify(t.Context(), p, p.Streams(), nil, nil)
 	if damage, ok := errors.AsType[*history.DamagedError](err); !ok || damage.Revision != 33 || len(verdicts) != 0 {
 		t.Errorf("verified %v with %v", verdicts, err)
+	}
+}
+
+// A checkpoint that is damaged inside takes nothing away where an older one, or the beginning, leads there.
+func TestADamagedCheckpointIsPassedOver(t *testing.T) {
+	m := newMember(t, nil)
+	path := filepath.Join(m.dir, "checkpoints", fmt.Sprintf("%d-%d.checkpoint", schemaStream, 41))
+	b, err := os.ReadFile(path)
+	must(t, err)
+	b[len(b)-raftlog.FileTrailerBytes-1] ^= 1
+	must(t, os.WriteFile(path, b, 0o600))
+	p := m.open()
+	for _, revision := range []uint64{40, 50} {
+		s, _, err := p.(*local).at(t.Context(), schemaStream, &metadatav1.HistoryPoint{Point: &metadatav1.HistoryPoint_Revision{Revision: revision}})
+		if err != nil || s.Head().Revision != revision {
+			t.Errorf("the model at %d: %v", revision, err)
+		}
+	}
+	r, err := Rehearse(t.Context(), p, schemaStream, nil)
+	must(t, err)
+	if !slices.ContainsFunc(r.Said, func(c Checked) bool { return c.By == "checkpoint 41" && c.Err != nil }) {
+		t.Errorf("nobody says that it is damaged: %+v", r.Said)
 	}
 }
 

@@ -323,7 +323,10 @@ type MemberStatus struct {
 	// histories trimmed by age.
 	Clock *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=clock,proto3" json:"clock,omitempty"`
 	// It has a key, and signs heads while it leads the service stream.
-	SignsHeads    bool `protobuf:"varint,19,opt,name=signs_heads,json=signsHeads,proto3" json:"signs_heads,omitempty"`
+	SignsHeads bool `protobuf:"varint,19,opt,name=signs_heads,json=signsHeads,proto3" json:"signs_heads,omitempty"`
+	// How much of the histories it was told to keep. Members have to be told the same: nothing is
+	// trimmed while they differ.
+	HistoryLimits *HistoryLimits `protobuf:"bytes,20,opt,name=history_limits,json=historyLimits,proto3" json:"history_limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -491,6 +494,86 @@ func (x *MemberStatus) GetSignsHeads() bool {
 	return false
 }
 
+func (x *MemberStatus) GetHistoryLimits() *HistoryLimits {
+	if x != nil {
+		return x.HistoryLimits
+	}
+	return nil
+}
+
+// HistoryLimits is how much of the histories a member keeps. 0 is no limit.
+type HistoryLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long changes of the schema and the topology are kept.
+	MaxAge *durationpb.Duration `protobuf:"bytes,1,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// Bytes of a member's disk that the history of each of the two may take, about.
+	MaxBytes uint64 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// Bytes from which on it is trimmed even of what consumers have not acknowledged.
+	HardBytes uint64 `protobuf:"varint,3,opt,name=hard_bytes,json=hardBytes,proto3" json:"hard_bytes,omitempty"`
+	// How many changes of the service stream are kept.
+	ServiceChanges uint64 `protobuf:"varint,4,opt,name=service_changes,json=serviceChanges,proto3" json:"service_changes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *HistoryLimits) Reset() {
+	*x = HistoryLimits{}
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryLimits) ProtoMessage() {}
+
+func (x *HistoryLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryLimits.ProtoReflect.Descriptor instead.
+func (*HistoryLimits) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HistoryLimits) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *HistoryLimits) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *HistoryLimits) GetHardBytes() uint64 {
+	if x != nil {
+		return x.HardBytes
+	}
+	return 0
+}
+
+func (x *HistoryLimits) GetServiceChanges() uint64 {
+	if x != nil {
+		return x.ServiceChanges
+	}
+	return 0
+}
+
 // Quarantine says why a member takes part in nothing, and how far it is.
 type Quarantine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -511,7 +594,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +606,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +619,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{3}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Quarantine) GetReason() string {
@@ -591,7 +674,7 @@ type Divergence struct {
 
 func (x *Divergence) Reset() {
 	*x = Divergence{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +686,7 @@ func (x *Divergence) String() string {
 func (*Divergence) ProtoMessage() {}
 
 func (x *Divergence) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +699,7 @@ func (x *Divergence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Divergence.ProtoReflect.Descriptor instead.
 func (*Divergence) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Divergence) GetStream() Stream {
@@ -692,7 +775,7 @@ type StreamStatus struct {
 
 func (x *StreamStatus) Reset() {
 	*x = StreamStatus{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +787,7 @@ func (x *StreamStatus) String() string {
 func (*StreamStatus) ProtoMessage() {}
 
 func (x *StreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +800,7 @@ func (x *StreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatus.ProtoReflect.Descriptor instead.
 func (*StreamStatus) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{5}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StreamStatus) GetStream() Stream {
@@ -856,7 +939,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +951,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +964,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{6}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Alarm) GetSeverity() Severity {
@@ -927,7 +1010,7 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\amembers\x18\x05 \x03(\v2\".heliosdb.metadata.v1.MemberStatusR\amembers\x123\n" +
 	"\x06alarms\x18\x06 \x03(\v2\x1b.heliosdb.metadata.v1.AlarmR\x06alarms\x12:\n" +
 	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\x12B\n" +
-	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\xbd\x06\n" +
+	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\x89\a\n" +
 	"\fMemberStatus\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12!\n" +
@@ -954,7 +1037,14 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\rspace_problem\x18\x11 \x01(\tR\fspaceProblem\x120\n" +
 	"\x05clock\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x05clock\x12\x1f\n" +
 	"\vsigns_heads\x18\x13 \x01(\bR\n" +
-	"signsHeads\"\x9f\x01\n" +
+	"signsHeads\x12J\n" +
+	"\x0ehistory_limits\x18\x14 \x01(\v2#.heliosdb.metadata.v1.HistoryLimitsR\rhistoryLimits\"\xa8\x01\n" +
+	"\rHistoryLimits\x122\n" +
+	"\amax_age\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x1b\n" +
+	"\tmax_bytes\x18\x02 \x01(\x04R\bmaxBytes\x12\x1d\n" +
+	"\n" +
+	"hard_bytes\x18\x03 \x01(\x04R\thardBytes\x12'\n" +
+	"\x0fservice_changes\x18\x04 \x01(\x04R\x0eserviceChanges\"\x9f\x01\n" +
 	"\n" +
 	"Quarantine\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12(\n" +
@@ -1020,46 +1110,49 @@ func file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP() []byte {
 }
 
 var file_heliosdb_metadata_v1_cluster_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_heliosdb_metadata_v1_cluster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_heliosdb_metadata_v1_cluster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_heliosdb_metadata_v1_cluster_service_proto_goTypes = []any{
 	(Role)(0),                     // 0: heliosdb.metadata.v1.Role
 	(Severity)(0),                 // 1: heliosdb.metadata.v1.Severity
 	(*StatusRequest)(nil),         // 2: heliosdb.metadata.v1.StatusRequest
 	(*StatusResponse)(nil),        // 3: heliosdb.metadata.v1.StatusResponse
 	(*MemberStatus)(nil),          // 4: heliosdb.metadata.v1.MemberStatus
-	(*Quarantine)(nil),            // 5: heliosdb.metadata.v1.Quarantine
-	(*Divergence)(nil),            // 6: heliosdb.metadata.v1.Divergence
-	(*StreamStatus)(nil),          // 7: heliosdb.metadata.v1.StreamStatus
-	(*Alarm)(nil),                 // 8: heliosdb.metadata.v1.Alarm
-	(*Position)(nil),              // 9: heliosdb.metadata.v1.Position
-	(*ConsumerStatus)(nil),        // 10: heliosdb.metadata.v1.ConsumerStatus
-	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(Stream)(0),                   // 13: heliosdb.metadata.v1.Stream
+	(*HistoryLimits)(nil),         // 5: heliosdb.metadata.v1.HistoryLimits
+	(*Quarantine)(nil),            // 6: heliosdb.metadata.v1.Quarantine
+	(*Divergence)(nil),            // 7: heliosdb.metadata.v1.Divergence
+	(*StreamStatus)(nil),          // 8: heliosdb.metadata.v1.StreamStatus
+	(*Alarm)(nil),                 // 9: heliosdb.metadata.v1.Alarm
+	(*Position)(nil),              // 10: heliosdb.metadata.v1.Position
+	(*ConsumerStatus)(nil),        // 11: heliosdb.metadata.v1.ConsumerStatus
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(Stream)(0),                   // 14: heliosdb.metadata.v1.Stream
 }
 var file_heliosdb_metadata_v1_cluster_service_proto_depIdxs = []int32{
 	4,  // 0: heliosdb.metadata.v1.StatusResponse.members:type_name -> heliosdb.metadata.v1.MemberStatus
-	8,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
-	9,  // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
-	10, // 3: heliosdb.metadata.v1.StatusResponse.consumers:type_name -> heliosdb.metadata.v1.ConsumerStatus
-	11, // 4: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
-	7,  // 5: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
-	5,  // 6: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
-	6,  // 7: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
-	11, // 8: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
-	12, // 9: heliosdb.metadata.v1.MemberStatus.clock:type_name -> google.protobuf.Timestamp
-	13, // 10: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
-	13, // 11: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
-	0,  // 12: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
-	12, // 13: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
-	1,  // 14: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
-	2,  // 15: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
-	3,  // 16: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
-	16, // [16:17] is the sub-list for method output_type
-	15, // [15:16] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	9,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
+	10, // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
+	11, // 3: heliosdb.metadata.v1.StatusResponse.consumers:type_name -> heliosdb.metadata.v1.ConsumerStatus
+	12, // 4: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
+	8,  // 5: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
+	6,  // 6: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
+	7,  // 7: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
+	12, // 8: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
+	13, // 9: heliosdb.metadata.v1.MemberStatus.clock:type_name -> google.protobuf.Timestamp
+	5,  // 10: heliosdb.metadata.v1.MemberStatus.history_limits:type_name -> heliosdb.metadata.v1.HistoryLimits
+	12, // 11: heliosdb.metadata.v1.HistoryLimits.max_age:type_name -> google.protobuf.Duration
+	14, // 12: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
+	14, // 13: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
+	0,  // 14: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
+	13, // 15: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 16: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
+	2,  // 17: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
+	3,  // 18: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
+	18, // [18:19] is the sub-list for method output_type
+	17, // [17:18] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_cluster_service_proto_init() }
@@ -1075,7 +1168,7 @@ func file_heliosdb_metadata_v1_cluster_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_cluster_service_proto_rawDesc), len(file_heliosdb_metadata_v1_cluster_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file heliosdb/metadata/v1/cluster_service.proto.
  */
 export const file_heliosdb_metadata_v1_cluster_service: GenFile = /*@__PURE__*/
-  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9jbHVzdGVyX3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIg8KDVN0YXR1c1JlcXVlc3QisgIKDlN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSFAoMY2x1c3Rlcl9uYW1lGAIgASgJEhYKDnJlY292ZXJ5X2Vwb2NoGAMgASgEEhEKCW1lbWJlcl9pZBgEIAEoBBIzCgdtZW1iZXJzGAUgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuTWVtYmVyU3RhdHVzEisKBmFsYXJtcxgGIAMoCzIbLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkFsYXJtEjAKCHBvc2l0aW9uGAcgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SNwoJY29uc3VtZXJzGAggAygLMiQuaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXJTdGF0dXMi1QQKDE1lbWJlclN0YXR1cxIRCgltZW1iZXJfaWQYASABKAQSEQoJcmVhY2hhYmxlGAIgASgIEhQKDHJhZnRfYWRkcmVzcxgDIAEoCRITCgthcGlfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEikKBnVwdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCgdzdHJlYW1zGAcgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtU3RhdHVzEhMKC3N0b3JlX2J5dGVzGAggASgEEhIKCmZyZWVfYnl0ZXMYCSABKAQSHwoXc3VwcG9ydGVkX2ZlYXR1cmVfbGV2ZWwYCiABKA0SEwoLc3Vic2NyaWJlcnMYCyABKA0SFAoMbWVtb3J5X2J5dGVzGAwgASgEEjQKCnF1YXJhbnRpbmUYDSABKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5RdWFyYW50aW5lEjUKC2RpdmVyZ2VuY2VzGA4gAygLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuRGl2ZXJnZW5jZRIxCg5sZWFzZV9kdXJhdGlvbhgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9zZXRfYXNpZGVfYnl0ZXMYECABKAQSFQoNc3BhY2VfcHJvYmxlbRgRIAEoCRIpCgVjbG9jaxgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc2lnbnNfaGVhZHMYEyABKAgiawoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSGAoQc291cmNlX21lbWJlcl9pZBgCIAEoBBIPCgdwZXJjZW50GAMgASgNEhMKC3dhaXRpbmdfZm9yGAQgASgJEg0KBXN0dWNrGAUgASgIInQKCkRpdmVyZ2VuY2USLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEhEKCW1lbWJlcl9pZBgDIAEoBBITCgtkZXNjcmlwdGlvbhgEIAEoCSLBAwoMU3RyZWFtU3RhdHVzEiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIoCgRyb2xlGAIgASgOMhouaGVsaW9zZGIubWV0YWRhdGEudjEuUm9sZRIMCgR0ZXJtGAMgASgEEg4KBmxlYWRlchgEIAEoBBIQCghyZXZpc2lvbhgFIAEoBBIOCgZkaWdlc3QYBiABKAkSEwoLZmlyc3RfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIXCg9jb21taXR0ZWRfaW5kZXgYCSABKAQSFQoNYXBwbGllZF9pbmRleBgKIAEoBBILCgNsYWcYCyABKAQSFQoNZmVhdHVyZV9sZXZlbBgMIAEoDRIbChNjaGVja3BvaW50X3JldmlzaW9uGA0gASgEEhgKEGNoZWNrcG9pbnRfYnl0ZXMYDiABKAQSFgoOZmVuY2VkX2VudHJpZXMYDyABKAQSFwoPb2xkZXN0X3JldmlzaW9uGBAgASgEEjQKEGxhc3RfY2hhbmdlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIm0KBUFsYXJtEjAKCHNldmVyaXR5GAEgASgOMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuU2V2ZXJpdHkSEQoJbWVtYmVyX2lkGAIgASgEEg8KB21lc3NhZ2UYAyABKAkSDgoGYWR2aWNlGAQgASgJKlQKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARISCg5ST0xFX0NBTkRJREFURRACEg8KC1JPTEVfTEVBREVSEAMqUQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIUChBTRVZFUklUWV9XQVJOSU5HEAESFQoRU0VWRVJJVFlfQ1JJVElDQUwQAjJqCg5DbHVzdGVyU2VydmljZRJYCgZTdGF0dXMSIy5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdGF0dXNSZXF1ZXN0GiQuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RhdHVzUmVzcG9uc2UiA5ACAUJEWkJnaXRodWIuY29tL2hlbGlvc2RiL21ldGFkYXRhL3Byb3RvL2hlbGlvc2RiL21ldGFkYXRhL3YxO21ldGFkYXRhdjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_heliosdb_metadata_v1_consumer, file_heliosdb_metadata_v1_position]);
+  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9jbHVzdGVyX3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIg8KDVN0YXR1c1JlcXVlc3QisgIKDlN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSFAoMY2x1c3Rlcl9uYW1lGAIgASgJEhYKDnJlY292ZXJ5X2Vwb2NoGAMgASgEEhEKCW1lbWJlcl9pZBgEIAEoBBIzCgdtZW1iZXJzGAUgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuTWVtYmVyU3RhdHVzEisKBmFsYXJtcxgGIAMoCzIbLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkFsYXJtEjAKCHBvc2l0aW9uGAcgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SNwoJY29uc3VtZXJzGAggAygLMiQuaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXJTdGF0dXMikgUKDE1lbWJlclN0YXR1cxIRCgltZW1iZXJfaWQYASABKAQSEQoJcmVhY2hhYmxlGAIgASgIEhQKDHJhZnRfYWRkcmVzcxgDIAEoCRITCgthcGlfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEikKBnVwdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCgdzdHJlYW1zGAcgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtU3RhdHVzEhMKC3N0b3JlX2J5dGVzGAggASgEEhIKCmZyZWVfYnl0ZXMYCSABKAQSHwoXc3VwcG9ydGVkX2ZlYXR1cmVfbGV2ZWwYCiABKA0SEwoLc3Vic2NyaWJlcnMYCyABKA0SFAoMbWVtb3J5X2J5dGVzGAwgASgEEjQKCnF1YXJhbnRpbmUYDSABKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5RdWFyYW50aW5lEjUKC2RpdmVyZ2VuY2VzGA4gAygLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuRGl2ZXJnZW5jZRIxCg5sZWFzZV9kdXJhdGlvbhgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9zZXRfYXNpZGVfYnl0ZXMYECABKAQSFQoNc3BhY2VfcHJvYmxlbRgRIAEoCRIpCgVjbG9jaxgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc2lnbnNfaGVhZHMYEyABKAgSOwoOaGlzdG9yeV9saW1pdHMYFCABKAsyIy5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5TGltaXRzInsKDUhpc3RvcnlMaW1pdHMSKgoHbWF4X2FnZRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCgltYXhfYnl0ZXMYAiABKAQSEgoKaGFyZF9ieXRlcxgDIAEoBBIXCg9zZXJ2aWNlX2NoYW5nZXMYBCABKAQiawoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSGAoQc291cmNlX21lbWJlcl9pZBgCIAEoBBIPCgdwZXJjZW50GAMgASgNEhMKC3dhaXRpbmdfZm9yGAQgASgJEg0KBXN0dWNrGAUgASgIInQKCkRpdmVyZ2VuY2USLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEhEKCW1lbWJlcl9pZBgDIAEoBBITCgtkZXNjcmlwdGlvbhgEIAEoCSLBAwoMU3RyZWFtU3RhdHVzEiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIoCgRyb2xlGAIgASgOMhouaGVsaW9zZGIubWV0YWRhdGEudjEuUm9sZRIMCgR0ZXJtGAMgASgEEg4KBmxlYWRlchgEIAEoBBIQCghyZXZpc2lvbhgFIAEoBBIOCgZkaWdlc3QYBiABKAkSEwoLZmlyc3RfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIXCg9jb21taXR0ZWRfaW5kZXgYCSABKAQSFQoNYXBwbGllZF9pbmRleBgKIAEoBBILCgNsYWcYCyABKAQSFQoNZmVhdHVyZV9sZXZlbBgMIAEoDRIbChNjaGVja3BvaW50X3JldmlzaW9uGA0gASgEEhgKEGNoZWNrcG9pbnRfYnl0ZXMYDiABKAQSFgoOZmVuY2VkX2VudHJpZXMYDyABKAQSFwoPb2xkZXN0X3JldmlzaW9uGBAgASgEEjQKEGxhc3RfY2hhbmdlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIm0KBUFsYXJtEjAKCHNldmVyaXR5GAEgASgOMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuU2V2ZXJpdHkSEQoJbWVtYmVyX2lkGAIgASgEEg8KB21lc3NhZ2UYAyABKAkSDgoGYWR2aWNlGAQgASgJKlQKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARISCg5ST0xFX0NBTkRJREFURRACEg8KC1JPTEVfTEVBREVSEAMqUQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIUChBTRVZFUklUWV9XQVJOSU5HEAESFQoRU0VWRVJJVFlfQ1JJVElDQUwQAjJqCg5DbHVzdGVyU2VydmljZRJYCgZTdGF0dXMSIy5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdGF0dXNSZXF1ZXN0GiQuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RhdHVzUmVzcG9uc2UiA5ACAUJEWkJnaXRodWIuY29tL2hlbGlvc2RiL21ldGFkYXRhL3Byb3RvL2hlbGlvc2RiL21ldGFkYXRhL3YxO21ldGFkYXRhdjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_heliosdb_metadata_v1_consumer, file_heliosdb_metadata_v1_position]);
 
 /**
  * StatusRequest asks for the state of the cluster.
@@ -245,6 +245,14 @@ export type MemberStatus = Message<"heliosdb.metadata.v1.MemberStatus"> & {
    * @generated from field: bool signs_heads = 19;
    */
   signsHeads: boolean;
+
+  /**
+   * How much of the histories it was told to keep. Members have to be told the same: nothing is
+   * trimmed while they differ.
+   *
+   * @generated from field: heliosdb.metadata.v1.HistoryLimits history_limits = 20;
+   */
+  historyLimits?: HistoryLimits | undefined;
 };
 
 /**
@@ -253,6 +261,48 @@ export type MemberStatus = Message<"heliosdb.metadata.v1.MemberStatus"> & {
  */
 export const MemberStatusSchema: GenMessage<MemberStatus> = /*@__PURE__*/
   messageDesc(file_heliosdb_metadata_v1_cluster_service, 2);
+
+/**
+ * HistoryLimits is how much of the histories a member keeps. 0 is no limit.
+ *
+ * @generated from message heliosdb.metadata.v1.HistoryLimits
+ */
+export type HistoryLimits = Message<"heliosdb.metadata.v1.HistoryLimits"> & {
+  /**
+   * How long changes of the schema and the topology are kept.
+   *
+   * @generated from field: google.protobuf.Duration max_age = 1;
+   */
+  maxAge?: Duration | undefined;
+
+  /**
+   * Bytes of a member's disk that the history of each of the two may take, about.
+   *
+   * @generated from field: uint64 max_bytes = 2;
+   */
+  maxBytes: bigint;
+
+  /**
+   * Bytes from which on it is trimmed even of what consumers have not acknowledged.
+   *
+   * @generated from field: uint64 hard_bytes = 3;
+   */
+  hardBytes: bigint;
+
+  /**
+   * How many changes of the service stream are kept.
+   *
+   * @generated from field: uint64 service_changes = 4;
+   */
+  serviceChanges: bigint;
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.HistoryLimits.
+ * Use `create(HistoryLimitsSchema)` to create a new message.
+ */
+export const HistoryLimitsSchema: GenMessage<HistoryLimits> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 3);
 
 /**
  * Quarantine says why a member takes part in nothing, and how far it is.
@@ -302,7 +352,7 @@ export type Quarantine = Message<"heliosdb.metadata.v1.Quarantine"> & {
  * Use `create(QuarantineSchema)` to create a new message.
  */
 export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 3);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 4);
 
 /**
  * Divergence says that two members wrote different checkpoints of one revision.
@@ -344,7 +394,7 @@ export type Divergence = Message<"heliosdb.metadata.v1.Divergence"> & {
  * Use `create(DivergenceSchema)` to create a new message.
  */
 export const DivergenceSchema: GenMessage<Divergence> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 4);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 5);
 
 /**
  * StreamStatus is a member's part in one stream.
@@ -479,7 +529,7 @@ export type StreamStatus = Message<"heliosdb.metadata.v1.StreamStatus"> & {
  * Use `create(StreamStatusSchema)` to create a new message.
  */
 export const StreamStatusSchema: GenMessage<StreamStatus> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 5);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 6);
 
 /**
  * Alarm is one thing that is wrong.
@@ -521,7 +571,7 @@ export type Alarm = Message<"heliosdb.metadata.v1.Alarm"> & {
  * Use `create(AlarmSchema)` to create a new message.
  */
 export const AlarmSchema: GenMessage<Alarm> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 6);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 7);
 
 /**
  * Role is a member's part in a stream's Raft group.

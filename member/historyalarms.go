@@ -108,6 +108,16 @@ func (m *Member) damageAlarms() []*metadatav1.Alarm {
 	return alarms
 }
 
+// baseAlarms says of which streams this member lacks the model right before the floor.
+func (r *running) baseAlarms() (alarms []*metadatav1.Alarm) {
+	for _, id := range streamIDs {
+		if alarm := r.pastOf(id).baseAlarm(); alarm != nil {
+			alarms = append(alarms, alarm)
+		}
+	}
+	return alarms
+}
+
 // floor returns the oldest revision of a stream that is kept, as far as this member knows;
 // 0: nothing was trimmed.
 func (m *Member) floor(id metadatav1.Stream) uint64 {
