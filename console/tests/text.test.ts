@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { DataTypeSchema, EventSchema, ShardInfoSchema, TypeKind, type Event } from "@heliosdb/metadata";
+import { DataTypeSchema, EventSchema, NodeCapacitySchema, NodeReportSchema, ShardInfoSchema, TypeKind, type Event } from "@heliosdb/metadata";
 import { describe, expect, test } from "vitest";
 
 import { effects } from "../src/live/effects.js";
@@ -8,9 +8,10 @@ import { lay } from "../src/parts/segments.js";
 import { formatType } from "../src/text/datatype.js";
 import { changeObjects, eventName } from "../src/text/events.js";
 import { compareKeys, formatRange, parseKey } from "../src/text/keys.js";
+import { formatPart, uses } from "../src/text/loads.js";
 import { formatBytes, formatRate } from "../src/text/numbers.js";
 import { isNumber, streamNamed } from "../src/text/streams.js";
-import { formatSpan } from "../src/text/times.js";
+import { formatAge, formatSpan } from "../src/text/times.js";
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
 const shard = (id: bigint, start: Uint8Array, end: Uint8Array) => create(ShardInfoSchema, { shardId: id, keyRange: { start: new Uint8Array(start), end: new Uint8Array(end) } });
@@ -125,4 +126,19 @@ test("numbers, spans and names", () => {
   expect([59n, 61n, 7_300n, 200_000n].map((seconds) => formatSpan({ seconds }))).toEqual(["59 s", "1 min", "2 h 1 min", "2 d 7 h"]);
   expect(["0", "-1", "1e3", "", "12", "99999999999999999999"].map(isNumber)).toEqual([false, false, false, false, true, false]);
   expect(["schema", "nothing", "1"].map(streamNamed)).toEqual([1, undefined, undefined]);
+});
+
+test("loads are written beside what the node offers, if it says so", () => {
+  const report = create(NodeReportSchema, { load: { cpuMillis: 1_500n, memoryBytes: 1n << 30n, requestsPerSecond: 2.5 } });
+  const capacity = create(NodeCapacitySchema, { cpuMillis: 4_000n });
+  expect(uses(report, capacity)).toEqual([
+    { name: "CPUs", text: "1.5 of 4", part: 0.375 },
+    { name: "Memory", text: "1.0 GiB", part: undefined },
+    { name: "Disk", text: "0 B", part: undefined },
+    { name: "Requests/s", text: "2.5", part: undefined },
+  ]);
+  expect(uses(create(NodeReportSchema, {}), capacity)).toEqual([]);
+  expect(uses(undefined, undefined)).toEqual([]);
+  expect(formatPart(0.375)).toBe("38 %");
+  expect([{ seconds: 0n, nanos: 40_000_000 }, { seconds: 9n, nanos: 0 }, { seconds: 75n, nanos: 5 }].map(formatAge)).toEqual(["0.0 s", "9.0 s", "1 min"]);
 });
