@@ -1,3 +1,6 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
 import { create } from "@bufbuild/protobuf";
 import { DataTypeSchema, EventSchema, NodeCapacitySchema, NodeReportSchema, ShardInfoSchema, TypeKind, type Event } from "@heliosdb/metadata";
 import { describe, expect, test } from "vitest";
@@ -12,6 +15,7 @@ import { formatPart, uses } from "../src/text/loads.js";
 import { formatBytes, formatRate } from "../src/text/numbers.js";
 import { isNumber, streamNamed } from "../src/text/streams.js";
 import { formatAge, formatSpan } from "../src/text/times.js";
+import { parseType } from "../src/text/typetext.js";
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
 const shard = (id: bigint, start: Uint8Array, end: Uint8Array) => create(ShardInfoSchema, { shardId: id, keyRange: { start: new Uint8Array(start), end: new Uint8Array(end) } });
@@ -142,3 +146,21 @@ test("loads are written beside what the node offers, if it says so", () => {
   expect(formatPart(0.375)).toBe("38 %");
   expect([{ seconds: 0n, nanos: 40_000_000 }, { seconds: 9n, nanos: 0 }, { seconds: 75n, nanos: 5 }].map(formatAge)).toEqual(["0.0 s", "9.0 s", "1 min"]);
 });
+
+test("types are read and written as by the service's own tools", () => {
+  const file = fileURLToPath(new URL("../../internal/sqltype/testdata/texts.json", import.meta.url));
+  const { parsed, refused } = JSON.parse(readFileSync(file, "utf8")) as { parsed: Record<string, string>; refused: string[] };
+  expect(Object.keys(parsed).map((text) => formatType(parseType(text)))).toEqual(Object.values(parsed));
+  expect(refused.filter((text) => isRead(text))).toEqual([]);
+  expect(() => parseType("LIST<INT65>")).toThrow("Behind LIST< a type is expected, but there is INT65.");
+  expect(() => parseType("MAP<STRING")).toThrow("Behind MAP<STRING , is expected, but the text ends.");
+});
+
+function isRead(text: string): boolean {
+  try {
+    parseType(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
