@@ -11,6 +11,7 @@ let origin: string;
 beforeAll(async () => {
   cluster = await Cluster.start();
   browser = await Browser.launch();
+  browser.callable = cluster.members.map(({ url }) => url);
   origin = cluster.members[0]?.url ?? "";
   await cluster.command("apply", "-f", "../examples/tpch.yaml", "-f", "../examples/topology.yaml", "--actor", "ada");
 });
