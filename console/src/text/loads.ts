@@ -17,7 +17,7 @@ export function uses(report: NodeReport | undefined, capacity: NodeCapacity | un
   if (load === undefined) {
     return [];
   }
-  const cpus = (millis: bigint) => String(Number(millis) / 1000);
+  const cpus = (millis: bigint) => String(Math.round(Number(millis) / 10) / 100);
   return [
     use("CPUs", load.cpuMillis, capacity?.cpuMillis, cpus),
     use("Memory", load.memoryBytes, capacity?.memoryBytes, formatBytes),
