@@ -169,6 +169,14 @@ func (c *Client) Status(
 	return readPage(ctx, c, req, service.Status)
 }
 
+// NodeReports returns what nodes have said in their latest heartbeats, as the topology's
+// leader knows it.
+func (c *Client) NodeReports(
+	ctx context.Context, req *metadatav1.NodeReportsRequest,
+) (*metadatav1.NodeReportsResponse, error) {
+	return readPage(ctx, c, req, service.NodeReports)
+}
+
 // streamOfBatch returns the stream that the first command of a batch belongs to.
 func streamOfBatch(req *metadatav1.ApplyBatchRequest) metadatav1.Stream {
 	if len(req.GetCommands()) == 0 {

@@ -1,6 +1,7 @@
 // Package console is the browser console, embedded in the binary. Handler serves the
 // files that `make console` has built into dist, and nothing else: the page itself
-// calls the service by gRPC-Web on the same origin.
+// calls the service by gRPC-Web, on the origin that it came from and, when that member does
+// not answer, on those of the other members. Its policy names them and lets it call nobody else.
 //
 // A Handler is immutable and may be used by any number of goroutines. It answers GET
 // and HEAD of its own paths; every other path is not found, so that calls of rpcs that
@@ -35,10 +36,6 @@ const assetsDir = "assets/"
 // pages are the paths at which the page is, and below which it has its own.
 var pages = []string{"/schema", "/topology", "/changes"}
 
-// policy keeps the page from running, loading and calling anything but its own.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
 // file is one file in the forms in which it is sent.
 type file struct {
 	name    string
@@ -48,21 +45,24 @@ type file struct {
 }
 
 type handler struct {
-	files map[string]*file // by path, without the leading slash
+	files   map[string]*file // by path, without the leading slash; the page is none of them
+	page    page
+	members func() []string
 }
 
-// Handler returns a handler of the console's files. It fails only if the binary was
-// built without them.
-func Handler() (http.Handler, error) {
+// Handler returns a handler of the console's files. members are the [Origins] of all members of
+// the cluster as far as they are known; it may be called by several goroutines at once. It fails
+// only if the binary was built without the files.
+func Handler(members func() []string) (http.Handler, error) {
 	root, err := fs.Sub(built, "dist")
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
-	return newHandler(root)
+	return newHandler(root, members)
 }
 
-func newHandler(root fs.FS) (*handler, error) {
-	h := &handler{files: make(map[string]*file)}
+func newHandler(root fs.FS, members func() []string) (*handler, error) {
+	h := &handler{files: make(map[string]*file), members: members}
 	err := fs.WalkDir(root, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
@@ -77,10 +77,13 @@ func newHandler(root fs.FS) (*handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("console: reading the built files: %w", err)
 	}
-	if h.files[indexName] == nil {
+	index := h.files[indexName]
+	if index == nil {
 		return nil, fmt.Errorf("console: there is no %s; build it with `make console`", indexName)
 	}
-	return h, nil
+	delete(h.files, indexName) // it has other addresses
+	h.page, err = newPage(index.plain)
+	return h, err
 }
 
 func newFile(name string, content []byte) *file {
@@ -104,7 +107,11 @@ func compress(content []byte) []byte {
 
 // ServeHTTP is of http.Handler.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f := h.find(r.URL.Path)
+	others := callable(h.members(), r.Host)
+	f := h.files[strings.TrimPrefix(r.URL.Path, "/")]
+	if isPage(r.URL.Path) {
+		f = h.page.told(others)
+	}
 	if f == nil {
 		http.NotFound(w, r)
 		return
@@ -114,21 +121,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the console's files can only be read", http.StatusMethodNotAllowed)
 		return
 	}
+	w.Header().Set("Content-Security-Policy", policy(others))
 	f.serve(w, r)
 }
 
-// find returns the file at a path: the page itself at all of its own paths.
-func (h *handler) find(urlPath string) *file {
-	if isPage(urlPath) {
-		return h.files[indexName]
-	}
-	name := strings.TrimPrefix(urlPath, "/")
-	if name == indexName {
-		return nil // it has one address
-	}
-	return h.files[name]
-}
-
+// isPage reports whether the page itself is at a path.
 func isPage(urlPath string) bool {
 	if urlPath == "/" {
 		return true
@@ -143,7 +140,6 @@ func isPage(urlPath string) bool {
 
 func (f *file) serve(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
-	header.Set("Content-Security-Policy", policy)
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("X-Frame-Options", "DENY")
 	header.Set("Referrer-Policy", "no-referrer")

@@ -12,14 +12,17 @@ import (
 
 const script = "assets/index-abc123.js"
 
-func testHandler(t *testing.T) http.Handler {
+func nobody() []string { return nil }
+
+// testHandler is a handler of a cluster with these members' origins.
+func testHandler(t *testing.T, members ...string) http.Handler {
 	t.Helper()
 	h, err := newHandler(fstest.MapFS{
-		indexName:      {Data: []byte("<!doctype html>" + strings.Repeat(" ", 200))},
+		indexName:      {Data: []byte("<!doctype html>" + membersMark + `" />` + strings.Repeat(" ", 200))},
 		script:         {Data: []byte(strings.Repeat("export {};\n", 50))},
 		"icon.svg":     {Data: []byte("<svg/>")},
 		"assets/a.bin": {Data: []byte("?")},
-	})
+	}, func() []string { return members })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +87,7 @@ func TestHeaders(t *testing.T) {
 	page, asset := ask(t, h, http.MethodGet, "/topology"), ask(t, h, http.MethodGet, "/"+script)
 	for _, got := range []answer{page, asset} {
 		for name, want := range map[string]string{
-			"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+			"Content-Security-Policy": policy(nil), "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
 			"Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin", "Vary": "Accept-Encoding",
 		} {
 			if got.header.Get(name) != want {
@@ -92,8 +95,11 @@ func TestHeaders(t *testing.T) {
 			}
 		}
 	}
-	if strings.Contains(policy, "unsafe") || !strings.Contains(policy, "default-src 'none'") || !strings.Contains(policy, "frame-ancestors 'none'") {
-		t.Errorf("the policy lets in too much: %s", policy)
+	strict := policy(nil)
+	for _, part := range []string{"default-src 'none';", "connect-src 'self';", "frame-ancestors 'none'"} {
+		if strings.Contains(strict, "unsafe") || !strings.Contains(strict, part) {
+			t.Errorf("the policy lets in too much: %s", strict)
+		}
 	}
 	for got, want := range map[string]string{
 		page.header.Get("Cache-Control"):                                      "no-cache",
@@ -155,7 +161,7 @@ func TestCompression(t *testing.T) {
 }
 
 func TestWithoutIndex(t *testing.T) {
-	if _, err := newHandler(fstest.MapFS{script: {Data: []byte("x")}}); err == nil || !strings.Contains(err.Error(), "make console") {
+	if _, err := newHandler(fstest.MapFS{script: {Data: []byte("x")}}, nobody); err == nil || !strings.Contains(err.Error(), "make console") {
 		t.Errorf("got %v, want an error that says what to do", err)
 	}
 }
@@ -165,21 +171,26 @@ const maxBuiltBytes = 600 << 10
 
 // What was built is a page that names its own files only, and small.
 func TestBuiltFiles(t *testing.T) {
-	all, err := Handler()
+	if _, err := newHandler(fstest.MapFS{indexName: {Data: []byte("<!doctype html>")}}, nobody); err == nil || !strings.Contains(err.Error(), "make console") {
+		t.Errorf("a page without a place for the members: %v", err)
+	}
+	all, err := Handler(nobody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	size := 0
-	for name, f := range all.(*handler).files {
+	for _, f := range all.(*handler).files {
 		size += len(f.plain)
-		if strings.HasSuffix(name, ".html") && (strings.Contains(string(f.plain), "<style") || strings.Contains(string(f.plain), " style=") || strings.Contains(string(f.plain), "http")) {
-			t.Errorf("%s has inline styles or addresses of others", name)
-		}
 	}
 	if size > maxBuiltBytes {
 		t.Errorf("the built console has %d bytes, at most %d are wanted", size, maxBuiltBytes)
 	}
 	page := ask(t, all, http.MethodGet, "/").body
+	for _, part := range []string{"<style", " style=", "http", "<script>"} {
+		if strings.Contains(page, part) {
+			t.Errorf("the page has inline code or addresses of others: %s", part)
+		}
+	}
 	for _, part := range strings.Split(page, `"`) {
 		if strings.HasPrefix(part, "/assets/") {
 			if got := ask(t, all, http.MethodGet, part); got.status != http.StatusOK {

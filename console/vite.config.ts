@@ -9,12 +9,14 @@ export default defineConfig({
     target: "es2022",
     // Nothing inline: the page's policy forbids it.
     assetsInlineLimit: 0,
+    cssCodeSplit: false,
     modulePreload: { polyfill: false },
     rolldownOptions: { checks: { pluginTimings: false } },
   },
   server: { proxy: { "^/(heliosdb\\.metadata\\.v1\\.|metrics)": "http://127.0.0.1:9000" } },
   test: {
-    include: ["tests/**/*.test.ts"],
+    // `npm run screenshots` takes the pictures of the README instead.
+    include: [process.env["SCREENSHOTS"] === undefined ? "tests/**/*.test.ts" : "tests/screenshots.ts"],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     fileParallelism: false,

@@ -18,8 +18,8 @@ type Report struct {
 	Remaining    time.Duration        // of the lease at the latest Beat, Fold or Tick; 0 if it ran out or the node is offline
 	Beats        uint64               // of this registration, under this leadership
 	Silent       time.Duration        // since the latest beat; meaningless if Beats is 0
-	Load         *metadatav1.NodeLoad // as of the latest beat; nil if Beats is 0
-	Acknowledged *metadatav1.Position // as of the latest beat; nil if Beats is 0
+	Load         *metadatav1.NodeLoad // as of the latest beat; nil if Beats is 0 or the beat had none
+	Acknowledged *metadatav1.Position // likewise
 }
 
 // Report returns what is known of a node; false if there is no such node or the
@@ -64,20 +64,28 @@ func (t *Table) report(l *lease, now time.Duration) Report {
 // load and position are what a beat says of them. They are kept by value, because
 // beats are many and allocate nothing then, and reports are few.
 type load struct {
+	told              bool
 	cpu, memory, disk uint64
 	requests          float64
 }
 
 func (l load) message() *metadatav1.NodeLoad {
+	if !l.told {
+		return nil
+	}
 	return &metadatav1.NodeLoad{CpuMillis: l.cpu, MemoryBytes: l.memory, DiskBytes: l.disk, RequestsPerSecond: l.requests}
 }
 
 type position struct {
+	told                    bool
 	cluster                 string
 	epoch, schema, topology uint64
 }
 
 func (p position) message() *metadatav1.Position {
+	if !p.told {
+		return nil
+	}
 	return &metadatav1.Position{
 		ClusterId: p.cluster, RecoveryEpoch: p.epoch, SchemaRevision: p.schema, TopologyRevision: p.topology,
 	}
@@ -88,7 +96,7 @@ func (p position) message() *metadatav1.Position {
 func (l *lease) record(now time.Duration, said *metadatav1.NodeLoad, acked *metadatav1.Position) {
 	l.beat = now
 	l.beats++
-	l.load = load{said.GetCpuMillis(), said.GetMemoryBytes(), said.GetDiskBytes(), said.GetRequestsPerSecond()}
+	l.load = load{said != nil, said.GetCpuMillis(), said.GetMemoryBytes(), said.GetDiskBytes(), said.GetRequestsPerSecond()}
 	cluster := acked.GetClusterId()
 	switch {
 	case len(cluster) > maxClusterID:
@@ -96,5 +104,5 @@ func (l *lease) record(now time.Duration, said *metadatav1.NodeLoad, acked *meta
 	case cluster == l.acked.cluster:
 		cluster = l.acked.cluster // one copy is enough
 	}
-	l.acked = position{cluster, acked.GetRecoveryEpoch(), acked.GetSchemaRevision(), acked.GetTopologyRevision()}
+	l.acked = position{acked != nil, cluster, acked.GetRecoveryEpoch(), acked.GetSchemaRevision(), acked.GetTopologyRevision()}
 }

@@ -31,6 +31,7 @@ const (
 	methodBase     uint8 = 12 // HistoryBaseRequest -> the descriptor's stored form
 	// methodBaseChunk is CheckpointChunkRequest -> the chunk's bytes, of archived checkpoints too
 	methodBaseChunk uint8 = 13
+	methodReports   uint8 = 14 // NodeReportsRequest -> NodeReportsResponse
 )
 
 // codeFailure marks a RemoteError whose payload is a ForwardedError.
@@ -74,6 +75,8 @@ func (p peers) serve(ctx context.Context, r *running, from uint64, method uint8,
 		return p.m.serveForwarded(ctx, r, payload)
 	case methodBeats:
 		return p.m.serveBeats(ctx, r, payload)
+	case methodReports:
+		return p.m.serveReports(r, payload)
 	case methodChunk:
 		return serveStream(r, payload, func(s streamer, q *metadatav1.CheckpointChunkRequest) ([]byte, error) {
 			return s.serveChunk(ctx, from, q)

@@ -187,6 +187,22 @@ func TestCORS(t *testing.T) {
 	if got := preflight(w, "https://evil.example").Get("Access-Control-Allow-Origin"); got != "" {
 		t.Fatalf("another origin is allowed as %q", got)
 	}
+	pages := func() []string { return []string{"http://m2.example:9000"} }
+	for _, configured := range [][]string{nil, {origin}} {
+		w := start(t, Options{CORSOrigins: configured, PageOrigins: pages})
+		for asked, allowed := range map[string]bool{
+			"http://m2.example:9000": true, "https://m2.example:9000": false, "http://m2.example": false,
+			origin: configured != nil, "null": false, "https://evil.example": false,
+		} {
+			got := preflight(w, asked)
+			if (got.Get("Access-Control-Allow-Origin") == asked) != allowed {
+				t.Errorf("with %q configured, %q is answered %v", configured, asked, got)
+			}
+			if got.Get("Access-Control-Allow-Credentials") != "" {
+				t.Errorf("%q may send credentials", asked)
+			}
+		}
+	}
 }
 
 func TestReadinessIsDebounced(t *testing.T) {

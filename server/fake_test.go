@@ -202,6 +202,14 @@ func (f *fake) answer(b *metadatav1.HeartbeatRequest) *metadatav1.StreamHeartbea
 	}}
 }
 
+func (f *fake) NodeReports(_ context.Context, q *metadatav1.NodeReportsRequest) (*metadatav1.NodeReportsResponse, error) {
+	answer := &metadatav1.NodeReportsResponse{Leader: 7}
+	for _, id := range q.GetNodeIds() {
+		answer.Reports = append(answer.Reports, &metadatav1.NodeReport{NodeId: id, Age: durationpb.New(time.Second)})
+	}
+	return answer, nil
+}
+
 func (f *fake) Status(context.Context) (*metadatav1.StatusResponse, error) {
 	return &metadatav1.StatusResponse{ClusterId: testCluster.String(), MemberId: 7, Position: f.Position()}, nil
 }

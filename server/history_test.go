@@ -141,6 +141,23 @@ func TestStreamChangesFollows(t *testing.T) {
 	}
 }
 
+// Who follows hears something every second: a connection over which nothing comes is broken.
+func TestStreamChangesShowsThatItIsThere(t *testing.T) {
+	w := lived(t)
+	stream := must(historians(w)["grpc"].StreamChanges(t.Context(), &metadatav1.StreamChangesRequest{Selection: ofSchema(), Follow: true}))(t)
+	defer stream.Close()
+	newest := w.member.schema.Load().Head.Revision
+	idle := 0
+	for idle < 2 && stream.Receive() {
+		if len(stream.Msg().GetChanges()) == 0 && stream.Msg().GetLookedAtRevision() == newest {
+			idle++
+		}
+	}
+	if idle < 2 {
+		t.Errorf("it ended: %v", stream.Err())
+	}
+}
+
 func TestTablesAsOf(t *testing.T) {
 	w := lived(t)
 	named := func(name string) *metadatav1.TableRef { return &metadatav1.TableRef{Name: name} }

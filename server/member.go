@@ -61,6 +61,9 @@ type Member interface {
 	// Heartbeat answers beats, in their order, one answer for each. A beat that is
 	// refused is an answer, not an error.
 	Heartbeat(ctx context.Context, beats []*metadatav1.HeartbeatRequest) ([]*metadatav1.StreamHeartbeatsResponse, error)
+	// NodeReports returns what nodes have said in their latest beats, as the topology's leader
+	// knows it. NO_LEADER if nobody can say.
+	NodeReports(ctx context.Context, request *metadatav1.NodeReportsRequest) (*metadatav1.NodeReportsResponse, error)
 	// Status describes the cluster as this member sees it.
 	Status(ctx context.Context) (*metadatav1.StatusResponse, error)
 	// Ready reports why the member cannot serve right now; nil if it can: a leader

@@ -24,10 +24,9 @@ import (
 // services are grpc-go's descriptions of the contract's. Every rpc is a stream to
 // it, also a unary one: only so does the gate come before the message is read.
 func (n *native) services() []*grpc.ServiceDesc {
-	status := newUnaryRPC(metadatav1connect.ClusterServiceStatusProcedure, n.Status)
 	return []*grpc.ServiceDesc{
 		n.describe(metadatav1connect.MetadataServiceName, n.unaryRPCs(), n.subscribe(), n.streamHeartbeats(), n.pipelines()),
-		n.describe(metadatav1connect.ClusterServiceName, []unaryRPC{status}),
+		n.describe(metadatav1connect.ClusterServiceName, n.clusterRPCs()),
 		n.describe(metadatav1connect.HistoryServiceName, n.historyRPCs(),
 			serverStream(n, metadatav1connect.HistoryServiceStreamChangesProcedure, n.streamChanges),
 			serverStream(n, metadatav1connect.HistoryServiceStreamBaseProcedure, n.streamBase),

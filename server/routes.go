@@ -87,8 +87,8 @@ func (s *Server) routes(o Options) http.Handler {
 	rpcs.Handle(grpcreflect.NewHandlerV1Alpha(reflector, common...))
 
 	handler := s.track(rpcs)
-	if len(o.CORSOrigins) > 0 {
-		handler = allowOrigins(o.CORSOrigins, handler)
+	if len(o.CORSOrigins) > 0 || o.PageOrigins != nil {
+		handler = allowOrigins(o, handler)
 	}
 	all := http.NewServeMux()
 	for _, name := range append(contract(), grpchealth.HealthV1ServiceName,
@@ -109,15 +109,22 @@ func (s *Server) routes(o Options) http.Handler {
 	return all
 }
 
-// allowOrigins lets pages of other origins call.
-func allowOrigins(origins []string, next http.Handler) http.Handler {
-	return cors.New(cors.Options{
-		AllowedOrigins: origins,
+// allowOrigins lets pages of other origins call, without cookies and the like.
+func allowOrigins(o Options, next http.Handler) http.Handler {
+	options := cors.Options{
+		AllowedOrigins: o.CORSOrigins,
 		AllowedMethods: connectcors.AllowedMethods(),
-		AllowedHeaders: append(connectcors.AllowedHeaders(), ActorHeader, ClusterHeader, "If-None-Match"),
+		AllowedHeaders: append(connectcors.AllowedHeaders(), ActorHeader, ClusterHeader, "Authorization", "If-None-Match"),
 		ExposedHeaders: append(connectcors.ExposedHeaders(), "Etag"),
 		MaxAge:         int((2 * time.Hour).Seconds()),
-	}).Handler(next)
+	}
+	if o.PageOrigins != nil {
+		configured := cors.New(options)
+		options.AllowOriginVaryRequestFunc = func(r *http.Request, origin string) (bool, []string) {
+			return slices.Contains(o.PageOrigins(), origin) || len(o.CORSOrigins) > 0 && configured.OriginAllowed(r), nil
+		}
+	}
+	return cors.New(options).Handler(next)
 }
 
 // track gives each call its record and its time limits: unary calls end within

@@ -41,6 +41,14 @@ func (s service) unaryRPCs() []unaryRPC {
 	}
 }
 
+// clusterRPCs are those of ClusterService.
+func (s service) clusterRPCs() []unaryRPC {
+	return []unaryRPC{
+		newUnaryRPC(metadatav1connect.ClusterServiceStatusProcedure, s.Status),
+		newUnaryRPC(metadatav1connect.ClusterServiceNodeReportsProcedure, s.NodeReports),
+	}
+}
+
 // consumerRPCs are those of ConsumerService.
 func (s service) consumerRPCs() []unaryRPC {
 	return []unaryRPC{

@@ -47,6 +47,10 @@ type Options struct {
 	// CORSOrigins are the origins whose pages may call, "*" for all. Default:
 	// none, CORS is off.
 	CORSOrigins []string
+	// PageOrigins, unless nil, returns further origins whose pages may call: those of the
+	// members, so that a console whose own member has died goes on at another one. It is
+	// asked at each call of a page, by any goroutine.
+	PageOrigins func() []string
 	// Hosts, unless nil, are the names beside loopback's own that a request's Host may
 	// have, "*" for any; others are refused with 403. For listeners on loopback without
 	// TLS, which web pages could reach by DNS rebinding. Default: nil, no check.

@@ -26,3 +26,8 @@ func (s service) Status(ctx context.Context, _ *metadatav1.StatusRequest) (*meta
 	status.Consumers = s.consumerStatus(ctx)
 	return status, nil
 }
+
+// NodeReports is of the contract.
+func (s service) NodeReports(ctx context.Context, r *metadatav1.NodeReportsRequest) (*metadatav1.NodeReportsResponse, error) {
+	return s.member.NodeReports(ctx, r)
+}

@@ -23,7 +23,7 @@ func (s *session) nodeCommand() *cobra.Command {
 		Use: "get ID", Short: "Show a node", Args: cobra.ExactArgs(1), ValidArgsFunction: s.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error { return s.nodeGet(cmd.Context(), args[0]) },
 	}
-	return noun("node", "Nodes: who computes and who stores", list, get, s.nodeRegisterCommand(), s.nodeUnregisterCommand(), s.nodeDrainCommand())
+	return noun("node", "Nodes: who computes and who stores", list, get, s.nodeLoadCommand(), s.nodeRegisterCommand(), s.nodeUnregisterCommand(), s.nodeDrainCommand())
 }
 
 // parseNodeType reads a type's name, in any case.

@@ -163,23 +163,29 @@ func (p *process) build() (err error) {
 	if err != nil {
 		return err
 	}
-	home, err := f.home()
+	home, pages, err := p.home()
 	if err != nil {
 		return err
 	}
 	p.server, err = server.New(p.member, server.Options{
-		Home: home, Metrics: metrics, Log: p.log, TLS: p.apiTLS, CORSOrigins: f.corsOrigins, Hosts: f.hosts(p.api.Addr()),
+		Home: home, PageOrigins: pages, Metrics: metrics, Log: p.log, TLS: p.apiTLS, CORSOrigins: f.corsOrigins, Hosts: f.hosts(p.api.Addr()),
 		Limits: server.Limits{PeerRate: f.rateLimit},
 	})
 	return err
 }
 
-// home is the console, unless it is switched off.
-func (f *serveFlags) home() (http.Handler, error) {
-	if !f.console {
-		return nil, nil
+// home is the console, unless it is switched off, and the origins of all members' consoles.
+func (p *process) home() (home http.Handler, pages func() []string, err error) {
+	if !p.flags.console {
+		return nil, nil, nil
 	}
-	return console.Handler()
+	scheme := "http"
+	if p.apiTLS != nil {
+		scheme = "https" // members that are one cluster are served alike
+	}
+	pages = func() []string { return console.Origins(scheme, p.member.Addresses()) }
+	home, err = console.Handler(pages)
+	return home, pages, err
 }
 
 // close gives back what was opened by a process that does not come to run.

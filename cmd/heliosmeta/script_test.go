@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "ports": ports, "wide": wide, "occupy": occupy, "certificates": certificates, "trimmed": trimmed, "damage": damage,
-			"page": page,
+			"page": page, "beat": beat,
 		},
 	})
 }

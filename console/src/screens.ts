@@ -1,21 +1,12 @@
-import type { Component } from "svelte";
+/** The pages, in a file of their own: what is around them is there first. */
+export const pages = import("./pages/index.js");
 
-import ChangePage from "./pages/ChangePage.svelte";
-import ChangesPage from "./pages/ChangesPage.svelte";
-import CreateTablePage from "./pages/CreateTablePage.svelte";
-import MissingPage from "./pages/MissingPage.svelte";
-import NodePage from "./pages/NodePage.svelte";
-import OverviewPage from "./pages/OverviewPage.svelte";
-import RegisterNodePage from "./pages/RegisterNodePage.svelte";
-import SchemaPage from "./pages/SchemaPage.svelte";
-import ShardPage from "./pages/ShardPage.svelte";
-import TablePage from "./pages/TablePage.svelte";
-import TopologyPage from "./pages/TopologyPage.svelte";
+type Pages = Awaited<typeof pages>;
 
 /** Screen is what is shown at a path. */
 export interface Screen {
   readonly title: string;
-  readonly page: Component<Record<string, string>>;
+  readonly page: keyof Pages;
   readonly props: Record<string, string>;
 }
 
@@ -24,30 +15,30 @@ export function screens(parts: readonly string[]): Screen {
   const [area = "", kind = "", id = ""] = parts;
   switch (`${area}/${kind}${id === "" ? "" : "/:"}`) {
     case "/":
-      return screen("Overview", OverviewPage);
+      return screen("Overview", "OverviewPage");
     case "schema/":
-      return screen("Schema", SchemaPage);
+      return screen("Schema", "SchemaPage");
     case "schema/new":
-      return screen("Create a table", CreateTablePage);
+      return screen("Create a table", "CreateTablePage");
     case "schema/tables/:":
-      return screen(`Table ${id}`, TablePage, { id });
+      return screen(`Table ${id}`, "TablePage", { id });
     case "topology/":
-      return screen("Topology", TopologyPage);
+      return screen("Topology", "TopologyPage");
     case "topology/register":
-      return screen("Register a node", RegisterNodePage);
+      return screen("Register a node", "RegisterNodePage");
     case "topology/nodes/:":
-      return screen(`Node ${id}`, NodePage, { id });
+      return screen(`Node ${id}`, "NodePage", { id });
     case "topology/shards/:":
-      return screen(`Shard ${id}`, ShardPage, { id });
+      return screen(`Shard ${id}`, "ShardPage", { id });
     case "changes/":
-      return screen("Changes", ChangesPage);
+      return screen("Changes", "ChangesPage");
     default:
       return area === "changes" && id !== ""
-        ? screen(`Change ${kind} ${id}`, ChangePage, { stream: kind, revision: id })
-        : screen("Not found", MissingPage);
+        ? screen(`Change ${kind} ${id}`, "ChangePage", { stream: kind, revision: id })
+        : screen("Not found", "MissingPage");
   }
 }
 
-function screen(title: string, page: unknown, props: Record<string, string> = {}): Screen {
-  return { title, page: page as Screen["page"], props };
+function screen(title: string, page: keyof Pages, props: Record<string, string> = {}): Screen {
+  return { title, page, props };
 }

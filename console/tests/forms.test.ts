@@ -1,4 +1,4 @@
-import { TypeKind } from "@heliosdb/metadata";
+import { ToastStrategy, TypeKind } from "@heliosdb/metadata";
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
@@ -13,6 +13,7 @@ let origin: string;
 beforeAll(async () => {
   cluster = await Cluster.start();
   browser = await Browser.launch();
+  browser.callable = cluster.members.map(({ url }) => url);
   origin = cluster.members[0]?.url ?? "";
   await cluster.command("apply", "-f", "../examples/topology.yaml");
 });
@@ -30,8 +31,8 @@ async function revision(): Promise<bigint> {
 }
 
 /** What is said to be wrong with the field of a label. */
-async function wrong(page: Page, label: string): Promise<string> {
-  const field = page.getByLabel(label, { exact: true }).first();
+async function wrong(page: Page, label: string, place = 0): Promise<string> {
+  const field = page.getByLabel(label, { exact: true }).nth(place);
   await expect.poll(() => field.getAttribute("aria-invalid")).toBe("true");
   return page.locator(`[id="${await field.getAttribute("aria-describedby")}"]`).innerText();
 }
@@ -48,7 +49,7 @@ test("a table is previewed, created under one's name, and dropped", async () => 
   await page.getByRole("button", { name: "Add a column" }).click();
   const second = page.getByRole("group", { name: "Column 2" });
   await second.getByLabel("Name").fill("balance");
-  await second.getByLabel("Type").selectOption({ label: "DECIMAL" });
+  await second.getByLabel("Type").fill("DECIMAL(18, 2)");
   await page.getByRole("button", { name: "Preview" }).click();
   await page.getByText("The service would accept this: 1 event.").waitFor();
   expect(await revision()).toBe(before);
@@ -75,6 +76,59 @@ test("what the service finds wrong is said at the field", async () => {
   await page.getByLabel("Name", { exact: true }).first().fill("1st");
   await page.getByRole("button", { name: "Preview" }).click();
   expect(await wrong(page, "Name")).toMatch(/1st/);
+  await page.close();
+});
+
+test("a table of nested types, with a TOAST strategy, is written by keyboard", async () => {
+  const page = await browser.open(origin, "/schema/new");
+  await live(page);
+  await page.getByLabel("Name", { exact: true }).first().fill("nested");
+  await page.getByLabel("Properties").fill("owner=ada");
+  await page.getByRole("button", { name: "Add a column" }).click();
+  const column = page.getByRole("group", { name: "Column 2" });
+  await column.getByLabel("Name").focus();
+  await page.keyboard.type("events");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("map<string, list<struct<a decimal(77, 2)");
+  await page.getByRole("button", { name: "Preview" }).click();
+  expect(await wrong(page, "Type", 1)).toMatch(/^Behind map<string, list<struct<a decimal\(77, 2\) > is expected, but the text ends\./);
+  await column.getByLabel("Type").press("End");
+  await page.keyboard.type(" NOT NULL>>>");
+  // How it is written is the form's business, what there can be the service's.
+  await page.getByRole("button", { name: "Preview" }).click();
+  expect(await wrong(page, "Type", 1)).toMatch(/the precision has to be between 1 and 76/);
+  await column.getByLabel("Type").fill("MAP<STRING, LIST<STRUCT<a DECIMAL(7, 2) NOT NULL>>>");
+  await page.keyboard.press("Tab"); // Null
+  await page.keyboard.press("Space");
+  for (let i = 0; i < 3; i++) {
+    await page.keyboard.press("Tab"); // Key, Remove, More
+  }
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab"); // Default
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("EXTERNAL");
+  await page.getByRole("button", { name: "Preview" }).click();
+  await page.getByText("The service would accept this: 1 event.").waitFor();
+  await page.getByRole("button", { name: "Create the table" }).click();
+  await page.getByRole("heading", { level: 1, name: "public.nested" }).waitFor();
+  const { table } = await cluster.client.metadata.getTable({ table: { name: "nested" } });
+  const type = table?.columns[1]?.dataType;
+  expect(type).toMatchObject({ kind: TypeKind.MAP, key: { kind: TypeKind.STRING }, element: { kind: TypeKind.LIST } });
+  expect(type?.element?.element?.fields[0]).toMatchObject({ name: "a", nullable: false, dataType: { precision: 7, scale: 2 } });
+  expect(table?.columns[1]).toMatchObject({ nullable: true, toastStrategy: ToastStrategy.EXTERNAL });
+  expect(table?.properties).toEqual({ owner: "ada" });
+  await page.close();
+});
+
+test("what is wrong behind the disclosure is shown", async () => {
+  const page = await browser.open(origin, "/schema/new");
+  await page.getByLabel("Name", { exact: true }).first().fill("plain");
+  const column = page.getByRole("group", { name: "Column 1" });
+  await column.getByText("More").click();
+  await column.getByLabel("TOAST").selectOption({ label: "PLAIN: always inline" });
+  await column.getByText("More").click();
+  await page.getByRole("button", { name: "Preview" }).click();
+  await column.getByText("INT64 cannot be toasted").waitFor();
   await page.close();
 });
 

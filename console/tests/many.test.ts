@@ -17,6 +17,7 @@ let browser: Browser;
 beforeAll(async () => {
   cluster = await Cluster.start();
   browser = await Browser.launch();
+  browser.callable = cluster.members.map(({ url }) => url);
   for (let from = 0; from < TABLES; from += BATCH) {
     await cluster.client.metadata.applyBatch({ commands: Array.from({ length: BATCH }, (_, i) => creating(from + i)) });
   }

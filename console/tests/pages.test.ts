@@ -1,4 +1,4 @@
-import { Stream } from "@heliosdb/metadata";
+import { NodeType, Stream } from "@heliosdb/metadata";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import { Browser, DESKTOP, live, PHONE } from "./browser.js";
@@ -11,6 +11,7 @@ let origin: string;
 beforeAll(async () => {
   cluster = await Cluster.start();
   browser = await Browser.launch();
+  browser.callable = cluster.members.map(({ url }) => url);
   origin = cluster.members[0]?.url ?? "";
   await cluster.command("apply", "-f", "../examples/tpch.yaml", "-f", "../examples/topology.yaml", "--actor", "ada");
 });
@@ -96,6 +97,31 @@ test("a change made elsewhere appears without a reload, on every page", async ()
   await cluster.command("table", "drop", "tpch.news");
   await schema.getByRole("link", { name: "tpch.news" }).waitFor({ state: "detached" });
   await Promise.all([schema, changes, table, topology].map((page) => page.close()));
+});
+
+test("what a node says of its load is shown by every member, with its age", async () => {
+  const leader = await cluster.leader(Stream.TOPOLOGY);
+  const follower = cluster.members.find((member) => member !== leader) ?? leader;
+  const { node } = await cluster.client.metadata.registerNode({
+    node: { nodeId: "busy-1", nodeType: NodeType.COMPUTE, addr: "127.0.0.1:7100", capacity: { cpuMillis: 4_000n } },
+  });
+  const page = await browser.open(follower.url, "/topology/nodes/busy-1");
+  const load = page.getByRole("region", { name: "Load" });
+  await load.getByText(`Not known: member ${leader.id}, which leads the topology, has not heard of it`).waitFor();
+  await cluster.client.metadata.heartbeat({
+    nodeId: "busy-1",
+    epoch: node?.epoch ?? 0n,
+    load: { cpuMillis: 1_000n, memoryBytes: 3n << 30n, requestsPerSecond: 12.5 },
+  });
+  await load.getByText("1 of 4").waitFor();
+  await load.getByText("25 %").waitFor();
+  await load.getByText("3.0 GiB").waitFor();
+  await load.getByText(/said \d.* s ago, its lease lasts for/).waitFor();
+  await page.getByRole("link", { name: "Topology" }).first().click();
+  const row = page.getByRole("region", { name: "Nodes" }).getByRole("row", { name: /busy-1/ });
+  await row.getByRole("cell", { name: "25 %" }).waitFor();
+  await row.getByRole("cell", { name: "3.0 GiB" }).waitFor();
+  await page.close();
 });
 
 test("the list of changes can be filtered and paused", async () => {

@@ -1,5 +1,8 @@
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
 import { create } from "@bufbuild/protobuf";
-import { DataTypeSchema, EventSchema, MemberStatusSchema, ShardInfoSchema, TypeKind, type Event } from "@heliosdb/metadata";
+import { DataTypeSchema, EventSchema, MemberStatusSchema, NodeCapacitySchema, NodeReportSchema, ShardInfoSchema, TypeKind, type Event } from "@heliosdb/metadata";
 import { describe, expect, test } from "vitest";
 
 import { effects } from "../src/live/effects.js";
@@ -8,9 +11,11 @@ import { lay } from "../src/parts/segments.js";
 import { formatType } from "../src/text/datatype.js";
 import { changeObjects, eventName } from "../src/text/events.js";
 import { compareKeys, formatRange, parseKey } from "../src/text/keys.js";
+import { formatPart, uses } from "../src/text/loads.js";
 import { formatBytes, formatRate } from "../src/text/numbers.js";
 import { isId, streamNamed } from "../src/text/streams.js";
-import { formatSpan, formatTime } from "../src/text/times.js";
+import { formatAge, formatSpan, formatTime } from "../src/text/times.js";
+import { parseType } from "../src/text/typetext.js";
 
 const bytes = (...values: number[]) => Uint8Array.from(values);
 const shard = (id: bigint, start: Uint8Array, end: Uint8Array) => create(ShardInfoSchema, { shardId: id, keyRange: { start: new Uint8Array(start), end: new Uint8Array(end) } });
@@ -148,3 +153,36 @@ test("numbers, spans and names", () => {
   expect(["0", "-1", "1e3", "", "12", "99999999999999999999"].map(isId)).toEqual([false, false, false, false, true, false]);
   expect(["schema", "nothing", "1"].map(streamNamed)).toEqual([1, undefined, undefined]);
 });
+
+test("loads are written beside what the node offers, if it says so", () => {
+  const report = create(NodeReportSchema, { load: { cpuMillis: 1_500n, memoryBytes: 1n << 30n, requestsPerSecond: 2.5 } });
+  const capacity = create(NodeCapacitySchema, { cpuMillis: 4_000n });
+  expect(uses(report, capacity)).toEqual([
+    { name: "CPUs", text: "1.5 of 4", part: 0.375 },
+    { name: "Memory", text: "1.0 GiB", part: undefined },
+    { name: "Disk", text: "0 B", part: undefined },
+    { name: "Requests/s", text: "2.5", part: undefined },
+  ]);
+  expect(uses(create(NodeReportSchema, {}), capacity)).toEqual([]);
+  expect(uses(undefined, undefined)).toEqual([]);
+  expect(formatPart(0.375)).toBe("38 %");
+  expect([{ seconds: 0n, nanos: 40_000_000 }, { seconds: 9n, nanos: 0 }, { seconds: 75n, nanos: 5 }].map(formatAge)).toEqual(["0.0 s", "9.0 s", "1 min"]);
+});
+
+test("types are read and written as by the service's own tools", () => {
+  const file = fileURLToPath(new URL("../../internal/sqltype/testdata/texts.json", import.meta.url));
+  const { parsed, refused } = JSON.parse(readFileSync(file, "utf8")) as { parsed: Record<string, string>; refused: string[] };
+  expect(Object.keys(parsed).map((text) => formatType(parseType(text)))).toEqual(Object.values(parsed));
+  expect(refused.filter((text) => isRead(text))).toEqual([]);
+  expect(() => parseType("LIST<INT65>")).toThrow("Behind LIST< a type is expected, but there is INT65.");
+  expect(() => parseType("MAP<STRING")).toThrow("Behind MAP<STRING , is expected, but the text ends.");
+});
+
+function isRead(text: string): boolean {
+  try {
+    parseType(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -15,6 +15,7 @@ let browser: Browser;
 beforeAll(async () => {
   cluster = await Cluster.start();
   browser = await Browser.launch();
+  browser.callable = cluster.members.map(({ url }) => url);
   await cluster.command("apply", "-f", "../examples/tpch.yaml", "-f", "../examples/topology.yaml");
 });
 
@@ -65,9 +66,42 @@ test("the leader is killed, and the page of another member goes on by itself", a
   await Promise.all([page.close(), schema.close()]);
 });
 
-test("the page's own member is killed: it is said, and the page goes on when the member is back", async () => {
-  const own = member();
+test("the leader that the page came from is killed, and the page goes on at another member by itself", async () => {
+  const own = await cluster.leader(Stream.SCHEMA);
   const page = await browser.open(own.url, "/schema");
+  await live(page);
+  await page.getByRole("link", { name: "tpch.nation" }).waitFor();
+  await own.kill();
+  const killed = performance.now();
+  await createTable("after_its_leader");
+  await page.getByRole("link", { name: "tpch.after_its_leader" }).waitFor();
+  expect(performance.now() - killed).toBeLessThan(20_000);
+  await live(page);
+
+  // It says so, and everything works but a reload: pages, links and writes.
+  const notice = page.getByRole("status", { name: "Connection" });
+  await notice.getByText(`Member ${own.id}, where this page came from, does not answer.`).waitFor();
+  for (const other of cluster.members.filter((m) => m !== own)) {
+    expect(await notice.getByRole("link", { name: `member ${other.id}` }).getAttribute("href")).toBe(`${other.url}/schema`);
+  }
+  await page.getByRole("link", { name: "Create a table" }).click();
+  await page.getByLabel("Name", { exact: true }).first().fill("by_another_member");
+  await page.getByRole("button", { name: "Create the table" }).click();
+  await page.getByRole("heading", { level: 1, name: "public.by_another_member" }).waitFor();
+  await page.getByRole("link", { name: "Overview" }).click();
+  await page.getByText("no answer", { exact: true }).waitFor();
+
+  own.start();
+  await own.ready();
+  await page.getByText("Nothing is wrong.").waitFor();
+  expect(await notice.count()).toBe(0);
+  await page.close();
+});
+
+test("a page of another name than its member's calls that one only, and goes on when it is back", async () => {
+  const own = member();
+  const origin = own.url.replace("127.0.0.1", "localhost");
+  const page = await browser.open(origin, "/schema");
   await live(page);
   await page.getByRole("link", { name: "tpch.nation" }).waitFor();
   await own.kill();
@@ -81,6 +115,18 @@ test("the page's own member is killed: it is said, and the page goes on when the
   await live(page);
   await page.getByRole("link", { name: "tpch.missed" }).waitFor();
   expect(await notice.count()).toBe(0);
+  await page.close();
+});
+
+test("a page that no member answers says so, and goes on when they are back", async () => {
+  const page = await browser.open(member().url, "/schema");
+  await live(page);
+  await Promise.all(cluster.members.map((m) => m.kill()));
+  await page.getByRole("alert", { name: "Connection" }).getByText("Not live. No member answers").waitFor();
+  cluster.members.forEach((m) => m.start());
+  await Promise.all(cluster.members.map((m) => m.ready()));
+  await createTable("after_all");
+  await page.getByRole("link", { name: "tpch.after_all" }).waitFor();
   await page.close();
 });
 

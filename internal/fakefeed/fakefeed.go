@@ -65,7 +65,7 @@ func Start() (*Service, error) {
 	mux := http.NewServeMux()
 	mux.Handle(metadatav1connect.NewMetadataServiceHandler(s))
 	mux.Handle(metadatav1connect.NewConsumerServiceHandler(consumers{s}))
-	mux.Handle(metadatav1connect.NewClusterServiceHandler(cluster{s}))
+	mux.Handle(metadatav1connect.NewClusterServiceHandler(cluster{Service: s}))
 	mux.Handle(metadatav1connect.NewHistoryServiceHandler(past{Service: s}))
 	s.server = &http.Server{Handler: mux, Protocols: new(http.Protocols)}
 	s.server.Protocols.SetHTTP1(true)
@@ -168,7 +168,10 @@ func (s *Service) head() *metadatav1.Position {
 }
 
 // cluster serves Status.
-type cluster struct{ *Service }
+type cluster struct {
+	metadatav1connect.UnimplementedClusterServiceHandler
+	*Service
+}
 
 // Status says which cluster it is, and where.
 func (c cluster) Status(context.Context, *metadatav1.StatusRequest) (*metadatav1.StatusResponse, error) {

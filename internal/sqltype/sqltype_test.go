@@ -1,7 +1,9 @@
 package sqltype_test
 
 import (
+	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -24,30 +26,32 @@ const (
 	kStruct  = metadatav1.TypeKind_TYPE_KIND_STRUCT
 )
 
-func TestParseAndFormat(t *testing.T) {
-	for _, c := range []struct{ text, canonical string }{
-		{"INT64", "INT64"},
-		{" bigint ", "INT64"},
-		{"decimal(15,2)", "DECIMAL(15, 2)"},
-		{"NUMERIC(76)", "DECIMAL(76, 0)"},
-		{"VECTOR(65535)", "VECTOR(65535)"},
-		{"TIMESTAMP", "TIMESTAMP"},
-		{"timestamp without time zone", "TIMESTAMP"},
-		{"Timestamp With Time Zone", "TIMESTAMP WITH TIME ZONE"},
-		{"TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"},
-		{"LIST<STRUCT<a STRING NOT NULL, b INT64>>", "LIST<STRUCT<a STRING NOT NULL, b INT64>>"},
-		{"STRUCT<a STRING NULL,\n\"order by\" DATE, \"say \"\"hi\"\"\" TIME not null>", `STRUCT<a STRING, "order by" DATE, "say ""hi""" TIME NOT NULL>`},
-		{"MAP<STRING, VECTOR(3)>", "MAP<STRING, VECTOR(3)>"},
-		{"MAP<UUID, MAP<INT8, LIST<JSON>>>", "MAP<UUID, MAP<INT8, LIST<JSON>>>"},
-		{"STRUCT<null INT8, not INT8 NOT NULL>", "STRUCT<null INT8, not INT8 NOT NULL>"},
-	} {
-		got, err := sqltype.Parse(c.text)
+// The texts are read by the console's tests too, which has a reader of its own.
+func TestTexts(t *testing.T) {
+	var texts struct {
+		Parsed  map[string]string
+		Refused []string
+	}
+	content, err := os.ReadFile("testdata/texts.json")
+	if err == nil {
+		err = json.Unmarshal(content, &texts)
+	}
+	if err != nil || len(texts.Parsed) == 0 || len(texts.Refused) == 0 {
+		t.Fatalf("%d and %d texts: %v", len(texts.Parsed), len(texts.Refused), err)
+	}
+	for text, canonical := range texts.Parsed {
+		got, err := sqltype.Parse(text)
 		if err != nil {
-			t.Errorf("Parse(%q): %v", c.text, err)
+			t.Errorf("Parse(%q): %v", text, err)
 			continue
 		}
-		if text := sqltype.Format(got); text != c.canonical {
-			t.Errorf("Format(Parse(%q)) = %q, want %q", c.text, text, c.canonical)
+		if text := sqltype.Format(got); text != canonical {
+			t.Errorf("Format(Parse(%q)) = %q, want %q", text, text, canonical)
+		}
+	}
+	for _, text := range texts.Refused {
+		if got, err := sqltype.Parse(text); err == nil {
+			t.Errorf("Parse(%q) is %v", text, got)
 		}
 	}
 }

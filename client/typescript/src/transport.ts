@@ -1,9 +1,11 @@
-import type { DescMessage, DescMethodStreaming, DescMethodUnary, Message, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, Message, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
 
+import { streamChanges } from "./changes.js";
 import type { Endpoint } from "./endpoint.js";
 import { MetadataError } from "./errors.js";
 import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
+import { HistoryService, type StreamChangesRequestSchema } from "./gen/heliosdb/metadata/v1/history_service_pb.js";
 import { Stream, type Consistency } from "./gen/heliosdb/metadata/v1/position_pb.js";
 import type { Part } from "./life.js";
 import { within } from "./opening.js";
@@ -77,8 +79,8 @@ export class ServiceTransport implements Transport {
 
   /**
    * Opens a stream. A call with one request is made again until its first answer is there; from
-   * then on, and with several requests, a break is the caller's to see. It has no deadline but the
-   * caller's.
+   * then on, and with several requests, a break is the caller's to see, but for StreamChanges,
+   * which goes on by itself. It has no deadline but the caller's.
    */
   async stream<I extends DescMessage, O extends DescMessage>(
     method: DescMethodStreaming<I, O>,
@@ -89,6 +91,11 @@ export class ServiceTransport implements Transport {
     contextValues?: ContextValues,
   ): Promise<StreamResponse<I, O>> {
     const limit = timeoutMs === undefined ? undefined : checkTimeout(timeoutMs, method.name);
+    if ((method as DescMethod) === HistoryService.method.streamChanges) {
+      const asked = { signal, patienceMs: limit ?? this.#defaults.timeoutMs, limitMs: limit, header, contextValues };
+      const [request] = (await gather(input)) as MessageInitShape<typeof StreamChangesRequestSchema>[];
+      return (await streamChanges(this.#around, request ?? {}, asked)) as unknown as StreamResponse<I, O>;
+    }
     const part = this.#around.life.begin(signal);
     const tries = new Tries(this.#around, {
       rpc: method.name,

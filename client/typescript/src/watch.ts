@@ -1,8 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 
+import { Alive } from "./alive.js";
 import { Backoff } from "./backoff.js";
-import { sleep, type Clock } from "./clock.js";
+import { sleep } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
 import { asMetadataError, canceled, MetadataError } from "./errors.js";
 import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
@@ -99,7 +100,7 @@ class Watch {
     const began = clock.now();
     const request = this.resumption.next();
     const stop = new AbortController();
-    const alive = new Alive(clock, stop, silenceOf(request));
+    const alive = new Alive(clock, stop, silenceOf(request), "frame");
     const onEnd = () => stop.abort(this.#end.reason);
     this.#end.addEventListener("abort", onEnd);
     try {
@@ -199,32 +200,6 @@ class Watch {
     if (its !== own) {
       throw foreign(this.#endpoint.url, its, own);
     }
-  }
-}
-
-/** Alive breaks a session off in which no frame comes in time. */
-class Alive {
-  readonly #clock: Clock;
-  readonly #stop: AbortController;
-  readonly #silenceMs: number;
-  #cancel: (() => void) | undefined;
-
-  constructor(clock: Clock, stop: AbortController, silenceMs: number) {
-    this.#clock = clock;
-    this.#stop = stop;
-    this.#silenceMs = silenceMs;
-  }
-
-  /** From now on a frame has to come in time, or in that longer time. */
-  expect(atLeastMs: number): void {
-    const millis = Math.max(this.#silenceMs, atLeastMs);
-    const late = () => this.#stop.abort(new MetadataError(`no frame for ${millis} ms`, Code.Unavailable));
-    this.#cancel = this.#clock.after(millis, late);
-  }
-
-  /** Nothing is expected. */
-  rest(): void {
-    this.#cancel?.();
   }
 }
 

@@ -421,15 +421,15 @@ describe("the answers of a stream", () => {
   it("begin at another member if the first one cannot", async () => {
     const lacking: Member = {
       history: {
-        async *streamChanges() {
+        async *verifyHistory() {
           throw failure(Code.Unavailable, "HISTORY_GAP");
         },
       },
     };
     const having: Member = {
       history: {
-        async *streamChanges() {
-          yield { newestRevision: 1n };
+        async *verifyHistory() {
+          yield { verifiedRevision: 1n };
           throw failure(Code.DataLoss, "DAMAGED", "revision 2 is damaged");
         },
       },
@@ -437,8 +437,8 @@ describe("the answers of a stream", () => {
     const client = clientOf([lacking, having]);
     const got: bigint[] = [];
     const read = async () => {
-      for await (const { newestRevision } of client.history.streamChanges({ selection: { stream: Stream.SCHEMA } })) {
-        got.push(newestRevision);
+      for await (const { verifiedRevision } of client.history.verifyHistory({ stream: Stream.SCHEMA })) {
+        got.push(verifiedRevision);
       }
     };
     const error = await errorOf(read());

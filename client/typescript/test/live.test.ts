@@ -16,6 +16,7 @@ import {
   NodeType,
   Stream,
   TypeKind,
+  type Change,
   type Frame,
   type Protocol,
 } from "../src/index.js";
@@ -57,10 +58,12 @@ async function errorOf(call: Promise<unknown>): Promise<MetadataError> {
 
 /** Names of the tables that a frame created. */
 function createdIn(frame: Frame): string[] {
-  if (frame.case !== "changes") {
-    return [];
-  }
-  const events = frame.value.changes.flatMap((change) => change.events);
+  return frame.case === "changes" ? tablesOf(frame.value.changes) : [];
+}
+
+/** Names of the tables that changes created. */
+function tablesOf(changes: readonly Change[]): string[] {
+  const events = changes.flatMap((change) => change.events);
   return events.flatMap(({ kind }) => (kind.case === "tableCreated" ? (kind.value.table?.name ?? []) : []));
 }
 
@@ -202,6 +205,72 @@ describe.each(["connect", "grpc-web"] as const)("over %s", (protocol) => {
     } finally {
       proxy.stop();
     }
+  });
+
+  it("follows changes through a proxy that cuts every connection, and reads what was, too", async () => {
+    const proxy = new CuttingProxy(server.url, 300);
+    const direct = clientOf(protocol);
+    const reader = clientOf(protocol, await proxy.start());
+    try {
+      const made: string[] = [];
+      const { result } = await direct.metadata.createTable({ table: newTable() });
+      const from = (result?.position?.schemaRevision ?? 0n) + 1n;
+      const making = (async () => {
+        for (let i = 0; i < 40; i++) {
+          const table = newTable();
+          await direct.metadata.createTable({ table });
+          made.push(table.name);
+          await delay(30);
+        }
+      })();
+      const followed: Change[] = [];
+      const selection = { stream: Stream.SCHEMA, firstRevision: from };
+      for await (const { changes } of reader.history.streamChanges({ selection, follow: true })) {
+        followed.push(...changes);
+        if (followed.length >= 40) {
+          break;
+        }
+      }
+      await making;
+      expect(tablesOf(followed)).toEqual(made);
+      expect(followed.map(({ revision }) => revision)).toEqual(made.map((_, i) => from + BigInt(i)));
+      expect(proxy.cuts).toBeGreaterThan(2);
+
+      const read: Change[] = [];
+      for await (const { changes } of reader.history.streamChanges({ selection })) {
+        read.push(...changes);
+        await delay(400); // longer than a connection lasts
+      }
+      expect(tablesOf(read)).toEqual(made);
+    } finally {
+      proxy.stop();
+    }
+  });
+
+  it("follows changes over a restart of the server", async () => {
+    const client = clientOf(protocol);
+    const { result } = await client.metadata.createTable({ table: newTable() });
+    const firstRevision = (result?.position?.schemaRevision ?? 0n) + 1n;
+    const selection = { stream: Stream.SCHEMA, firstRevision };
+    const messages = client.history.streamChanges({ selection, follow: true })[Symbol.asyncIterator]();
+    const followed: string[] = [];
+    const made: string[] = [];
+    const makeAndHear = async () => {
+      const table = newTable();
+      made.push(table.name);
+      const making = client.metadata.createTable({ table });
+      while (followed.length < made.length) {
+        followed.push(...tablesOf((await messages.next()).value?.changes ?? []));
+      }
+      await making;
+    };
+    await makeAndHear();
+    await server.stop("SIGKILL");
+    await server.start();
+    await makeAndHear();
+    await makeAndHear();
+    expect(followed).toEqual(made);
+    await messages.return?.();
   });
 
   it("goes by no time of day", async () => {

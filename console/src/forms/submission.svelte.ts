@@ -11,6 +11,28 @@ export interface WriteInit {
 
 type Answer = { readonly result?: WriteResult | undefined };
 
+/** Unreadable is what cannot even be sent: texts in fields that are not written as they have to be. */
+export class Unreadable extends Error {
+  readonly violations: FieldViolation[] = [];
+
+  /** Reads a field; undefined, and noted, if what is in it cannot be read. */
+  guard<T>(field: string, read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      this.violations.push({ field, description: sentence(error) });
+      return undefined;
+    }
+  }
+
+  throwIfAny(): void {
+    if (this.violations.length > 0) {
+      this.message = "Not all fields can be read; see what is said at them.";
+      throw this;
+    }
+  }
+}
+
 /**
  * Submission is what becomes of a form: what the write would do, what is wrong with which field,
  * whether it was carried out. All rules are the service's own; the form has none.
@@ -83,7 +105,7 @@ export class Submission<A extends Answer> {
 
   /** Says what failed; of a write that can be made again as it was, also whether that has to be the same one. */
   #failed(error: unknown, same: boolean): void {
-    this.violations = error instanceof MetadataError ? error.fieldViolations : [];
+    this.violations = error instanceof Unreadable ? error.violations : error instanceof MetadataError ? error.fieldViolations : [];
     this.problem = sentence(error);
     if (!same) {
       return;

@@ -40,6 +40,8 @@ class Status {
   /** Why /metrics is missing. */
   metricsProblem = $state("");
   samples = $state.raw<readonly Sample[]>([]);
+  /** The member that this page came from, if the one that the page follows now cannot reach it. */
+  readonly gone = $derived(this.current?.members.find((member) => !member.reachable && member.apiAddress === location.host));
 
   #before: Counts | undefined;
   #running = false;

@@ -5,9 +5,17 @@ import { identity } from "./identity.svelte.js";
 /** How long the console waits for an answer, retries included: an election and one attempt more. */
 const TIMEOUT_MS = 8_000;
 
+/** The origins that the page's policy lets it call: the member that it came from, then the others, if any. */
+export const origins: readonly string[] = [location.origin, ...others()];
+
+function others(): string[] {
+  const told = document.querySelector<HTMLMetaElement>('meta[name="members"]')?.content ?? "";
+  return told.split(" ").filter((origin) => origin !== "");
+}
+
 function connect(): Client {
   return new Client({
-    endpoints: [location.origin],
+    endpoints: origins,
     protocol: "grpc-web",
     timeoutMs: TIMEOUT_MS,
     interceptors: [
@@ -21,7 +29,7 @@ function connect(): Client {
 
 let client = connect();
 
-/** The client of the member that this page came from, and of no other. */
+/** The client of the member that this page came from and, when that does not answer, of the others. */
 export function service(): Client {
   return client;
 }

@@ -1,5 +1,7 @@
 import { TypeKind, type DataType } from "@heliosdb/metadata";
 
+import { quoteName } from "./typetext.js";
+
 /** Deeper levels are not written out; the service takes no more than eight. */
 const MAX_DEPTH = 8;
 
@@ -30,7 +32,7 @@ export function formatType(type: DataType | undefined, depth = 1): string {
       return `${name}<${formatType(type.key, depth + 1)}, ${formatType(type.element, depth + 1)}>`;
     case TypeKind.STRUCT: {
       const fields = type.fields.map(
-        ({ name: field, dataType, nullable }) => `${field} ${formatType(dataType, depth + 1)}${nullable ? "" : " NOT NULL"}`,
+        ({ name: field, dataType, nullable }) => `${quoteName(field)} ${formatType(dataType, depth + 1)}${nullable ? "" : " NOT NULL"}`,
       );
       return `${name}<${fields.join(", ")}>`;
     }

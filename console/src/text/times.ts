@@ -34,3 +34,9 @@ export function formatSpan(span: { readonly seconds: bigint; readonly nanos: num
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
+
+/** Writes how old something is by the service's own clock, to a tenth of a second while that matters. */
+export function formatAge(age: { readonly seconds: bigint; readonly nanos: number } | undefined): string {
+  const seconds = Number(age?.seconds ?? 0n) + (age?.nanos ?? 0) / 1e9;
+  return seconds < 10 ? `${seconds.toFixed(1)} s` : formatSpan(age);
+}

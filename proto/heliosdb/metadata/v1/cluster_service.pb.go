@@ -7,6 +7,7 @@
 package metadatav1
 
 import (
+	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -323,10 +324,7 @@ type MemberStatus struct {
 	// histories trimmed by age.
 	Clock *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=clock,proto3" json:"clock,omitempty"`
 	// It has a key, and signs heads while it leads the service stream.
-	SignsHeads bool `protobuf:"varint,19,opt,name=signs_heads,json=signsHeads,proto3" json:"signs_heads,omitempty"`
-	// How much of the histories it was told to keep. Members have to be told the same: nothing is
-	// trimmed while they differ.
-	HistoryLimits *HistoryLimits `protobuf:"bytes,20,opt,name=history_limits,json=historyLimits,proto3" json:"history_limits,omitempty"`
+	SignsHeads    bool `protobuf:"varint,19,opt,name=signs_heads,json=signsHeads,proto3" json:"signs_heads,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -494,86 +492,6 @@ func (x *MemberStatus) GetSignsHeads() bool {
 	return false
 }
 
-func (x *MemberStatus) GetHistoryLimits() *HistoryLimits {
-	if x != nil {
-		return x.HistoryLimits
-	}
-	return nil
-}
-
-// HistoryLimits is how much of the histories a member keeps. 0 is no limit.
-type HistoryLimits struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long changes of the schema and the topology are kept.
-	MaxAge *durationpb.Duration `protobuf:"bytes,1,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
-	// Bytes of a member's disk that the history of each of the two may take, about.
-	MaxBytes uint64 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
-	// Bytes from which on it is trimmed even of what consumers have not acknowledged.
-	HardBytes uint64 `protobuf:"varint,3,opt,name=hard_bytes,json=hardBytes,proto3" json:"hard_bytes,omitempty"`
-	// How many changes of the service stream are kept.
-	ServiceChanges uint64 `protobuf:"varint,4,opt,name=service_changes,json=serviceChanges,proto3" json:"service_changes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
-}
-
-func (x *HistoryLimits) Reset() {
-	*x = HistoryLimits{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *HistoryLimits) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*HistoryLimits) ProtoMessage() {}
-
-func (x *HistoryLimits) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use HistoryLimits.ProtoReflect.Descriptor instead.
-func (*HistoryLimits) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *HistoryLimits) GetMaxAge() *durationpb.Duration {
-	if x != nil {
-		return x.MaxAge
-	}
-	return nil
-}
-
-func (x *HistoryLimits) GetMaxBytes() uint64 {
-	if x != nil {
-		return x.MaxBytes
-	}
-	return 0
-}
-
-func (x *HistoryLimits) GetHardBytes() uint64 {
-	if x != nil {
-		return x.HardBytes
-	}
-	return 0
-}
-
-func (x *HistoryLimits) GetServiceChanges() uint64 {
-	if x != nil {
-		return x.ServiceChanges
-	}
-	return 0
-}
-
 // Quarantine says why a member takes part in nothing, and how far it is.
 type Quarantine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -594,7 +512,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -606,7 +524,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -619,7 +537,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Quarantine) GetReason() string {
@@ -674,7 +592,7 @@ type Divergence struct {
 
 func (x *Divergence) Reset() {
 	*x = Divergence{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +604,7 @@ func (x *Divergence) String() string {
 func (*Divergence) ProtoMessage() {}
 
 func (x *Divergence) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +617,7 @@ func (x *Divergence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Divergence.ProtoReflect.Descriptor instead.
 func (*Divergence) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{5}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Divergence) GetStream() Stream {
@@ -775,7 +693,7 @@ type StreamStatus struct {
 
 func (x *StreamStatus) Reset() {
 	*x = StreamStatus{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +705,7 @@ func (x *StreamStatus) String() string {
 func (*StreamStatus) ProtoMessage() {}
 
 func (x *StreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +718,7 @@ func (x *StreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatus.ProtoReflect.Descriptor instead.
 func (*StreamStatus) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{6}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *StreamStatus) GetStream() Stream {
@@ -939,7 +857,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +869,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +882,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{7}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Alarm) GetSeverity() Severity {
@@ -995,11 +913,203 @@ func (x *Alarm) GetAdvice() string {
 	return ""
 }
 
+// NodeReportsRequest asks what is known of nodes.
+type NodeReportsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1,000 nodes.
+	NodeIds       []string `protobuf:"bytes,1,rep,name=node_ids,json=nodeIds,proto3" json:"node_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeReportsRequest) Reset() {
+	*x = NodeReportsRequest{}
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeReportsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeReportsRequest) ProtoMessage() {}
+
+func (x *NodeReportsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeReportsRequest.ProtoReflect.Descriptor instead.
+func (*NodeReportsRequest) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NodeReportsRequest) GetNodeIds() []string {
+	if x != nil {
+		return x.NodeIds
+	}
+	return nil
+}
+
+// NodeReportsResponse is what is known of nodes.
+type NodeReportsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of those nodes that were heard of, each once, in the order in which they were asked for.
+	Reports []*NodeReport `protobuf:"bytes,1,rep,name=reports,proto3" json:"reports,omitempty"`
+	// The topology's leader, which says so.
+	Leader        uint64 `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeReportsResponse) Reset() {
+	*x = NodeReportsResponse{}
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeReportsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeReportsResponse) ProtoMessage() {}
+
+func (x *NodeReportsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeReportsResponse.ProtoReflect.Descriptor instead.
+func (*NodeReportsResponse) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *NodeReportsResponse) GetReports() []*NodeReport {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+func (x *NodeReportsResponse) GetLeader() uint64 {
+	if x != nil {
+		return x.Leader
+	}
+	return 0
+}
+
+// NodeReport is what a node has said in its latest heartbeat.
+type NodeReport struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Epoch of the registration that beat.
+	Epoch uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// How long ago the beat came to the leader, by the leader's clock.
+	Age *durationpb.Duration `protobuf:"bytes,3,opt,name=age,proto3" json:"age,omitempty"`
+	// How busy the node was; absent if it did not say.
+	Load *NodeLoad `protobuf:"bytes,4,opt,name=load,proto3" json:"load,omitempty"`
+	// The position that the node's cache had applied; absent if it did not say.
+	Acknowledged *Position `protobuf:"bytes,5,opt,name=acknowledged,proto3" json:"acknowledged,omitempty"`
+	// How much of the lease is left; 0 if it ran out.
+	LeaseRemaining *durationpb.Duration `protobuf:"bytes,6,opt,name=lease_remaining,json=leaseRemaining,proto3" json:"lease_remaining,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *NodeReport) Reset() {
+	*x = NodeReport{}
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeReport) ProtoMessage() {}
+
+func (x *NodeReport) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
+func (*NodeReport) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *NodeReport) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *NodeReport) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *NodeReport) GetAge() *durationpb.Duration {
+	if x != nil {
+		return x.Age
+	}
+	return nil
+}
+
+func (x *NodeReport) GetLoad() *NodeLoad {
+	if x != nil {
+		return x.Load
+	}
+	return nil
+}
+
+func (x *NodeReport) GetAcknowledged() *Position {
+	if x != nil {
+		return x.Acknowledged
+	}
+	return nil
+}
+
+func (x *NodeReport) GetLeaseRemaining() *durationpb.Duration {
+	if x != nil {
+		return x.LeaseRemaining
+	}
+	return nil
+}
+
 var File_heliosdb_metadata_v1_cluster_service_proto protoreflect.FileDescriptor
 
 const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\n" +
-	"*heliosdb/metadata/v1/cluster_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#heliosdb/metadata/v1/consumer.proto\x1a#heliosdb/metadata/v1/position.proto\"\x0f\n" +
+	"*heliosdb/metadata/v1/cluster_service.proto\x12\x14heliosdb.metadata.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#heliosdb/metadata/v1/consumer.proto\x1a#heliosdb/metadata/v1/position.proto\x1a#heliosdb/metadata/v1/topology.proto\"\x0f\n" +
 	"\rStatusRequest\"\x89\x03\n" +
 	"\x0eStatusResponse\x12\x1d\n" +
 	"\n" +
@@ -1010,7 +1120,7 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\amembers\x18\x05 \x03(\v2\".heliosdb.metadata.v1.MemberStatusR\amembers\x123\n" +
 	"\x06alarms\x18\x06 \x03(\v2\x1b.heliosdb.metadata.v1.AlarmR\x06alarms\x12:\n" +
 	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\x12B\n" +
-	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\x89\a\n" +
+	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\xbd\x06\n" +
 	"\fMemberStatus\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12!\n" +
@@ -1037,14 +1147,7 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\rspace_problem\x18\x11 \x01(\tR\fspaceProblem\x120\n" +
 	"\x05clock\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x05clock\x12\x1f\n" +
 	"\vsigns_heads\x18\x13 \x01(\bR\n" +
-	"signsHeads\x12J\n" +
-	"\x0ehistory_limits\x18\x14 \x01(\v2#.heliosdb.metadata.v1.HistoryLimitsR\rhistoryLimits\"\xa8\x01\n" +
-	"\rHistoryLimits\x122\n" +
-	"\amax_age\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x1b\n" +
-	"\tmax_bytes\x18\x02 \x01(\x04R\bmaxBytes\x12\x1d\n" +
-	"\n" +
-	"hard_bytes\x18\x03 \x01(\x04R\thardBytes\x12'\n" +
-	"\x0fservice_changes\x18\x04 \x01(\x04R\x0eserviceChanges\"\x9f\x01\n" +
+	"signsHeads\"\x9f\x01\n" +
 	"\n" +
 	"Quarantine\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12(\n" +
@@ -1084,7 +1187,20 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\bseverity\x18\x01 \x01(\x0e2\x1e.heliosdb.metadata.v1.SeverityR\bseverity\x12\x1b\n" +
 	"\tmember_id\x18\x02 \x01(\x04R\bmemberId\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x16\n" +
-	"\x06advice\x18\x04 \x01(\tR\x06advice*T\n" +
+	"\x06advice\x18\x04 \x01(\tR\x06advice\"E\n" +
+	"\x12NodeReportsRequest\x12/\n" +
+	"\bnode_ids\x18\x01 \x03(\tB\x14\xbaH\x11\x92\x01\x0e\b\x01\x10\xe8\a\"\ar\x05\x10\x01(\x80\x01R\anodeIds\"i\n" +
+	"\x13NodeReportsResponse\x12:\n" +
+	"\areports\x18\x01 \x03(\v2 .heliosdb.metadata.v1.NodeReportR\areports\x12\x16\n" +
+	"\x06leader\x18\x02 \x01(\x04R\x06leader\"\xa4\x02\n" +
+	"\n" +
+	"NodeReport\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12+\n" +
+	"\x03age\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03age\x122\n" +
+	"\x04load\x18\x04 \x01(\v2\x1e.heliosdb.metadata.v1.NodeLoadR\x04load\x12B\n" +
+	"\facknowledged\x18\x05 \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\facknowledged\x12B\n" +
+	"\x0flease_remaining\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x0eleaseRemaining*T\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rROLE_FOLLOWER\x10\x01\x12\x12\n" +
@@ -1093,9 +1209,10 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\bSeverity\x12\x18\n" +
 	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10SEVERITY_WARNING\x10\x01\x12\x15\n" +
-	"\x11SEVERITY_CRITICAL\x10\x022j\n" +
+	"\x11SEVERITY_CRITICAL\x10\x022\xd3\x01\n" +
 	"\x0eClusterService\x12X\n" +
-	"\x06Status\x12#.heliosdb.metadata.v1.StatusRequest\x1a$.heliosdb.metadata.v1.StatusResponse\"\x03\x90\x02\x01BDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
+	"\x06Status\x12#.heliosdb.metadata.v1.StatusRequest\x1a$.heliosdb.metadata.v1.StatusResponse\"\x03\x90\x02\x01\x12g\n" +
+	"\vNodeReports\x12(.heliosdb.metadata.v1.NodeReportsRequest\x1a).heliosdb.metadata.v1.NodeReportsResponse\"\x03\x90\x02\x01BDZBgithub.com/heliosdb/metadata/proto/heliosdb/metadata/v1;metadatav1b\x06proto3"
 
 var (
 	file_heliosdb_metadata_v1_cluster_service_proto_rawDescOnce sync.Once
@@ -1110,49 +1227,57 @@ func file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP() []byte {
 }
 
 var file_heliosdb_metadata_v1_cluster_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_heliosdb_metadata_v1_cluster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_heliosdb_metadata_v1_cluster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_heliosdb_metadata_v1_cluster_service_proto_goTypes = []any{
 	(Role)(0),                     // 0: heliosdb.metadata.v1.Role
 	(Severity)(0),                 // 1: heliosdb.metadata.v1.Severity
 	(*StatusRequest)(nil),         // 2: heliosdb.metadata.v1.StatusRequest
 	(*StatusResponse)(nil),        // 3: heliosdb.metadata.v1.StatusResponse
 	(*MemberStatus)(nil),          // 4: heliosdb.metadata.v1.MemberStatus
-	(*HistoryLimits)(nil),         // 5: heliosdb.metadata.v1.HistoryLimits
-	(*Quarantine)(nil),            // 6: heliosdb.metadata.v1.Quarantine
-	(*Divergence)(nil),            // 7: heliosdb.metadata.v1.Divergence
-	(*StreamStatus)(nil),          // 8: heliosdb.metadata.v1.StreamStatus
-	(*Alarm)(nil),                 // 9: heliosdb.metadata.v1.Alarm
-	(*Position)(nil),              // 10: heliosdb.metadata.v1.Position
-	(*ConsumerStatus)(nil),        // 11: heliosdb.metadata.v1.ConsumerStatus
-	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(Stream)(0),                   // 14: heliosdb.metadata.v1.Stream
+	(*Quarantine)(nil),            // 5: heliosdb.metadata.v1.Quarantine
+	(*Divergence)(nil),            // 6: heliosdb.metadata.v1.Divergence
+	(*StreamStatus)(nil),          // 7: heliosdb.metadata.v1.StreamStatus
+	(*Alarm)(nil),                 // 8: heliosdb.metadata.v1.Alarm
+	(*NodeReportsRequest)(nil),    // 9: heliosdb.metadata.v1.NodeReportsRequest
+	(*NodeReportsResponse)(nil),   // 10: heliosdb.metadata.v1.NodeReportsResponse
+	(*NodeReport)(nil),            // 11: heliosdb.metadata.v1.NodeReport
+	(*Position)(nil),              // 12: heliosdb.metadata.v1.Position
+	(*ConsumerStatus)(nil),        // 13: heliosdb.metadata.v1.ConsumerStatus
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(Stream)(0),                   // 16: heliosdb.metadata.v1.Stream
+	(*NodeLoad)(nil),              // 17: heliosdb.metadata.v1.NodeLoad
 }
 var file_heliosdb_metadata_v1_cluster_service_proto_depIdxs = []int32{
 	4,  // 0: heliosdb.metadata.v1.StatusResponse.members:type_name -> heliosdb.metadata.v1.MemberStatus
-	9,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
-	10, // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
-	11, // 3: heliosdb.metadata.v1.StatusResponse.consumers:type_name -> heliosdb.metadata.v1.ConsumerStatus
-	12, // 4: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
-	8,  // 5: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
-	6,  // 6: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
-	7,  // 7: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
-	12, // 8: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
-	13, // 9: heliosdb.metadata.v1.MemberStatus.clock:type_name -> google.protobuf.Timestamp
-	5,  // 10: heliosdb.metadata.v1.MemberStatus.history_limits:type_name -> heliosdb.metadata.v1.HistoryLimits
-	12, // 11: heliosdb.metadata.v1.HistoryLimits.max_age:type_name -> google.protobuf.Duration
-	14, // 12: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
-	14, // 13: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
-	0,  // 14: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
-	13, // 15: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
-	1,  // 16: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
-	2,  // 17: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
-	3,  // 18: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
-	18, // [18:19] is the sub-list for method output_type
-	17, // [17:18] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	8,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
+	12, // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
+	13, // 3: heliosdb.metadata.v1.StatusResponse.consumers:type_name -> heliosdb.metadata.v1.ConsumerStatus
+	14, // 4: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
+	7,  // 5: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
+	5,  // 6: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
+	6,  // 7: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
+	14, // 8: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
+	15, // 9: heliosdb.metadata.v1.MemberStatus.clock:type_name -> google.protobuf.Timestamp
+	16, // 10: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
+	16, // 11: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
+	0,  // 12: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
+	15, // 13: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 14: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
+	11, // 15: heliosdb.metadata.v1.NodeReportsResponse.reports:type_name -> heliosdb.metadata.v1.NodeReport
+	14, // 16: heliosdb.metadata.v1.NodeReport.age:type_name -> google.protobuf.Duration
+	17, // 17: heliosdb.metadata.v1.NodeReport.load:type_name -> heliosdb.metadata.v1.NodeLoad
+	12, // 18: heliosdb.metadata.v1.NodeReport.acknowledged:type_name -> heliosdb.metadata.v1.Position
+	14, // 19: heliosdb.metadata.v1.NodeReport.lease_remaining:type_name -> google.protobuf.Duration
+	2,  // 20: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
+	9,  // 21: heliosdb.metadata.v1.ClusterService.NodeReports:input_type -> heliosdb.metadata.v1.NodeReportsRequest
+	3,  // 22: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
+	10, // 23: heliosdb.metadata.v1.ClusterService.NodeReports:output_type -> heliosdb.metadata.v1.NodeReportsResponse
+	22, // [22:24] is the sub-list for method output_type
+	20, // [20:22] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_cluster_service_proto_init() }
@@ -1162,13 +1287,14 @@ func file_heliosdb_metadata_v1_cluster_service_proto_init() {
 	}
 	file_heliosdb_metadata_v1_consumer_proto_init()
 	file_heliosdb_metadata_v1_position_proto_init()
+	file_heliosdb_metadata_v1_topology_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_cluster_service_proto_rawDesc), len(file_heliosdb_metadata_v1_cluster_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -435,7 +435,8 @@ type StreamChangesRequest struct {
 	// Send their bytes as they were logged, which is what digests cover, instead of
 	// messages. Filter and actor have to be absent then.
 	Originals bool `protobuf:"varint,2,opt,name=originals,proto3" json:"originals,omitempty"`
-	// When all are sent, wait for more. last_revision and until have to be absent then.
+	// When all are sent, wait for more. last_revision and until have to be absent then. While
+	// none comes, a message without changes says so every second.
 	Follow bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
 	// Freshness of where it begins.
 	Read          *ReadOptions `protobuf:"bytes,4,opt,name=read,proto3" json:"read,omitempty"`

@@ -35,6 +35,9 @@ const (
 const (
 	// ClusterServiceStatusProcedure is the fully-qualified name of the ClusterService's Status RPC.
 	ClusterServiceStatusProcedure = "/heliosdb.metadata.v1.ClusterService/Status"
+	// ClusterServiceNodeReportsProcedure is the fully-qualified name of the ClusterService's
+	// NodeReports RPC.
+	ClusterServiceNodeReportsProcedure = "/heliosdb.metadata.v1.ClusterService/NodeReports"
 )
 
 // ClusterServiceClient is a client for the heliosdb.metadata.v1.ClusterService service.
@@ -42,6 +45,12 @@ type ClusterServiceClient interface {
 	// Status describes every member as the asked member sees it. It needs no
 	// leader: members that do not answer in time are listed as unreachable.
 	Status(context.Context, *v1.StatusRequest) (*v1.StatusResponse, error)
+	// NodeReports returns what nodes have said in their latest heartbeats, and how long ago
+	// that was. Heartbeats are not logged: the topology's leader alone knows, whichever member
+	// is asked, and forgets it when it leads no more; of a node that has not beaten
+	// since a leader began nothing is known. Nothing makes sure that the leader still is
+	// one, so go by the age. UNAVAILABLE, NO_LEADER while there is none.
+	NodeReports(context.Context, *v1.NodeReportsRequest) (*v1.NodeReportsResponse, error)
 }
 
 // NewClusterServiceClient constructs a client for the heliosdb.metadata.v1.ClusterService service.
@@ -62,12 +71,20 @@ func NewClusterServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		nodeReports: connect.NewClient[v1.NodeReportsRequest, v1.NodeReportsResponse](
+			httpClient,
+			baseURL+ClusterServiceNodeReportsProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("NodeReports")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // clusterServiceClient implements ClusterServiceClient.
 type clusterServiceClient struct {
-	status *connect.Client[v1.StatusRequest, v1.StatusResponse]
+	status      *connect.Client[v1.StatusRequest, v1.StatusResponse]
+	nodeReports *connect.Client[v1.NodeReportsRequest, v1.NodeReportsResponse]
 }
 
 // Status calls heliosdb.metadata.v1.ClusterService.Status.
@@ -79,11 +96,26 @@ func (c *clusterServiceClient) Status(ctx context.Context, req *v1.StatusRequest
 	return nil, err
 }
 
+// NodeReports calls heliosdb.metadata.v1.ClusterService.NodeReports.
+func (c *clusterServiceClient) NodeReports(ctx context.Context, req *v1.NodeReportsRequest) (*v1.NodeReportsResponse, error) {
+	response, err := c.nodeReports.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // ClusterServiceHandler is an implementation of the heliosdb.metadata.v1.ClusterService service.
 type ClusterServiceHandler interface {
 	// Status describes every member as the asked member sees it. It needs no
 	// leader: members that do not answer in time are listed as unreachable.
 	Status(context.Context, *v1.StatusRequest) (*v1.StatusResponse, error)
+	// NodeReports returns what nodes have said in their latest heartbeats, and how long ago
+	// that was. Heartbeats are not logged: the topology's leader alone knows, whichever member
+	// is asked, and forgets it when it leads no more; of a node that has not beaten
+	// since a leader began nothing is known. Nothing makes sure that the leader still is
+	// one, so go by the age. UNAVAILABLE, NO_LEADER while there is none.
+	NodeReports(context.Context, *v1.NodeReportsRequest) (*v1.NodeReportsResponse, error)
 }
 
 // NewClusterServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -100,10 +132,19 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	clusterServiceNodeReportsHandler := connect.NewUnaryHandlerSimple(
+		ClusterServiceNodeReportsProcedure,
+		svc.NodeReports,
+		connect.WithSchema(clusterServiceMethods.ByName("NodeReports")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/heliosdb.metadata.v1.ClusterService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ClusterServiceStatusProcedure:
 			clusterServiceStatusHandler.ServeHTTP(w, r)
+		case ClusterServiceNodeReportsProcedure:
+			clusterServiceNodeReportsHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -115,4 +156,8 @@ type UnimplementedClusterServiceHandler struct{}
 
 func (UnimplementedClusterServiceHandler) Status(context.Context, *v1.StatusRequest) (*v1.StatusResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("heliosdb.metadata.v1.ClusterService.Status is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) NodeReports(context.Context, *v1.NodeReportsRequest) (*v1.NodeReportsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("heliosdb.metadata.v1.ClusterService.NodeReports is not implemented"))
 }

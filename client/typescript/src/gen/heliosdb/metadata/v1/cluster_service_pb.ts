@@ -10,13 +10,15 @@ import type { ConsumerStatus } from "./consumer_pb.js";
 import { file_heliosdb_metadata_v1_consumer } from "./consumer_pb.js";
 import type { Position, Stream } from "./position_pb.js";
 import { file_heliosdb_metadata_v1_position } from "./position_pb.js";
+import type { NodeLoad } from "./topology_pb.js";
+import { file_heliosdb_metadata_v1_topology } from "./topology_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file heliosdb/metadata/v1/cluster_service.proto.
  */
 export const file_heliosdb_metadata_v1_cluster_service: GenFile = /*@__PURE__*/
-  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9jbHVzdGVyX3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIg8KDVN0YXR1c1JlcXVlc3QisgIKDlN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSFAoMY2x1c3Rlcl9uYW1lGAIgASgJEhYKDnJlY292ZXJ5X2Vwb2NoGAMgASgEEhEKCW1lbWJlcl9pZBgEIAEoBBIzCgdtZW1iZXJzGAUgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuTWVtYmVyU3RhdHVzEisKBmFsYXJtcxgGIAMoCzIbLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkFsYXJtEjAKCHBvc2l0aW9uGAcgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SNwoJY29uc3VtZXJzGAggAygLMiQuaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXJTdGF0dXMikgUKDE1lbWJlclN0YXR1cxIRCgltZW1iZXJfaWQYASABKAQSEQoJcmVhY2hhYmxlGAIgASgIEhQKDHJhZnRfYWRkcmVzcxgDIAEoCRITCgthcGlfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEikKBnVwdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCgdzdHJlYW1zGAcgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtU3RhdHVzEhMKC3N0b3JlX2J5dGVzGAggASgEEhIKCmZyZWVfYnl0ZXMYCSABKAQSHwoXc3VwcG9ydGVkX2ZlYXR1cmVfbGV2ZWwYCiABKA0SEwoLc3Vic2NyaWJlcnMYCyABKA0SFAoMbWVtb3J5X2J5dGVzGAwgASgEEjQKCnF1YXJhbnRpbmUYDSABKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5RdWFyYW50aW5lEjUKC2RpdmVyZ2VuY2VzGA4gAygLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuRGl2ZXJnZW5jZRIxCg5sZWFzZV9kdXJhdGlvbhgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9zZXRfYXNpZGVfYnl0ZXMYECABKAQSFQoNc3BhY2VfcHJvYmxlbRgRIAEoCRIpCgVjbG9jaxgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc2lnbnNfaGVhZHMYEyABKAgSOwoOaGlzdG9yeV9saW1pdHMYFCABKAsyIy5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5TGltaXRzInsKDUhpc3RvcnlMaW1pdHMSKgoHbWF4X2FnZRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCgltYXhfYnl0ZXMYAiABKAQSEgoKaGFyZF9ieXRlcxgDIAEoBBIXCg9zZXJ2aWNlX2NoYW5nZXMYBCABKAQiawoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSGAoQc291cmNlX21lbWJlcl9pZBgCIAEoBBIPCgdwZXJjZW50GAMgASgNEhMKC3dhaXRpbmdfZm9yGAQgASgJEg0KBXN0dWNrGAUgASgIInQKCkRpdmVyZ2VuY2USLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEhEKCW1lbWJlcl9pZBgDIAEoBBITCgtkZXNjcmlwdGlvbhgEIAEoCSLBAwoMU3RyZWFtU3RhdHVzEiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIoCgRyb2xlGAIgASgOMhouaGVsaW9zZGIubWV0YWRhdGEudjEuUm9sZRIMCgR0ZXJtGAMgASgEEg4KBmxlYWRlchgEIAEoBBIQCghyZXZpc2lvbhgFIAEoBBIOCgZkaWdlc3QYBiABKAkSEwoLZmlyc3RfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIXCg9jb21taXR0ZWRfaW5kZXgYCSABKAQSFQoNYXBwbGllZF9pbmRleBgKIAEoBBILCgNsYWcYCyABKAQSFQoNZmVhdHVyZV9sZXZlbBgMIAEoDRIbChNjaGVja3BvaW50X3JldmlzaW9uGA0gASgEEhgKEGNoZWNrcG9pbnRfYnl0ZXMYDiABKAQSFgoOZmVuY2VkX2VudHJpZXMYDyABKAQSFwoPb2xkZXN0X3JldmlzaW9uGBAgASgEEjQKEGxhc3RfY2hhbmdlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIm0KBUFsYXJtEjAKCHNldmVyaXR5GAEgASgOMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuU2V2ZXJpdHkSEQoJbWVtYmVyX2lkGAIgASgEEg8KB21lc3NhZ2UYAyABKAkSDgoGYWR2aWNlGAQgASgJKlQKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARISCg5ST0xFX0NBTkRJREFURRACEg8KC1JPTEVfTEVBREVSEAMqUQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIUChBTRVZFUklUWV9XQVJOSU5HEAESFQoRU0VWRVJJVFlfQ1JJVElDQUwQAjJqCg5DbHVzdGVyU2VydmljZRJYCgZTdGF0dXMSIy5oZWxpb3NkYi5tZXRhZGF0YS52MS5TdGF0dXNSZXF1ZXN0GiQuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RhdHVzUmVzcG9uc2UiA5ACAUJEWkJnaXRodWIuY29tL2hlbGlvc2RiL21ldGFkYXRhL3Byb3RvL2hlbGlvc2RiL21ldGFkYXRhL3YxO21ldGFkYXRhdjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_heliosdb_metadata_v1_consumer, file_heliosdb_metadata_v1_position]);
+  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9jbHVzdGVyX3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIg8KDVN0YXR1c1JlcXVlc3QisgIKDlN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSFAoMY2x1c3Rlcl9uYW1lGAIgASgJEhYKDnJlY292ZXJ5X2Vwb2NoGAMgASgEEhEKCW1lbWJlcl9pZBgEIAEoBBIzCgdtZW1iZXJzGAUgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuTWVtYmVyU3RhdHVzEisKBmFsYXJtcxgGIAMoCzIbLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkFsYXJtEjAKCHBvc2l0aW9uGAcgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SNwoJY29uc3VtZXJzGAggAygLMiQuaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXJTdGF0dXMi1QQKDE1lbWJlclN0YXR1cxIRCgltZW1iZXJfaWQYASABKAQSEQoJcmVhY2hhYmxlGAIgASgIEhQKDHJhZnRfYWRkcmVzcxgDIAEoCRITCgthcGlfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEikKBnVwdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCgdzdHJlYW1zGAcgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtU3RhdHVzEhMKC3N0b3JlX2J5dGVzGAggASgEEhIKCmZyZWVfYnl0ZXMYCSABKAQSHwoXc3VwcG9ydGVkX2ZlYXR1cmVfbGV2ZWwYCiABKA0SEwoLc3Vic2NyaWJlcnMYCyABKA0SFAoMbWVtb3J5X2J5dGVzGAwgASgEEjQKCnF1YXJhbnRpbmUYDSABKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5RdWFyYW50aW5lEjUKC2RpdmVyZ2VuY2VzGA4gAygLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuRGl2ZXJnZW5jZRIxCg5sZWFzZV9kdXJhdGlvbhgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9zZXRfYXNpZGVfYnl0ZXMYECABKAQSFQoNc3BhY2VfcHJvYmxlbRgRIAEoCRIpCgVjbG9jaxgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc2lnbnNfaGVhZHMYEyABKAgiawoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSGAoQc291cmNlX21lbWJlcl9pZBgCIAEoBBIPCgdwZXJjZW50GAMgASgNEhMKC3dhaXRpbmdfZm9yGAQgASgJEg0KBXN0dWNrGAUgASgIInQKCkRpdmVyZ2VuY2USLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEhEKCW1lbWJlcl9pZBgDIAEoBBITCgtkZXNjcmlwdGlvbhgEIAEoCSLBAwoMU3RyZWFtU3RhdHVzEiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIoCgRyb2xlGAIgASgOMhouaGVsaW9zZGIubWV0YWRhdGEudjEuUm9sZRIMCgR0ZXJtGAMgASgEEg4KBmxlYWRlchgEIAEoBBIQCghyZXZpc2lvbhgFIAEoBBIOCgZkaWdlc3QYBiABKAkSEwoLZmlyc3RfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIXCg9jb21taXR0ZWRfaW5kZXgYCSABKAQSFQoNYXBwbGllZF9pbmRleBgKIAEoBBILCgNsYWcYCyABKAQSFQoNZmVhdHVyZV9sZXZlbBgMIAEoDRIbChNjaGVja3BvaW50X3JldmlzaW9uGA0gASgEEhgKEGNoZWNrcG9pbnRfYnl0ZXMYDiABKAQSFgoOZmVuY2VkX2VudHJpZXMYDyABKAQSFwoPb2xkZXN0X3JldmlzaW9uGBAgASgEEjQKEGxhc3RfY2hhbmdlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIm0KBUFsYXJtEjAKCHNldmVyaXR5GAEgASgOMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuU2V2ZXJpdHkSEQoJbWVtYmVyX2lkGAIgASgEEg8KB21lc3NhZ2UYAyABKAkSDgoGYWR2aWNlGAQgASgJIiYKEk5vZGVSZXBvcnRzUmVxdWVzdBIQCghub2RlX2lkcxgBIAMoCSJYChNOb2RlUmVwb3J0c1Jlc3BvbnNlEjEKB3JlcG9ydHMYASADKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0Eg4KBmxlYWRlchgCIAEoBCLsAQoKTm9kZVJlcG9ydBIPCgdub2RlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiYKA2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCgRsb2FkGAQgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuTm9kZUxvYWQSNAoMYWNrbm93bGVkZ2VkGAUgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SMgoPbGVhc2VfcmVtYWluaW5nGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKlQKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARISCg5ST0xFX0NBTkRJREFURRACEg8KC1JPTEVfTEVBREVSEAMqUQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIUChBTRVZFUklUWV9XQVJOSU5HEAESFQoRU0VWRVJJVFlfQ1JJVElDQUwQAjLTAQoOQ2x1c3RlclNlcnZpY2USWAoGU3RhdHVzEiMuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RhdHVzUmVxdWVzdBokLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0YXR1c1Jlc3BvbnNlIgOQAgESZwoLTm9kZVJlcG9ydHMSKC5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0c1JlcXVlc3QaKS5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0c1Jlc3BvbnNlIgOQAgFCRFpCZ2l0aHViLmNvbS9oZWxpb3NkYi9tZXRhZGF0YS9wcm90by9oZWxpb3NkYi9tZXRhZGF0YS92MTttZXRhZGF0YXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_heliosdb_metadata_v1_consumer, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_topology]);
 
 /**
  * StatusRequest asks for the state of the cluster.
@@ -245,14 +247,6 @@ export type MemberStatus = Message<"heliosdb.metadata.v1.MemberStatus"> & {
    * @generated from field: bool signs_heads = 19;
    */
   signsHeads: boolean;
-
-  /**
-   * How much of the histories it was told to keep. Members have to be told the same: nothing is
-   * trimmed while they differ.
-   *
-   * @generated from field: heliosdb.metadata.v1.HistoryLimits history_limits = 20;
-   */
-  historyLimits?: HistoryLimits | undefined;
 };
 
 /**
@@ -261,48 +255,6 @@ export type MemberStatus = Message<"heliosdb.metadata.v1.MemberStatus"> & {
  */
 export const MemberStatusSchema: GenMessage<MemberStatus> = /*@__PURE__*/
   messageDesc(file_heliosdb_metadata_v1_cluster_service, 2);
-
-/**
- * HistoryLimits is how much of the histories a member keeps. 0 is no limit.
- *
- * @generated from message heliosdb.metadata.v1.HistoryLimits
- */
-export type HistoryLimits = Message<"heliosdb.metadata.v1.HistoryLimits"> & {
-  /**
-   * How long changes of the schema and the topology are kept.
-   *
-   * @generated from field: google.protobuf.Duration max_age = 1;
-   */
-  maxAge?: Duration | undefined;
-
-  /**
-   * Bytes of a member's disk that the history of each of the two may take, about.
-   *
-   * @generated from field: uint64 max_bytes = 2;
-   */
-  maxBytes: bigint;
-
-  /**
-   * Bytes from which on it is trimmed even of what consumers have not acknowledged.
-   *
-   * @generated from field: uint64 hard_bytes = 3;
-   */
-  hardBytes: bigint;
-
-  /**
-   * How many changes of the service stream are kept.
-   *
-   * @generated from field: uint64 service_changes = 4;
-   */
-  serviceChanges: bigint;
-};
-
-/**
- * Describes the message heliosdb.metadata.v1.HistoryLimits.
- * Use `create(HistoryLimitsSchema)` to create a new message.
- */
-export const HistoryLimitsSchema: GenMessage<HistoryLimits> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 3);
 
 /**
  * Quarantine says why a member takes part in nothing, and how far it is.
@@ -352,7 +304,7 @@ export type Quarantine = Message<"heliosdb.metadata.v1.Quarantine"> & {
  * Use `create(QuarantineSchema)` to create a new message.
  */
 export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 4);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 3);
 
 /**
  * Divergence says that two members wrote different checkpoints of one revision.
@@ -394,7 +346,7 @@ export type Divergence = Message<"heliosdb.metadata.v1.Divergence"> & {
  * Use `create(DivergenceSchema)` to create a new message.
  */
 export const DivergenceSchema: GenMessage<Divergence> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 5);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 4);
 
 /**
  * StreamStatus is a member's part in one stream.
@@ -529,7 +481,7 @@ export type StreamStatus = Message<"heliosdb.metadata.v1.StreamStatus"> & {
  * Use `create(StreamStatusSchema)` to create a new message.
  */
 export const StreamStatusSchema: GenMessage<StreamStatus> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 6);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 5);
 
 /**
  * Alarm is one thing that is wrong.
@@ -571,7 +523,112 @@ export type Alarm = Message<"heliosdb.metadata.v1.Alarm"> & {
  * Use `create(AlarmSchema)` to create a new message.
  */
 export const AlarmSchema: GenMessage<Alarm> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 6);
+
+/**
+ * NodeReportsRequest asks what is known of nodes.
+ *
+ * @generated from message heliosdb.metadata.v1.NodeReportsRequest
+ */
+export type NodeReportsRequest = Message<"heliosdb.metadata.v1.NodeReportsRequest"> & {
+  /**
+   * 1 to 1,000 nodes.
+   *
+   * @generated from field: repeated string node_ids = 1;
+   */
+  nodeIds: string[];
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.NodeReportsRequest.
+ * Use `create(NodeReportsRequestSchema)` to create a new message.
+ */
+export const NodeReportsRequestSchema: GenMessage<NodeReportsRequest> = /*@__PURE__*/
   messageDesc(file_heliosdb_metadata_v1_cluster_service, 7);
+
+/**
+ * NodeReportsResponse is what is known of nodes.
+ *
+ * @generated from message heliosdb.metadata.v1.NodeReportsResponse
+ */
+export type NodeReportsResponse = Message<"heliosdb.metadata.v1.NodeReportsResponse"> & {
+  /**
+   * Of those nodes that were heard of, each once, in the order in which they were asked for.
+   *
+   * @generated from field: repeated heliosdb.metadata.v1.NodeReport reports = 1;
+   */
+  reports: NodeReport[];
+
+  /**
+   * The topology's leader, which says so.
+   *
+   * @generated from field: uint64 leader = 2;
+   */
+  leader: bigint;
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.NodeReportsResponse.
+ * Use `create(NodeReportsResponseSchema)` to create a new message.
+ */
+export const NodeReportsResponseSchema: GenMessage<NodeReportsResponse> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 8);
+
+/**
+ * NodeReport is what a node has said in its latest heartbeat.
+ *
+ * @generated from message heliosdb.metadata.v1.NodeReport
+ */
+export type NodeReport = Message<"heliosdb.metadata.v1.NodeReport"> & {
+  /**
+   * The node.
+   *
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * Epoch of the registration that beat.
+   *
+   * @generated from field: uint64 epoch = 2;
+   */
+  epoch: bigint;
+
+  /**
+   * How long ago the beat came to the leader, by the leader's clock.
+   *
+   * @generated from field: google.protobuf.Duration age = 3;
+   */
+  age?: Duration | undefined;
+
+  /**
+   * How busy the node was; absent if it did not say.
+   *
+   * @generated from field: heliosdb.metadata.v1.NodeLoad load = 4;
+   */
+  load?: NodeLoad | undefined;
+
+  /**
+   * The position that the node's cache had applied; absent if it did not say.
+   *
+   * @generated from field: heliosdb.metadata.v1.Position acknowledged = 5;
+   */
+  acknowledged?: Position | undefined;
+
+  /**
+   * How much of the lease is left; 0 if it ran out.
+   *
+   * @generated from field: google.protobuf.Duration lease_remaining = 6;
+   */
+  leaseRemaining?: Duration | undefined;
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.NodeReport.
+ * Use `create(NodeReportSchema)` to create a new message.
+ */
+export const NodeReportSchema: GenMessage<NodeReport> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 9);
 
 /**
  * Role is a member's part in a stream's Raft group.
@@ -664,6 +721,20 @@ export const ClusterService: GenService<{
     methodKind: "unary";
     input: typeof StatusRequestSchema;
     output: typeof StatusResponseSchema;
+  },
+  /**
+   * NodeReports returns what nodes have said in their latest heartbeats, and how long ago
+   * that was. Heartbeats are not logged: the topology's leader alone knows, whichever member
+   * is asked, and forgets it when it leads no more; of a node that has not beaten
+   * since a leader began nothing is known. Nothing makes sure that the leader still is
+   * one, so go by the age. UNAVAILABLE, NO_LEADER while there is none.
+   *
+   * @generated from rpc heliosdb.metadata.v1.ClusterService.NodeReports
+   */
+  nodeReports: {
+    methodKind: "unary";
+    input: typeof NodeReportsRequestSchema;
+    output: typeof NodeReportsResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_heliosdb_metadata_v1_cluster_service, 0);

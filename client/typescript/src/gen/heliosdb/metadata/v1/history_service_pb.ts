@@ -244,7 +244,8 @@ export type StreamChangesRequest = Message<"heliosdb.metadata.v1.StreamChangesRe
   originals: boolean;
 
   /**
-   * When all are sent, wait for more. last_revision and until have to be absent then.
+   * When all are sent, wait for more. last_revision and until have to be absent then. While
+   * none comes, a message without changes says so every second.
    *
    * @generated from field: bool follow = 3;
    */

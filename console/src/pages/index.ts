@@ -1,0 +1,11 @@
+export { default as ChangePage } from "./ChangePage.svelte";
+export { default as ChangesPage } from "./ChangesPage.svelte";
+export { default as CreateTablePage } from "./CreateTablePage.svelte";
+export { default as MissingPage } from "./MissingPage.svelte";
+export { default as NodePage } from "./NodePage.svelte";
+export { default as OverviewPage } from "./OverviewPage.svelte";
+export { default as RegisterNodePage } from "./RegisterNodePage.svelte";
+export { default as SchemaPage } from "./SchemaPage.svelte";
+export { default as ShardPage } from "./ShardPage.svelte";
+export { default as TablePage } from "./TablePage.svelte";
+export { default as TopologyPage } from "./TopologyPage.svelte";
