@@ -34,7 +34,7 @@ const pages = [
   ["/topology/nodes/storage-1", "storage-1", ["Lease lasts", "node registered", "[0x"]],
   ["/topology/shards/3", "Shard 3", ["Split keys", "shard created"]],
   ["/topology/register", "Register a node", ["Labels"]],
-  ["/changes", "Changes", ["lineitem", "storage-1"]],
+  ["/changes", "Changes", ["namespace created", "node registered"]],
   ["/changes/schema/1", "Change schema 1", ["Difference to before", "added", '"namespaceCreated"']],
   ["/schema/nowhere", "There is no such page", []],
 ] as const;

@@ -174,10 +174,11 @@ test("a token that is entered goes with every call, and with the measurements", 
 test("a slow older answer does not replace a newer one", async () => {
   await createTable("raced");
   const { table } = await cluster.client.metadata.getTable({ table: { namespace: "tpch", name: "raced" } });
-  await throughProxy(`/schema/tables/${table?.tableId}`, (proxy) => (proxy.hold = { part: "/GetTable", millis: 6_000 }), async (page, proxy) => {
+  await throughProxy(`/schema/tables/${table?.tableId}`, (proxy) => (proxy.hold = { part: "/GetTable", millis: 3_500 }), async (page, proxy) => {
     await live(page);
     await expect.poll(() => proxy.hold).toBeUndefined(); // the first reading is on its way
-    await cluster.command("table", "alter", "tpch.raced", "--add-column", "newer INT64");
+    const column = { name: "newer", nullable: true, dataType: { kind: TypeKind.INT64 } };
+    await cluster.client.metadata.alterTable({ table: { namespace: "tpch", name: "raced" }, alterations: [{ action: { case: "addColumn", value: { column } } }] });
     await page.getByRole("cell", { name: "newer", exact: true }).waitFor();
     expect(proxy.released).toBe(0);
     await expect.poll(() => proxy.released, { timeout: 20_000 }).toBe(1);

@@ -139,29 +139,6 @@ describe("a write", () => {
     expect(seen.at(-1)).toMatchObject(again);
   });
 
-  it("that takes effect in another cluster says so, and the next one goes elsewhere", async () => {
-    const own: WriteOptions[] = [];
-    const strayed: WriteOptions[] = [];
-    const other: Member = {
-      metadata: {
-        createTable(request) {
-          strayed.push(request.write as WriteOptions);
-          return { result: { position: at(1, 0, 1, "other") } };
-        },
-        getTable: () => ({ position: at(1, 0, 1, "other") }),
-      },
-    };
-    const answers = [undefined, noLeader(), undefined];
-    const client = clientOf([creator(own, ...answers), other]);
-    await client.metadata.createTable({ table });
-    const error = await errorOf(client.metadata.createTable({ table }));
-    expect(error.reason).toBe(ErrorReason.FOREIGN_POSITION);
-    expect(error.message).toContain("the write took effect in the other cluster");
-    expect(error.values).toEqual({ written: "true" });
-    await client.metadata.createTable({ table });
-    expect([own.length, strayed.length]).toEqual([3, 1]);
-  });
-
   it("that only decides has no outcome to be unknown", async () => {
     const client = clientOf([creator([], new ConnectError("cut", Code.Unavailable))]);
     const error = await errorOf(client.metadata.createTable({ table, write: { dryRun: true } }));
@@ -258,41 +235,6 @@ describe("a read", () => {
     expect(error.reason).toBe(ErrorReason.FOREIGN_POSITION);
     expect(error.message).toContain("http://m0:9000 belongs to cluster other");
     expect(client.position).toEqual(at(3));
-  });
-
-  it("of an endpoint of another cluster is made at another one", async () => {
-    const asked: ReadOptions[] = [];
-    const client = clientOf([reader([], at(3)), reader(asked, at(4, 0, 1, "other")), reader([], at(5))]);
-    const { metadata } = client;
-    await metadata.getTable({ table });
-    expect(client.position).toEqual(at(3));
-    const moved = clientOf([
-      reader(asked, at(4, 0, 1, "other")),
-      { metadata: { getTable: () => ({ position: at(5) }), createTable: () => ({ result: { position: at(3) } }) } },
-    ]);
-    await moved.metadata.createTable({ table }); // the first one does not know it
-    await moved.metadata.getTable({ table });
-    expect(moved.position).toEqual(at(5));
-  });
-
-  it.each([
-    ["is older", new ConnectError("HTTP 404", Code.Unimplemented)],
-    ["refuses the caller", new ConnectError("HTTP 401", Code.Unauthenticated)],
-    ["stands behind a proxy that fails", new ConnectError("HTTP 500", Code.Unknown)],
-  ])("is made at the next endpoint if one %s, and fails if all do", async (_, refusal) => {
-    let asked = 0;
-    const refusing: Member = {
-      metadata: {
-        getTable() {
-          asked++;
-          throw refusal;
-        },
-      },
-    };
-    await clientOf([refusing, refusing, reader([], at(3))]).metadata.getTable({ table });
-    expect(asked).toBe(2);
-    const error = await errorOf(clientOf([refusing, refusing]).metadata.getTable({ table }));
-    expect(error.code).toBe(refusal.code);
   });
 
   it("after a restore begins with a position of the new recovery epoch", async () => {
@@ -444,65 +386,6 @@ describe("the answers of a stream", () => {
     const error = await errorOf(read());
     expect(got).toEqual([1n]);
     expect(error.reason).toBe(ErrorReason.DAMAGED);
-  });
-});
-
-describe("a stream", () => {
-  it("is opened at the next member if one says nothing, and has no deadline once it has begun", async () => {
-    const clock = new FakeClock();
-    const ends: unknown[] = [];
-    const silent: Member = {
-      history: {
-        async *verifyHistory(_, { signal }) {
-          await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-          ends.push(signal.reason);
-        },
-      },
-    };
-    let tell: () => void = () => undefined;
-    const slow: Member = {
-      history: {
-        async *verifyHistory() {
-          yield { verifiedRevision: 1n };
-          await new Promise<void>((resolve) => (tell = resolve));
-          yield { verifiedRevision: 2n, done: true };
-        },
-      },
-    };
-    const client = clientOf([silent, slow], { clock });
-    const got: bigint[] = [];
-    const reading = (async () => {
-      for await (const { verifiedRevision } of client.history.verifyHistory({ stream: Stream.SCHEMA })) {
-        got.push(verifiedRevision);
-      }
-    })();
-    await new Promise(setImmediate);
-    clock.advance(2_000);
-    await vi.waitFor(() => expect(got).toEqual([1n]));
-    expect(ends).toHaveLength(1);
-    clock.advance(60_000);
-    tell();
-    await reading;
-    expect(got).toEqual([1n, 2n]);
-  });
-
-  it("fails in time if no member says anything", async () => {
-    const silent: Member = {
-      history: {
-        async *verifyHistory(_, { signal }) {
-          await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-        },
-      },
-    };
-    const clock = new FakeClock();
-    const client = clientOf([silent], { clock });
-    const next = client.history.verifyHistory({ stream: Stream.SCHEMA })[Symbol.asyncIterator]().next();
-    const ended = errorOf(next);
-    for (let i = 0; i < 5; i++) {
-      await new Promise(setImmediate);
-      clock.advance(8_000);
-    }
-    expect((await ended).message).toMatch(/^no answer for \d+ ms/);
   });
 });
 
