@@ -324,7 +324,10 @@ type MemberStatus struct {
 	// histories trimmed by age.
 	Clock *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=clock,proto3" json:"clock,omitempty"`
 	// It has a key, and signs heads while it leads the service stream.
-	SignsHeads    bool `protobuf:"varint,19,opt,name=signs_heads,json=signsHeads,proto3" json:"signs_heads,omitempty"`
+	SignsHeads bool `protobuf:"varint,19,opt,name=signs_heads,json=signsHeads,proto3" json:"signs_heads,omitempty"`
+	// How much of the histories it was told to keep. Members have to be told the same: nothing is
+	// trimmed while they differ.
+	HistoryLimits *HistoryLimits `protobuf:"bytes,20,opt,name=history_limits,json=historyLimits,proto3" json:"history_limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -492,6 +495,86 @@ func (x *MemberStatus) GetSignsHeads() bool {
 	return false
 }
 
+func (x *MemberStatus) GetHistoryLimits() *HistoryLimits {
+	if x != nil {
+		return x.HistoryLimits
+	}
+	return nil
+}
+
+// HistoryLimits is how much of the histories a member keeps. 0 is no limit.
+type HistoryLimits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How long changes of the schema and the topology are kept.
+	MaxAge *durationpb.Duration `protobuf:"bytes,1,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
+	// Bytes of a member's disk that the history of each of the two may take, about.
+	MaxBytes uint64 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// Bytes from which on it is trimmed even of what consumers have not acknowledged.
+	HardBytes uint64 `protobuf:"varint,3,opt,name=hard_bytes,json=hardBytes,proto3" json:"hard_bytes,omitempty"`
+	// How many changes of the service stream are kept.
+	ServiceChanges uint64 `protobuf:"varint,4,opt,name=service_changes,json=serviceChanges,proto3" json:"service_changes,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *HistoryLimits) Reset() {
+	*x = HistoryLimits{}
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryLimits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryLimits) ProtoMessage() {}
+
+func (x *HistoryLimits) ProtoReflect() protoreflect.Message {
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryLimits.ProtoReflect.Descriptor instead.
+func (*HistoryLimits) Descriptor() ([]byte, []int) {
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *HistoryLimits) GetMaxAge() *durationpb.Duration {
+	if x != nil {
+		return x.MaxAge
+	}
+	return nil
+}
+
+func (x *HistoryLimits) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *HistoryLimits) GetHardBytes() uint64 {
+	if x != nil {
+		return x.HardBytes
+	}
+	return 0
+}
+
+func (x *HistoryLimits) GetServiceChanges() uint64 {
+	if x != nil {
+		return x.ServiceChanges
+	}
+	return 0
+}
+
 // Quarantine says why a member takes part in nothing, and how far it is.
 type Quarantine struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -512,7 +595,7 @@ type Quarantine struct {
 
 func (x *Quarantine) Reset() {
 	*x = Quarantine{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -524,7 +607,7 @@ func (x *Quarantine) String() string {
 func (*Quarantine) ProtoMessage() {}
 
 func (x *Quarantine) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[3]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -537,7 +620,7 @@ func (x *Quarantine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quarantine.ProtoReflect.Descriptor instead.
 func (*Quarantine) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{3}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Quarantine) GetReason() string {
@@ -592,7 +675,7 @@ type Divergence struct {
 
 func (x *Divergence) Reset() {
 	*x = Divergence{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +687,7 @@ func (x *Divergence) String() string {
 func (*Divergence) ProtoMessage() {}
 
 func (x *Divergence) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[4]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +700,7 @@ func (x *Divergence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Divergence.ProtoReflect.Descriptor instead.
 func (*Divergence) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{4}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Divergence) GetStream() Stream {
@@ -693,7 +776,7 @@ type StreamStatus struct {
 
 func (x *StreamStatus) Reset() {
 	*x = StreamStatus{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -705,7 +788,7 @@ func (x *StreamStatus) String() string {
 func (*StreamStatus) ProtoMessage() {}
 
 func (x *StreamStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[5]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -718,7 +801,7 @@ func (x *StreamStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatus.ProtoReflect.Descriptor instead.
 func (*StreamStatus) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{5}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *StreamStatus) GetStream() Stream {
@@ -857,7 +940,7 @@ type Alarm struct {
 
 func (x *Alarm) Reset() {
 	*x = Alarm{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +952,7 @@ func (x *Alarm) String() string {
 func (*Alarm) ProtoMessage() {}
 
 func (x *Alarm) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[6]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +965,7 @@ func (x *Alarm) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alarm.ProtoReflect.Descriptor instead.
 func (*Alarm) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{6}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Alarm) GetSeverity() Severity {
@@ -924,7 +1007,7 @@ type NodeReportsRequest struct {
 
 func (x *NodeReportsRequest) Reset() {
 	*x = NodeReportsRequest{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1019,7 @@ func (x *NodeReportsRequest) String() string {
 func (*NodeReportsRequest) ProtoMessage() {}
 
 func (x *NodeReportsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[7]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1032,7 @@ func (x *NodeReportsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReportsRequest.ProtoReflect.Descriptor instead.
 func (*NodeReportsRequest) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{7}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NodeReportsRequest) GetNodeIds() []string {
@@ -972,7 +1055,7 @@ type NodeReportsResponse struct {
 
 func (x *NodeReportsResponse) Reset() {
 	*x = NodeReportsResponse{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[8]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -984,7 +1067,7 @@ func (x *NodeReportsResponse) String() string {
 func (*NodeReportsResponse) ProtoMessage() {}
 
 func (x *NodeReportsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[8]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -997,7 +1080,7 @@ func (x *NodeReportsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReportsResponse.ProtoReflect.Descriptor instead.
 func (*NodeReportsResponse) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{8}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *NodeReportsResponse) GetReports() []*NodeReport {
@@ -1035,7 +1118,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[9]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1130,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[9]
+	mi := &file_heliosdb_metadata_v1_cluster_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1143,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{9}
+	return file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NodeReport) GetNodeId() string {
@@ -1120,7 +1203,7 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\amembers\x18\x05 \x03(\v2\".heliosdb.metadata.v1.MemberStatusR\amembers\x123\n" +
 	"\x06alarms\x18\x06 \x03(\v2\x1b.heliosdb.metadata.v1.AlarmR\x06alarms\x12:\n" +
 	"\bposition\x18\a \x01(\v2\x1e.heliosdb.metadata.v1.PositionR\bposition\x12B\n" +
-	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\xbd\x06\n" +
+	"\tconsumers\x18\b \x03(\v2$.heliosdb.metadata.v1.ConsumerStatusR\tconsumers\"\x89\a\n" +
 	"\fMemberStatus\x12\x1b\n" +
 	"\tmember_id\x18\x01 \x01(\x04R\bmemberId\x12\x1c\n" +
 	"\treachable\x18\x02 \x01(\bR\treachable\x12!\n" +
@@ -1147,7 +1230,14 @@ const file_heliosdb_metadata_v1_cluster_service_proto_rawDesc = "" +
 	"\rspace_problem\x18\x11 \x01(\tR\fspaceProblem\x120\n" +
 	"\x05clock\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x05clock\x12\x1f\n" +
 	"\vsigns_heads\x18\x13 \x01(\bR\n" +
-	"signsHeads\"\x9f\x01\n" +
+	"signsHeads\x12J\n" +
+	"\x0ehistory_limits\x18\x14 \x01(\v2#.heliosdb.metadata.v1.HistoryLimitsR\rhistoryLimits\"\xa8\x01\n" +
+	"\rHistoryLimits\x122\n" +
+	"\amax_age\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x06maxAge\x12\x1b\n" +
+	"\tmax_bytes\x18\x02 \x01(\x04R\bmaxBytes\x12\x1d\n" +
+	"\n" +
+	"hard_bytes\x18\x03 \x01(\x04R\thardBytes\x12'\n" +
+	"\x0fservice_changes\x18\x04 \x01(\x04R\x0eserviceChanges\"\x9f\x01\n" +
 	"\n" +
 	"Quarantine\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12(\n" +
@@ -1227,57 +1317,60 @@ func file_heliosdb_metadata_v1_cluster_service_proto_rawDescGZIP() []byte {
 }
 
 var file_heliosdb_metadata_v1_cluster_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_heliosdb_metadata_v1_cluster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_heliosdb_metadata_v1_cluster_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_heliosdb_metadata_v1_cluster_service_proto_goTypes = []any{
 	(Role)(0),                     // 0: heliosdb.metadata.v1.Role
 	(Severity)(0),                 // 1: heliosdb.metadata.v1.Severity
 	(*StatusRequest)(nil),         // 2: heliosdb.metadata.v1.StatusRequest
 	(*StatusResponse)(nil),        // 3: heliosdb.metadata.v1.StatusResponse
 	(*MemberStatus)(nil),          // 4: heliosdb.metadata.v1.MemberStatus
-	(*Quarantine)(nil),            // 5: heliosdb.metadata.v1.Quarantine
-	(*Divergence)(nil),            // 6: heliosdb.metadata.v1.Divergence
-	(*StreamStatus)(nil),          // 7: heliosdb.metadata.v1.StreamStatus
-	(*Alarm)(nil),                 // 8: heliosdb.metadata.v1.Alarm
-	(*NodeReportsRequest)(nil),    // 9: heliosdb.metadata.v1.NodeReportsRequest
-	(*NodeReportsResponse)(nil),   // 10: heliosdb.metadata.v1.NodeReportsResponse
-	(*NodeReport)(nil),            // 11: heliosdb.metadata.v1.NodeReport
-	(*Position)(nil),              // 12: heliosdb.metadata.v1.Position
-	(*ConsumerStatus)(nil),        // 13: heliosdb.metadata.v1.ConsumerStatus
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(Stream)(0),                   // 16: heliosdb.metadata.v1.Stream
-	(*NodeLoad)(nil),              // 17: heliosdb.metadata.v1.NodeLoad
+	(*HistoryLimits)(nil),         // 5: heliosdb.metadata.v1.HistoryLimits
+	(*Quarantine)(nil),            // 6: heliosdb.metadata.v1.Quarantine
+	(*Divergence)(nil),            // 7: heliosdb.metadata.v1.Divergence
+	(*StreamStatus)(nil),          // 8: heliosdb.metadata.v1.StreamStatus
+	(*Alarm)(nil),                 // 9: heliosdb.metadata.v1.Alarm
+	(*NodeReportsRequest)(nil),    // 10: heliosdb.metadata.v1.NodeReportsRequest
+	(*NodeReportsResponse)(nil),   // 11: heliosdb.metadata.v1.NodeReportsResponse
+	(*NodeReport)(nil),            // 12: heliosdb.metadata.v1.NodeReport
+	(*Position)(nil),              // 13: heliosdb.metadata.v1.Position
+	(*ConsumerStatus)(nil),        // 14: heliosdb.metadata.v1.ConsumerStatus
+	(*durationpb.Duration)(nil),   // 15: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(Stream)(0),                   // 17: heliosdb.metadata.v1.Stream
+	(*NodeLoad)(nil),              // 18: heliosdb.metadata.v1.NodeLoad
 }
 var file_heliosdb_metadata_v1_cluster_service_proto_depIdxs = []int32{
 	4,  // 0: heliosdb.metadata.v1.StatusResponse.members:type_name -> heliosdb.metadata.v1.MemberStatus
-	8,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
-	12, // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
-	13, // 3: heliosdb.metadata.v1.StatusResponse.consumers:type_name -> heliosdb.metadata.v1.ConsumerStatus
-	14, // 4: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
-	7,  // 5: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
-	5,  // 6: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
-	6,  // 7: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
-	14, // 8: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
-	15, // 9: heliosdb.metadata.v1.MemberStatus.clock:type_name -> google.protobuf.Timestamp
-	16, // 10: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
-	16, // 11: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
-	0,  // 12: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
-	15, // 13: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
-	1,  // 14: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
-	11, // 15: heliosdb.metadata.v1.NodeReportsResponse.reports:type_name -> heliosdb.metadata.v1.NodeReport
-	14, // 16: heliosdb.metadata.v1.NodeReport.age:type_name -> google.protobuf.Duration
-	17, // 17: heliosdb.metadata.v1.NodeReport.load:type_name -> heliosdb.metadata.v1.NodeLoad
-	12, // 18: heliosdb.metadata.v1.NodeReport.acknowledged:type_name -> heliosdb.metadata.v1.Position
-	14, // 19: heliosdb.metadata.v1.NodeReport.lease_remaining:type_name -> google.protobuf.Duration
-	2,  // 20: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
-	9,  // 21: heliosdb.metadata.v1.ClusterService.NodeReports:input_type -> heliosdb.metadata.v1.NodeReportsRequest
-	3,  // 22: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
-	10, // 23: heliosdb.metadata.v1.ClusterService.NodeReports:output_type -> heliosdb.metadata.v1.NodeReportsResponse
-	22, // [22:24] is the sub-list for method output_type
-	20, // [20:22] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	9,  // 1: heliosdb.metadata.v1.StatusResponse.alarms:type_name -> heliosdb.metadata.v1.Alarm
+	13, // 2: heliosdb.metadata.v1.StatusResponse.position:type_name -> heliosdb.metadata.v1.Position
+	14, // 3: heliosdb.metadata.v1.StatusResponse.consumers:type_name -> heliosdb.metadata.v1.ConsumerStatus
+	15, // 4: heliosdb.metadata.v1.MemberStatus.uptime:type_name -> google.protobuf.Duration
+	8,  // 5: heliosdb.metadata.v1.MemberStatus.streams:type_name -> heliosdb.metadata.v1.StreamStatus
+	6,  // 6: heliosdb.metadata.v1.MemberStatus.quarantine:type_name -> heliosdb.metadata.v1.Quarantine
+	7,  // 7: heliosdb.metadata.v1.MemberStatus.divergences:type_name -> heliosdb.metadata.v1.Divergence
+	15, // 8: heliosdb.metadata.v1.MemberStatus.lease_duration:type_name -> google.protobuf.Duration
+	16, // 9: heliosdb.metadata.v1.MemberStatus.clock:type_name -> google.protobuf.Timestamp
+	5,  // 10: heliosdb.metadata.v1.MemberStatus.history_limits:type_name -> heliosdb.metadata.v1.HistoryLimits
+	15, // 11: heliosdb.metadata.v1.HistoryLimits.max_age:type_name -> google.protobuf.Duration
+	17, // 12: heliosdb.metadata.v1.Divergence.stream:type_name -> heliosdb.metadata.v1.Stream
+	17, // 13: heliosdb.metadata.v1.StreamStatus.stream:type_name -> heliosdb.metadata.v1.Stream
+	0,  // 14: heliosdb.metadata.v1.StreamStatus.role:type_name -> heliosdb.metadata.v1.Role
+	16, // 15: heliosdb.metadata.v1.StreamStatus.last_change_time:type_name -> google.protobuf.Timestamp
+	1,  // 16: heliosdb.metadata.v1.Alarm.severity:type_name -> heliosdb.metadata.v1.Severity
+	12, // 17: heliosdb.metadata.v1.NodeReportsResponse.reports:type_name -> heliosdb.metadata.v1.NodeReport
+	15, // 18: heliosdb.metadata.v1.NodeReport.age:type_name -> google.protobuf.Duration
+	18, // 19: heliosdb.metadata.v1.NodeReport.load:type_name -> heliosdb.metadata.v1.NodeLoad
+	13, // 20: heliosdb.metadata.v1.NodeReport.acknowledged:type_name -> heliosdb.metadata.v1.Position
+	15, // 21: heliosdb.metadata.v1.NodeReport.lease_remaining:type_name -> google.protobuf.Duration
+	2,  // 22: heliosdb.metadata.v1.ClusterService.Status:input_type -> heliosdb.metadata.v1.StatusRequest
+	10, // 23: heliosdb.metadata.v1.ClusterService.NodeReports:input_type -> heliosdb.metadata.v1.NodeReportsRequest
+	3,  // 24: heliosdb.metadata.v1.ClusterService.Status:output_type -> heliosdb.metadata.v1.StatusResponse
+	11, // 25: heliosdb.metadata.v1.ClusterService.NodeReports:output_type -> heliosdb.metadata.v1.NodeReportsResponse
+	24, // [24:26] is the sub-list for method output_type
+	22, // [22:24] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_heliosdb_metadata_v1_cluster_service_proto_init() }
@@ -1294,7 +1387,7 @@ func file_heliosdb_metadata_v1_cluster_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_heliosdb_metadata_v1_cluster_service_proto_rawDesc), len(file_heliosdb_metadata_v1_cluster_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file heliosdb/metadata/v1/cluster_service.proto.
  */
 export const file_heliosdb_metadata_v1_cluster_service: GenFile = /*@__PURE__*/
-  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9jbHVzdGVyX3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIg8KDVN0YXR1c1JlcXVlc3QisgIKDlN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSFAoMY2x1c3Rlcl9uYW1lGAIgASgJEhYKDnJlY292ZXJ5X2Vwb2NoGAMgASgEEhEKCW1lbWJlcl9pZBgEIAEoBBIzCgdtZW1iZXJzGAUgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuTWVtYmVyU3RhdHVzEisKBmFsYXJtcxgGIAMoCzIbLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkFsYXJtEjAKCHBvc2l0aW9uGAcgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SNwoJY29uc3VtZXJzGAggAygLMiQuaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXJTdGF0dXMi1QQKDE1lbWJlclN0YXR1cxIRCgltZW1iZXJfaWQYASABKAQSEQoJcmVhY2hhYmxlGAIgASgIEhQKDHJhZnRfYWRkcmVzcxgDIAEoCRITCgthcGlfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEikKBnVwdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCgdzdHJlYW1zGAcgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtU3RhdHVzEhMKC3N0b3JlX2J5dGVzGAggASgEEhIKCmZyZWVfYnl0ZXMYCSABKAQSHwoXc3VwcG9ydGVkX2ZlYXR1cmVfbGV2ZWwYCiABKA0SEwoLc3Vic2NyaWJlcnMYCyABKA0SFAoMbWVtb3J5X2J5dGVzGAwgASgEEjQKCnF1YXJhbnRpbmUYDSABKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5RdWFyYW50aW5lEjUKC2RpdmVyZ2VuY2VzGA4gAygLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuRGl2ZXJnZW5jZRIxCg5sZWFzZV9kdXJhdGlvbhgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9zZXRfYXNpZGVfYnl0ZXMYECABKAQSFQoNc3BhY2VfcHJvYmxlbRgRIAEoCRIpCgVjbG9jaxgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc2lnbnNfaGVhZHMYEyABKAgiawoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSGAoQc291cmNlX21lbWJlcl9pZBgCIAEoBBIPCgdwZXJjZW50GAMgASgNEhMKC3dhaXRpbmdfZm9yGAQgASgJEg0KBXN0dWNrGAUgASgIInQKCkRpdmVyZ2VuY2USLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEhEKCW1lbWJlcl9pZBgDIAEoBBITCgtkZXNjcmlwdGlvbhgEIAEoCSLBAwoMU3RyZWFtU3RhdHVzEiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIoCgRyb2xlGAIgASgOMhouaGVsaW9zZGIubWV0YWRhdGEudjEuUm9sZRIMCgR0ZXJtGAMgASgEEg4KBmxlYWRlchgEIAEoBBIQCghyZXZpc2lvbhgFIAEoBBIOCgZkaWdlc3QYBiABKAkSEwoLZmlyc3RfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIXCg9jb21taXR0ZWRfaW5kZXgYCSABKAQSFQoNYXBwbGllZF9pbmRleBgKIAEoBBILCgNsYWcYCyABKAQSFQoNZmVhdHVyZV9sZXZlbBgMIAEoDRIbChNjaGVja3BvaW50X3JldmlzaW9uGA0gASgEEhgKEGNoZWNrcG9pbnRfYnl0ZXMYDiABKAQSFgoOZmVuY2VkX2VudHJpZXMYDyABKAQSFwoPb2xkZXN0X3JldmlzaW9uGBAgASgEEjQKEGxhc3RfY2hhbmdlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIm0KBUFsYXJtEjAKCHNldmVyaXR5GAEgASgOMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuU2V2ZXJpdHkSEQoJbWVtYmVyX2lkGAIgASgEEg8KB21lc3NhZ2UYAyABKAkSDgoGYWR2aWNlGAQgASgJIiYKEk5vZGVSZXBvcnRzUmVxdWVzdBIQCghub2RlX2lkcxgBIAMoCSJYChNOb2RlUmVwb3J0c1Jlc3BvbnNlEjEKB3JlcG9ydHMYASADKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0Eg4KBmxlYWRlchgCIAEoBCLsAQoKTm9kZVJlcG9ydBIPCgdub2RlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiYKA2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCgRsb2FkGAQgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuTm9kZUxvYWQSNAoMYWNrbm93bGVkZ2VkGAUgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SMgoPbGVhc2VfcmVtYWluaW5nGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKlQKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARISCg5ST0xFX0NBTkRJREFURRACEg8KC1JPTEVfTEVBREVSEAMqUQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIUChBTRVZFUklUWV9XQVJOSU5HEAESFQoRU0VWRVJJVFlfQ1JJVElDQUwQAjLTAQoOQ2x1c3RlclNlcnZpY2USWAoGU3RhdHVzEiMuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RhdHVzUmVxdWVzdBokLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0YXR1c1Jlc3BvbnNlIgOQAgESZwoLTm9kZVJlcG9ydHMSKC5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0c1JlcXVlc3QaKS5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0c1Jlc3BvbnNlIgOQAgFCRFpCZ2l0aHViLmNvbS9oZWxpb3NkYi9tZXRhZGF0YS9wcm90by9oZWxpb3NkYi9tZXRhZGF0YS92MTttZXRhZGF0YXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_heliosdb_metadata_v1_consumer, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_topology]);
+  fileDesc("CipoZWxpb3NkYi9tZXRhZGF0YS92MS9jbHVzdGVyX3NlcnZpY2UucHJvdG8SFGhlbGlvc2RiLm1ldGFkYXRhLnYxIg8KDVN0YXR1c1JlcXVlc3QisgIKDlN0YXR1c1Jlc3BvbnNlEhIKCmNsdXN0ZXJfaWQYASABKAkSFAoMY2x1c3Rlcl9uYW1lGAIgASgJEhYKDnJlY292ZXJ5X2Vwb2NoGAMgASgEEhEKCW1lbWJlcl9pZBgEIAEoBBIzCgdtZW1iZXJzGAUgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuTWVtYmVyU3RhdHVzEisKBmFsYXJtcxgGIAMoCzIbLmhlbGlvc2RiLm1ldGFkYXRhLnYxLkFsYXJtEjAKCHBvc2l0aW9uGAcgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SNwoJY29uc3VtZXJzGAggAygLMiQuaGVsaW9zZGIubWV0YWRhdGEudjEuQ29uc3VtZXJTdGF0dXMikgUKDE1lbWJlclN0YXR1cxIRCgltZW1iZXJfaWQYASABKAQSEQoJcmVhY2hhYmxlGAIgASgIEhQKDHJhZnRfYWRkcmVzcxgDIAEoCRITCgthcGlfYWRkcmVzcxgEIAEoCRIPCgd2ZXJzaW9uGAUgASgJEikKBnVwdGltZRgGIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCgdzdHJlYW1zGAcgAygLMiIuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtU3RhdHVzEhMKC3N0b3JlX2J5dGVzGAggASgEEhIKCmZyZWVfYnl0ZXMYCSABKAQSHwoXc3VwcG9ydGVkX2ZlYXR1cmVfbGV2ZWwYCiABKA0SEwoLc3Vic2NyaWJlcnMYCyABKA0SFAoMbWVtb3J5X2J5dGVzGAwgASgEEjQKCnF1YXJhbnRpbmUYDSABKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5RdWFyYW50aW5lEjUKC2RpdmVyZ2VuY2VzGA4gAygLMiAuaGVsaW9zZGIubWV0YWRhdGEudjEuRGl2ZXJnZW5jZRIxCg5sZWFzZV9kdXJhdGlvbhgPIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIXCg9zZXRfYXNpZGVfYnl0ZXMYECABKAQSFQoNc3BhY2VfcHJvYmxlbRgRIAEoCRIpCgVjbG9jaxgSIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLc2lnbnNfaGVhZHMYEyABKAgSOwoOaGlzdG9yeV9saW1pdHMYFCABKAsyIy5oZWxpb3NkYi5tZXRhZGF0YS52MS5IaXN0b3J5TGltaXRzInsKDUhpc3RvcnlMaW1pdHMSKgoHbWF4X2FnZRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIRCgltYXhfYnl0ZXMYAiABKAQSEgoKaGFyZF9ieXRlcxgDIAEoBBIXCg9zZXJ2aWNlX2NoYW5nZXMYBCABKAQiawoKUXVhcmFudGluZRIOCgZyZWFzb24YASABKAkSGAoQc291cmNlX21lbWJlcl9pZBgCIAEoBBIPCgdwZXJjZW50GAMgASgNEhMKC3dhaXRpbmdfZm9yGAQgASgJEg0KBXN0dWNrGAUgASgIInQKCkRpdmVyZ2VuY2USLAoGc3RyZWFtGAEgASgOMhwuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RyZWFtEhAKCHJldmlzaW9uGAIgASgEEhEKCW1lbWJlcl9pZBgDIAEoBBITCgtkZXNjcmlwdGlvbhgEIAEoCSLBAwoMU3RyZWFtU3RhdHVzEiwKBnN0cmVhbRgBIAEoDjIcLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0cmVhbRIoCgRyb2xlGAIgASgOMhouaGVsaW9zZGIubWV0YWRhdGEudjEuUm9sZRIMCgR0ZXJtGAMgASgEEg4KBmxlYWRlchgEIAEoBBIQCghyZXZpc2lvbhgFIAEoBBIOCgZkaWdlc3QYBiABKAkSEwoLZmlyc3RfaW5kZXgYByABKAQSEgoKbGFzdF9pbmRleBgIIAEoBBIXCg9jb21taXR0ZWRfaW5kZXgYCSABKAQSFQoNYXBwbGllZF9pbmRleBgKIAEoBBILCgNsYWcYCyABKAQSFQoNZmVhdHVyZV9sZXZlbBgMIAEoDRIbChNjaGVja3BvaW50X3JldmlzaW9uGA0gASgEEhgKEGNoZWNrcG9pbnRfYnl0ZXMYDiABKAQSFgoOZmVuY2VkX2VudHJpZXMYDyABKAQSFwoPb2xkZXN0X3JldmlzaW9uGBAgASgEEjQKEGxhc3RfY2hhbmdlX3RpbWUYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIm0KBUFsYXJtEjAKCHNldmVyaXR5GAEgASgOMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuU2V2ZXJpdHkSEQoJbWVtYmVyX2lkGAIgASgEEg8KB21lc3NhZ2UYAyABKAkSDgoGYWR2aWNlGAQgASgJIiYKEk5vZGVSZXBvcnRzUmVxdWVzdBIQCghub2RlX2lkcxgBIAMoCSJYChNOb2RlUmVwb3J0c1Jlc3BvbnNlEjEKB3JlcG9ydHMYASADKAsyIC5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0Eg4KBmxlYWRlchgCIAEoBCLsAQoKTm9kZVJlcG9ydBIPCgdub2RlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiYKA2FnZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIsCgRsb2FkGAQgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuTm9kZUxvYWQSNAoMYWNrbm93bGVkZ2VkGAUgASgLMh4uaGVsaW9zZGIubWV0YWRhdGEudjEuUG9zaXRpb24SMgoPbGVhc2VfcmVtYWluaW5nGAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uKlQKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEhEKDVJPTEVfRk9MTE9XRVIQARISCg5ST0xFX0NBTkRJREFURRACEg8KC1JPTEVfTEVBREVSEAMqUQoIU2V2ZXJpdHkSGAoUU0VWRVJJVFlfVU5TUEVDSUZJRUQQABIUChBTRVZFUklUWV9XQVJOSU5HEAESFQoRU0VWRVJJVFlfQ1JJVElDQUwQAjLTAQoOQ2x1c3RlclNlcnZpY2USWAoGU3RhdHVzEiMuaGVsaW9zZGIubWV0YWRhdGEudjEuU3RhdHVzUmVxdWVzdBokLmhlbGlvc2RiLm1ldGFkYXRhLnYxLlN0YXR1c1Jlc3BvbnNlIgOQAgESZwoLTm9kZVJlcG9ydHMSKC5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0c1JlcXVlc3QaKS5oZWxpb3NkYi5tZXRhZGF0YS52MS5Ob2RlUmVwb3J0c1Jlc3BvbnNlIgOQAgFCRFpCZ2l0aHViLmNvbS9oZWxpb3NkYi9tZXRhZGF0YS9wcm90by9oZWxpb3NkYi9tZXRhZGF0YS92MTttZXRhZGF0YXYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_heliosdb_metadata_v1_consumer, file_heliosdb_metadata_v1_position, file_heliosdb_metadata_v1_topology]);
 
 /**
  * StatusRequest asks for the state of the cluster.
@@ -247,6 +247,14 @@ export type MemberStatus = Message<"heliosdb.metadata.v1.MemberStatus"> & {
    * @generated from field: bool signs_heads = 19;
    */
   signsHeads: boolean;
+
+  /**
+   * How much of the histories it was told to keep. Members have to be told the same: nothing is
+   * trimmed while they differ.
+   *
+   * @generated from field: heliosdb.metadata.v1.HistoryLimits history_limits = 20;
+   */
+  historyLimits?: HistoryLimits | undefined;
 };
 
 /**
@@ -255,6 +263,48 @@ export type MemberStatus = Message<"heliosdb.metadata.v1.MemberStatus"> & {
  */
 export const MemberStatusSchema: GenMessage<MemberStatus> = /*@__PURE__*/
   messageDesc(file_heliosdb_metadata_v1_cluster_service, 2);
+
+/**
+ * HistoryLimits is how much of the histories a member keeps. 0 is no limit.
+ *
+ * @generated from message heliosdb.metadata.v1.HistoryLimits
+ */
+export type HistoryLimits = Message<"heliosdb.metadata.v1.HistoryLimits"> & {
+  /**
+   * How long changes of the schema and the topology are kept.
+   *
+   * @generated from field: google.protobuf.Duration max_age = 1;
+   */
+  maxAge?: Duration | undefined;
+
+  /**
+   * Bytes of a member's disk that the history of each of the two may take, about.
+   *
+   * @generated from field: uint64 max_bytes = 2;
+   */
+  maxBytes: bigint;
+
+  /**
+   * Bytes from which on it is trimmed even of what consumers have not acknowledged.
+   *
+   * @generated from field: uint64 hard_bytes = 3;
+   */
+  hardBytes: bigint;
+
+  /**
+   * How many changes of the service stream are kept.
+   *
+   * @generated from field: uint64 service_changes = 4;
+   */
+  serviceChanges: bigint;
+};
+
+/**
+ * Describes the message heliosdb.metadata.v1.HistoryLimits.
+ * Use `create(HistoryLimitsSchema)` to create a new message.
+ */
+export const HistoryLimitsSchema: GenMessage<HistoryLimits> = /*@__PURE__*/
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 3);
 
 /**
  * Quarantine says why a member takes part in nothing, and how far it is.
@@ -304,7 +354,7 @@ export type Quarantine = Message<"heliosdb.metadata.v1.Quarantine"> & {
  * Use `create(QuarantineSchema)` to create a new message.
  */
 export const QuarantineSchema: GenMessage<Quarantine> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 3);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 4);
 
 /**
  * Divergence says that two members wrote different checkpoints of one revision.
@@ -346,7 +396,7 @@ export type Divergence = Message<"heliosdb.metadata.v1.Divergence"> & {
  * Use `create(DivergenceSchema)` to create a new message.
  */
 export const DivergenceSchema: GenMessage<Divergence> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 4);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 5);
 
 /**
  * StreamStatus is a member's part in one stream.
@@ -481,7 +531,7 @@ export type StreamStatus = Message<"heliosdb.metadata.v1.StreamStatus"> & {
  * Use `create(StreamStatusSchema)` to create a new message.
  */
 export const StreamStatusSchema: GenMessage<StreamStatus> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 5);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 6);
 
 /**
  * Alarm is one thing that is wrong.
@@ -523,7 +573,7 @@ export type Alarm = Message<"heliosdb.metadata.v1.Alarm"> & {
  * Use `create(AlarmSchema)` to create a new message.
  */
 export const AlarmSchema: GenMessage<Alarm> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 6);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 7);
 
 /**
  * NodeReportsRequest asks what is known of nodes.
@@ -544,7 +594,7 @@ export type NodeReportsRequest = Message<"heliosdb.metadata.v1.NodeReportsReques
  * Use `create(NodeReportsRequestSchema)` to create a new message.
  */
 export const NodeReportsRequestSchema: GenMessage<NodeReportsRequest> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 7);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 8);
 
 /**
  * NodeReportsResponse is what is known of nodes.
@@ -572,7 +622,7 @@ export type NodeReportsResponse = Message<"heliosdb.metadata.v1.NodeReportsRespo
  * Use `create(NodeReportsResponseSchema)` to create a new message.
  */
 export const NodeReportsResponseSchema: GenMessage<NodeReportsResponse> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 8);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 9);
 
 /**
  * NodeReport is what a node has said in its latest heartbeat.
@@ -628,7 +678,7 @@ export type NodeReport = Message<"heliosdb.metadata.v1.NodeReport"> & {
  * Use `create(NodeReportSchema)` to create a new message.
  */
 export const NodeReportSchema: GenMessage<NodeReport> = /*@__PURE__*/
-  messageDesc(file_heliosdb_metadata_v1_cluster_service, 9);
+  messageDesc(file_heliosdb_metadata_v1_cluster_service, 10);
 
 /**
  * Role is a member's part in a stream's Raft group.
