@@ -10,6 +10,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -161,8 +162,12 @@ func (h *History) one(ctx context.Context, from uint64) ([]*events.Change, error
 // explain turns an answer into what a Source says. Behind its last revision it has nothing;
 // but a member that lags must not look like a history that ends.
 func (h *History) explain(ctx context.Context, from uint64, changes []*events.Change, err error) error {
-	if Reason(err) == metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION {
+	switch Reason(err) {
+	case metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION:
 		err = nil
+	case metadatav1.ErrorReason_ERROR_REASON_DAMAGED:
+		// So whoever reads histories, wherever they are, takes it for what it is.
+		err = failure.New(metadatav1.ErrorReason_ERROR_REASON_DAMAGED, "%v", err)
 	}
 	if err != nil || len(changes) > 0 {
 		return err

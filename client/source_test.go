@@ -30,6 +30,7 @@ type chronicler struct {
 	last    uint64        // 0: all
 	digest  []byte        // of the head; nil: the true one
 	breaks  atomic.Uint64 // the stream breaks behind so many changes, once; 0: never
+	damaged uint64        // this change cannot be read; 0: all can
 	streams atomic.Int64  // that were opened
 }
 
@@ -68,6 +69,9 @@ func (m *chronicler) StreamChanges(
 	}
 	breaks := m.breaks.Swap(0)
 	for at := first; at <= last; at++ {
+		if at == m.damaged {
+			return fakefeed.Refusal(connect.CodeDataLoss, metadatav1.ErrorReason_ERROR_REASON_DAMAGED, "damaged")
+		}
 		if breaks > 0 && at == first+breaks {
 			return connect.NewError(connect.CodeUnavailable, errors.New("broken"))
 		}
@@ -122,6 +126,24 @@ func TestHistoryIsVerifiedFromOneStream(t *testing.T) {
 	}
 	if n := m.streams.Load(); n != 1 {
 		t.Errorf("%d streams were opened to read on", n)
+	}
+}
+
+// Damage that members say is damage like that of a file, and located like it; that of one member
+// is read elsewhere.
+func TestDamageOfMembersIsLocated(t *testing.T) {
+	bad := func() *chronicler {
+		m := newChronicler(30)
+		m.damaged = 12
+		return m
+	}
+	_, err := history.Verify(t.Context(), openHistory(t, startChroniclers(t, bad(), bad())), history.VerifyOptions{})
+	if found, ok := errors.AsType[*history.DamagedError](err); !ok || found.Revision != 12 {
+		t.Fatalf("got %v", err)
+	}
+	v, err := history.Verify(t.Context(), openHistory(t, startChroniclers(t, bad(), newChronicler(30))), history.VerifyOptions{})
+	if err != nil || v.Last != 30 {
+		t.Fatalf("with a sound member beside it: %+v, %v", v, err)
 	}
 }
 
