@@ -83,10 +83,10 @@ func TestEveryMemberTellsTheSamePast(t *testing.T) {
 }
 
 // A service that has trimmed a stream hands out what the rest is folded from: it is rehearsed
-// against the service, and an export has all that is needed elsewhere. It takes half a minute:
-// so often members look whether there is something to trim.
+// against the service, and an export has all that is needed elsewhere. Members look every 300
+// ticks whether there is something to trim, so that it takes some seconds.
 func TestWhatIsLeftIsFoldedElsewhere(t *testing.T) {
-	c := newCluster(t, 3, "--checkpoint-revisions", "20", "--history-service-changes", "30")
+	c := newCluster(t, 3, "--checkpoint-revisions", "20", "--history-service-changes", "30", "--tick-interval", "10ms")
 	c.start(0, 1, 2)
 	c.ready(0, 1, 2)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
