@@ -51,7 +51,7 @@ func TestNoWriteTakesEffectInAnotherCluster(t *testing.T) {
 		var here, there int
 		f, _ := startFakes(t, 2, nil)
 		f.each = []answer{ofCluster(ours, &here), ofCluster(theirs, &there)}
-		c, err := New(Options{Endpoints: f.addrs, Actor: "tester", ClusterID: pinned})
+		c, err := New(Options{Endpoints: f.addrs, InOrder: true, Actor: "tester", ClusterID: pinned})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,10 +31,11 @@ var requests = map[uint8]func() proto.Message{
 	methodBase:    func() proto.Message { return new(metadatav1.HistoryBaseRequest) },
 
 	methodBaseChunk: func() proto.Message { return new(metadatav1.CheckpointChunkRequest) },
+	methodReports:   func() proto.Message { return new(metadatav1.NodeReportsRequest) },
 }
 
 // lastMethod is the one with the highest number.
-const lastMethod = methodBaseChunk
+const lastMethod = methodReports
 
 // commandMessages are all commands that a member may be asked to carry out, and what
 // it must not be asked.

@@ -49,7 +49,7 @@ var pastMutants = []mutant{
 	},
 	{
 		name: "index-completes-a-segment-early", about: "a segment of the index is taken for complete before all of it has come",
-		edits: []edit{{"history/objects/index.go", "	if p.crowded || p.first > whole.first || p.next <= whole.last {", "	if p.crowded || p.first > whole.first {"}},
+		edits: []edit{{"history/objects/index.go", "	if p.crowded || len(p.damaged) > 0 || p.first > whole.first || p.next <= whole.last {", "	if p.crowded || len(p.damaged) > 0 || p.first > whole.first {"}},
 	},
 	{
 		name: "index-reads-inside-a-gap", about: "an index goes on where a checkpoint has left a gap",
