@@ -1,6 +1,11 @@
 package client
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
+
+	"connectrpc.com/connect"
+)
 
 // isSettled reports whether no other member could give another answer than this error: each
 // has said so last.
@@ -18,8 +23,12 @@ func (t *tries) isSettled(err error) bool {
 }
 
 // final returns the error of a call whose time is over: what is wrong with an endpoint, which
-// somebody has to mend, rather than that another one did not answer.
-func (t *tries) final(err error) error {
+// somebody has to mend, rather than that another one did not answer; and of the attempt before
+// rather than of one that began just before the end.
+func (t *tries) final(err error, began time.Time) error {
+	if t.before != nil && connect.CodeOf(err) == connect.CodeDeadlineExceeded && !told(err) && time.Since(began) < minAttempt {
+		err = t.before
+	}
 	if t.fault != nil && !told(err) && !(t.effect && t.uncertain) {
 		return t.fault
 	}

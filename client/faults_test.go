@@ -74,6 +74,20 @@ func TestAFaultIsSaidInTheEnd(t *testing.T) {
 	}
 }
 
+// An attempt that begins when the time is all but over says nothing; the one before it does.
+func TestTheLastMomentSaysNothing(t *testing.T) {
+	c := newClient(t, "h:1")
+	tr := c.tries(0)
+	tr.before = failed(connect.CodeUnavailable, "NO_LEADER")
+	late := connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded)
+	if err := tr.final(late, time.Now()); Reason(err) != noLeader {
+		t.Errorf("after a moment: %v", err)
+	}
+	if err := tr.final(late, time.Now().Add(-time.Second)); connect.CodeOf(err) != connect.CodeDeadlineExceeded {
+		t.Errorf("after a second: %v", err)
+	}
+}
+
 // What one member says of an object that is in another cluster is not believed.
 func TestARefusalOfAnotherCluster(t *testing.T) {
 	f, c := startFakes(t, 2, done)

@@ -210,6 +210,7 @@ type tries struct {
 	failed    int                         // attempts so far
 	faults    faults                      // endpoints that failed for what they are, or lack
 	fault     error                       // of the last of them
+	before    error                       // of the attempt before
 	uncertain bool                        // an attempt may take or have taken effect, and none told
 	deadline  time.Time                   // of the call
 	pause     *backoff.ExponentialBackOff // nil before the first
@@ -273,11 +274,14 @@ func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, e
 		}
 		wait, again := t.judge(ctx, err)
 		if !again || !sleep(ctx, wait) {
-			return nil, t.final(err)
+			return nil, t.final(err, began)
 		}
-		if began = time.Now(); !began.Before(t.deadline) {
-			return nil, t.final(err)
+		if now := time.Now(); now.Before(t.deadline) {
+			began = now
+		} else {
+			return nil, t.final(err, began)
 		}
+		t.before = err
 	}
 }
 
