@@ -84,14 +84,14 @@ func (r *relay) judge(ctx context.Context, err error) (wait time.Duration, again
 	switch reason := Reason(err); {
 	case isAboutEndpoint(err) || isLacking(err):
 		again = r.faults.note(r.index) < len(r.client.endpoints) // else nobody knows better
-	default:
-		r.faults.clear(r.index)
 	case reason == metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION && r.begun:
 		// Another member has sent what lies before: this one is only behind.
 		if r.behind.IsZero() {
 			r.behind = time.Now()
 		}
 		again = time.Since(r.behind) < r.client.patience.future
+	default:
+		r.faults.clear(r.index)
 	}
 	return wait, again && !late && ctx.Err() == nil
 }
