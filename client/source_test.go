@@ -284,3 +284,23 @@ func TestHistoryEndsWithItsContext(t *testing.T) {
 		t.Errorf("with another context: %d changes, %v", len(changes), err)
 	}
 }
+
+// What another cluster has does not follow what came before: the stream goes on where it began.
+func TestAStreamKeepsToItsCluster(t *testing.T) {
+	own, other := newChronicler(10), newChronicler(10)
+	own.breaks.Store(4)
+	other.cluster = strings.Repeat("0f", 16)
+	c := startChroniclers(t, own, other)
+	next := uint64(1)
+	for message, err := range c.StreamChanges(soon(t), &metadatav1.StreamChangesRequest{
+		Selection: &metadatav1.ChangeSelection{Stream: schemaStream, FirstRevision: 1}, Originals: true,
+	}) {
+		if err != nil || message.GetLookedAtRevision() != next {
+			t.Fatalf("revision %d where %d follows: %v", message.GetLookedAtRevision(), next, err)
+		}
+		next++
+	}
+	if next != 11 || other.streams.Load() == 0 || c.endpoints[1].foreign.Load() == nil {
+		t.Fatalf("up to %d; the other cluster was asked %d times", next-1, other.streams.Load())
+	}
+}
