@@ -92,12 +92,13 @@ type audience struct {
 	broken     bool    // the mirror has refused a frame
 	last       map[metadatav1.Stream]uint64
 	shown      *metadatav1.Position
+	forgotten  map[metadatav1.Stream]bool // was reset since something was shown whole
 }
 
 func newAudience(t *testing.T) *audience {
 	return &audience{
 		t: t, resumption: NewResumption(snapshotRequest(), 3, JudgeFailure), mirror: NewMirror(), twin: NewMirror(),
-		last: make(map[metadatav1.Stream]uint64),
+		last: make(map[metadatav1.Stream]uint64), forgotten: make(map[metadatav1.Stream]bool),
 	}
 }
 
@@ -129,8 +130,12 @@ func (a *audience) hear(f frames.Frame) {
 	case *metadatav1.SubscribeResponse_Reset_:
 		if s := f.Reset_.GetStream(); s != 0 {
 			delete(a.last, s)
+			a.forgotten[s] = true
 		} else {
 			clear(a.last)
+			for _, s := range Streams {
+				a.forgotten[s] = true
+			}
 		}
 	case *metadatav1.SubscribeResponse_Snapshot:
 		delete(a.last, f.Snapshot.GetStream())
@@ -176,19 +181,35 @@ func (a *audience) show(f frames.Frame) {
 		a.t.Fatalf("something else is shown, at %v instead of %v, and it does not say so", now, a.shown)
 	}
 	if a.shown != nil {
-		if now.GetClusterId() != a.shown.GetClusterId() || now.GetRecoveryEpoch() < a.shown.GetRecoveryEpoch() {
-			a.t.Fatalf("it goes from %v to %v", a.shown, now)
-		}
-		for _, s := range Streams {
-			if now.GetRecoveryEpoch() == a.shown.GetRecoveryEpoch() && RevisionOf(now, s) < RevisionOf(a.shown, s) {
-				a.t.Fatalf("it goes from %v back to %v", a.shown, now)
-			}
-		}
+		a.compare(now)
+	}
+	if a.mirror.Current() {
+		clear(a.forgotten)
 	}
 	if now != nil && (a.mirror.Schema() == nil || a.mirror.Topology() == nil) {
 		a.t.Fatalf("it shows nothing at %v", now)
 	}
 	a.shown = proto.CloneOf(now)
+}
+
+// compare holds what is shown now against what was shown before.
+func (a *audience) compare(now *metadatav1.Position) {
+	if now.GetClusterId() != a.shown.GetClusterId() {
+		for _, s := range Streams {
+			if !a.forgotten[s] {
+				a.t.Fatalf("it goes from %v to %v, another cluster, and %v was not reset", a.shown, now, s)
+			}
+		}
+		return
+	}
+	if now.GetRecoveryEpoch() < a.shown.GetRecoveryEpoch() {
+		a.t.Fatalf("it goes from %v back to %v", a.shown, now)
+	}
+	for _, s := range Streams {
+		if now.GetRecoveryEpoch() == a.shown.GetRecoveryEpoch() && RevisionOf(now, s) < RevisionOf(a.shown, s) {
+			a.t.Fatalf("it goes from %v back to %v", a.shown, now)
+		}
+	}
 }
 
 // showTwin has the twin take a frame, which must come to the same. It is stricter about
@@ -223,6 +244,9 @@ func FuzzFrames(f *testing.F) {
 	f.Add(encode(append(start, nil, frames.Created(3, 5), frames.Reset(0, "FOREIGN_POSITION"),
 		frames.Tables(2), frames.Nodes(1), frames.Bookmark(frames.At(2, 2, 1)))...))
 	f.Add(encode(append(start, frames.Reset(metadatav1.Stream_STREAM_SCHEMA, ""), frames.Tables(2), frames.Created(3, 9))...))
+	elsewhere := frames.At(2, 2, 1)
+	elsewhere.ClusterId = "another"
+	f.Add(encode(append(start, frames.Reset(0, "FOREIGN_POSITION"), frames.Tables(2), frames.Nodes(1), frames.Bookmark(elsewhere))...))
 	f.Fuzz(func(t *testing.T, input []byte) {
 		input = input[:min(len(input), maxFuzzInput)]
 		a := newAudience(t)
