@@ -14,9 +14,21 @@ const benchTables = 100_000
 
 // benchTable creates a table of 20 columns.
 func benchTable(revision uint64) *events.Change {
+	created := &metadatav1.TableCreated{Table: tableToBench(revision)}
+	return sealed(revision, &metadatav1.Event{Kind: &metadatav1.Event_TableCreated{TableCreated: created}})
+}
+
+// alteredTable alters the table with this id.
+func alteredTable(revision, id uint64) *events.Change {
+	t := tableToBench(id)
+	t.Version = 2
+	return sealed(revision, &metadatav1.Event{Kind: &metadatav1.Event_TableAltered{TableAltered: &metadatav1.TableAltered{Table: t}}})
+}
+
+func tableToBench(id uint64) *metadatav1.TableSchema {
 	t := &metadatav1.TableSchema{
-		TableId: revision, Namespace: "public", NamespaceId: 1, Name: fmt.Sprintf("table_%08d", revision*7919%100_000_007),
-		Version: 1, CreatedRevision: revision,
+		TableId: id, Namespace: "public", NamespaceId: 1, Name: fmt.Sprintf("table_%08d", id*7919%100_000_007),
+		Version: 1, CreatedRevision: id,
 	}
 	for i := range 20 {
 		t.Columns = append(t.Columns, &metadatav1.ColumnSchema{
@@ -24,7 +36,10 @@ func benchTable(revision uint64) *events.Change {
 			DataType: &metadatav1.DataType{Kind: metadatav1.TypeKind_TYPE_KIND_STRING},
 		})
 	}
-	m := &metadatav1.Event{Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{Table: t}}}
+	return t
+}
+
+func sealed(revision uint64, m *metadatav1.Event) *events.Change {
 	return events.Seal(events.Header{
 		Revision: revision, Time: epoch0.Add(time.Duration(revision)), Actor: "bench", RequestID: fmt.Sprintf("request-%d", revision),
 	}, []events.Event{events.New(m)})
@@ -52,11 +67,17 @@ func BenchmarkFoldTableCreated(b *testing.B) {
 	}
 }
 
-func BenchmarkFoldAllOf1000TablesCreated(b *testing.B) {
+func BenchmarkFoldAllOf1000TablesCreated(b *testing.B) { benchmarkFoldAll(b, benchTable) }
+
+func BenchmarkFoldAllOf1000TablesAltered(b *testing.B) {
+	benchmarkFoldAll(b, func(revision uint64) *events.Change { return alteredTable(revision, revision%benchTables+1) })
+}
+
+func benchmarkFoldAll(b *testing.B, change func(revision uint64) *events.Change) {
 	s := benchSchema(benchTables)
 	var changes []*events.Change
 	for i := range uint64(1000) {
-		changes = append(changes, benchTable(s.Head.Revision+1+i))
+		changes = append(changes, change(s.Head.Revision+1+i))
 	}
 	b.ReportAllocs()
 	for b.Loop() {

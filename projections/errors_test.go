@@ -66,26 +66,48 @@ func TestSchemaFoldErrors(t *testing.T) {
 		namespaceCreated(2, "a"), tableCreated(1, "a", "x"), tableCreated(2, "", "y"), tableCreated(3, "a", "z"), tableDropped(3)))
 	hash := s.Hash()
 	for name, m := range map[string]*metadatav1.Event{
-		"event of topology":        shardCreated(1, "", ""),
-		"namespace exists":         namespaceCreated(3, "a"),
-		"namespace id given":       namespaceCreated(2, "b"),
-		"public has tables":        namespaceDropped("public"),
-		"no such namespace":        namespaceDropped("b"),
-		"namespace has tables":     namespaceDropped("a"),
-		"table exists":             tableCreated(4, "a", "x"),
-		"table of public exists":   tableCreated(4, "public", "y"),
-		"table id given":           tableCreated(3, "a", "w"),
-		"table without namespace":  tableCreated(4, "b", "x"),
-		"altered unknown":          tableAltered(3, "a", "z"),
-		"altered to a taken name":  tableAltered(2, "a", "x"),
-		"altered to no namespace":  tableAltered(2, "b", "x"),
-		"dropped unknown":          tableDropped(3),
-		"dropped what never lived": tableDropped(77),
+		"event of topology":          shardCreated(1, "", ""),
+		"namespace exists":           namespaceCreated(3, "a"),
+		"namespace id given":         namespaceCreated(2, "b"),
+		"public has tables":          namespaceDropped("public"),
+		"no such namespace":          namespaceDropped("b"),
+		"namespace has tables":       namespaceDropped("a"),
+		"table exists":               tableCreated(4, "a", "x"),
+		"table of public exists":     tableCreated(4, "public", "y"),
+		"table id given":             tableCreated(3, "a", "w"),
+		"table without namespace":    tableCreated(4, "b", "x"),
+		"table with an endless name": tableCreated(4, "a", strings.Repeat("x", 1<<16)),
+		"altered unknown":            tableAltered(3, "a", "z"),
+		"altered to a taken name":    tableAltered(2, "a", "x"),
+		"altered to no namespace":    tableAltered(2, "b", "x"),
+		"dropped unknown":            tableDropped(3),
+		"dropped what never lived":   tableDropped(77),
 	} {
 		wantFoldError(t, name, func() { s.Fold(seal(2, m)) })
 	}
 	if s.Hash() != hash {
 		t.Error("a fold that failed changed the state")
+	}
+}
+
+// Names are looked for in memory that is used again, unless they are too long for it.
+func TestNamesOfAnyLengthAreFound(t *testing.T) {
+	s := NewSchema(cluster, 1).Fold(seal(1, tableCreated(1, "", "x")))
+	for length := 1; length < 400; length += 7 {
+		namespace, name := strings.Repeat("a", length), strings.Repeat("z", length)
+		id := uint64(length + 1)
+		s = s.Fold(seal(s.Head.Revision+1, namespaceCreated(id, namespace), tableCreated(id, namespace, name)))
+		for range 2 {
+			if found, ok := s.Model.TableByName(namespace, name); !ok || found.ID() != id || found.Name() != name || found.Namespace() != namespace {
+				t.Fatalf("of a table with names of %d bytes %v, %v is found", length, found, ok)
+			}
+			if _, ok := s.Model.TableByName(namespace, name+"z"); ok {
+				t.Fatal("a table that is not there is found")
+			}
+			if found, ok := s.Model.TableByName("", "x"); !ok || found.ID() != 1 {
+				t.Fatal("the table of public is not found any more")
+			}
+		}
 	}
 }
 

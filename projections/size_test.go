@@ -57,22 +57,28 @@ func BenchmarkHeapOfTables(b *testing.B) {
 	}
 }
 
-// TestFoldingAllocatesLittle guards what each member pays for each change: a table, and
-// when a fold is of one change alone the path to it in each index that is copied. Many at
-// once share most of these copies.
+// TestFoldingAllocatesLittle guards what each member pays for each change: a table, with its
+// name when that is new, and when a fold is of one change alone the path to it in each index that is
+// copied. Many at once share most of these copies.
 func TestFoldingAllocatesLittle(t *testing.T) {
 	s := benchSchema(1000)
-	var changes []*events.Change
+	var created, altered []*events.Change
 	for i := range uint64(100) {
-		changes = append(changes, benchTable(s.Head.Revision+1+i))
+		created = append(created, benchTable(s.Head.Revision+1+i))
+		altered = append(altered, alteredTable(s.Head.Revision+1+i, 1+i))
 	}
 	for _, c := range []struct {
-		name  string
-		n     int
-		limit float64
-	}{{"one", 1, 33}, {"a hundred", 100, 155}} {
-		s.FoldAll(changes[:c.n])
-		got := testing.AllocsPerRun(50, func() { s.FoldAll(changes[:c.n]) })
+		name    string
+		changes []*events.Change
+		limit   float64
+	}{
+		{"one created", created[:1], 34},
+		{"a hundred created", created, 255},
+		{"one altered", altered[:1], 20},
+		{"a hundred altered", altered, 134},
+	} {
+		s.FoldAll(c.changes)
+		got := testing.AllocsPerRun(50, func() { s.FoldAll(c.changes) })
 		if got > c.limit {
 			t.Errorf("folding %s allocates %v times, at most %v expected", c.name, got, c.limit)
 		}

@@ -24,7 +24,7 @@ func (m *Model) Export(yield func(record []byte) error) error {
 			return err
 		}
 	}
-	for t := range m.names.All() {
+	for t := range m.TablesByName("", "") {
 		buf = fold.AppendRecord(buf[:0], fold.RecordTable, t.Bytes())
 		if err := yield(buf); err != nil {
 			return err
@@ -81,7 +81,7 @@ func (r *restorer) table(value []byte) (why string) {
 	if err != nil {
 		return err.Error()
 	}
-	if _, taken := r.d.names.Append(t); taken {
+	if _, taken := r.d.names.Append(nameOf(t)); taken {
 		return fmt.Sprintf("table %q exists in namespace %q", t.Name(), t.Namespace())
 	}
 	r.tables = append(r.tables, tableItem{t.id, t})

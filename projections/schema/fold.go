@@ -95,7 +95,7 @@ func (d *Draft) putTable(t *Table) (why string) {
 		return fmt.Sprintf("table %d exists", t.id)
 	}
 	d.tableBytes += len(t.Bytes())
-	if _, taken := d.names.Put(t); taken {
+	if _, taken := d.names.Put(nameOf(t)); taken {
 		return fmt.Sprintf("table %q exists in namespace %q", t.Name(), t.Namespace())
 	}
 	if !d.count(t.Namespace(), 1) {
@@ -116,11 +116,11 @@ func (d *Draft) alterTable(e events.Event, revision uint64) {
 	was := before.table
 	d.tableBytes += len(now.Bytes()) - len(was.Bytes())
 	moved := was.Namespace() != now.Namespace()
-	if moved || was.Name() != now.Name() {
-		d.names.Delete(was)
+	if !moved && was.Name() == now.Name() {
+		return
 	}
-	previous, taken := d.names.Put(now)
-	if taken && previous != was {
+	d.names.Delete(nameOf(was))
+	if _, taken := d.names.Put(nameOf(now)); taken {
 		fold.FailEvent(e, revision, "table %q exists in namespace %q", now.Name(), now.Namespace())
 	}
 	if moved && !(d.count(was.Namespace(), -1) && d.count(now.Namespace(), 1)) {
@@ -138,7 +138,7 @@ func (d *Draft) dropTable(e events.Event, revision uint64) {
 		fold.FailEvent(e, revision, "table %d does not exist", t.id)
 	}
 	d.tableBytes -= len(gone.table.Bytes())
-	d.names.Delete(gone.table)
+	d.names.Delete(nameOf(gone.table))
 	d.count(gone.table.Namespace(), -1)
 }
 

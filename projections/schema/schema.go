@@ -34,7 +34,7 @@ type Model struct {
 	namespaces     cow.Set[namespaceItem]
 	namespacesByID cow.Set[namespaceIDItem]
 	tables         cow.Set[tableItem]
-	names          cow.Set[*Table]
+	names          cow.Set[*name]
 	usedNamespaces idset.Set
 	usedTables     idset.Set
 	tableBytes     int // encoded size of the tables
@@ -159,19 +159,26 @@ func (m *Model) Table(id uint64) (*Table, bool) {
 // TableByName returns a table by namespace and name; the empty namespace means
 // "public".
 func (m *Model) TableByName(namespace, name string) (*Table, bool) {
-	key := lookups.Get().(*lookup)
-	key.namespace, key.name = cmp.Or(namespace, Public), name
-	t, ok := m.names.Get(&key.Table)
-	key.namespace, key.name = "", ""
-	lookups.Put(key)
-	return t, ok
+	n, ok := m.find(namespace, name)
+	if !ok {
+		return nil, false
+	}
+	return m.Table(n.id)
 }
 
 // TablesByName yields the tables from (namespace, name) on, by namespace and
 // name. Here the empty namespace is the beginning, not "public".
 func (m *Model) TablesByName(namespace, name string) iter.Seq[*Table] {
+	names := m.names.All()
+	if namespace != "" {
+		names = m.names.From(newName(0, namespace, name))
+	}
 	return func(yield func(*Table) bool) {
-		m.names.From(&newLookup(namespace, name).Table)(yield)
+		for n := range names {
+			if t, _ := m.Table(n.id); !yield(t) {
+				return
+			}
+		}
 	}
 }
 

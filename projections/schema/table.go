@@ -1,9 +1,9 @@
 package schema
 
 import (
+	"cmp"
 	"fmt"
 	"math"
-	"sync"
 	"unsafe"
 
 	"github.com/heliosdb/metadata/projections/internal/fold"
@@ -24,47 +24,58 @@ type Table struct {
 	namespace, name span
 }
 
-// span is a part of an encoding.
-type span struct{ at, size uint32 }
+// span is a part of an encoding that lies near its beginning and is short, as names are. It is
+// as small as it can be: a million tables have two each.
+type span struct{ at, size uint16 }
 
 const headSize = unsafe.Sizeof(Table{})
 
 // newTable copies the encoding.
 func newTable(raw []byte) (*Table, error) {
-	const word = unsafe.Sizeof(uint64(0)) // aligned as the head has to be
-	memory := make([]uint64, (headSize+uintptr(len(raw))+word-1)/word)
-	t := (*Table)(unsafe.Pointer(unsafe.SliceData(memory)))
-	if len(raw) >= sought {
+	t := (*Table)(unsafe.Pointer(unsafe.SliceData(make([]uint64, wordsFor(headSize, len(raw))))))
+	if len(raw) > math.MaxUint32 {
 		return t, fmt.Errorf("a table of %d bytes", len(raw))
 	}
 	t.size = uint32(len(raw))
 	copy(t.Bytes(), raw)
 	whole := t.raw()
+	var far error
 	err := fold.Fields(whole, func(num protowire.Number, number uint64, value string) {
 		switch num {
 		case 1:
 			t.id = number
 		case 2:
-			t.namespace = spanOf(whole, value)
+			t.namespace, far = spanOf(whole, value, far)
 		case 3:
-			t.name = spanOf(whole, value)
+			t.name, far = spanOf(whole, value, far)
 		case 8:
 			t.version = number
 		}
 	})
-	return t, err
+	return t, cmp.Or(err, far)
 }
 
-// spanOf returns where a part of an encoding lies.
-func spanOf(whole, part string) span {
+// spanOf returns where a part of an encoding lies, and the error if it is too far behind or too
+// long, or the one that there was before.
+func spanOf(whole, part string, before error) (span, error) {
 	if part == "" {
-		return span{}
+		return span{}, before
 	}
 	at := uintptr(unsafe.Pointer(unsafe.StringData(part))) - uintptr(unsafe.Pointer(unsafe.StringData(whole)))
-	return span{uint32(at), uint32(len(part))}
+	if max(int(at), len(part)) > math.MaxUint16 {
+		return span{}, fmt.Errorf("a table with a name of %d bytes at byte %d", len(part), at)
+	}
+	return span{uint16(at), uint16(len(part))}, before
 }
 
-func (t *Table) part(s span) string { return t.raw()[s.at : s.at+s.size] }
+// wordsFor returns how many words hold a head and so many bytes behind it. Words, because memory
+// of these is aligned as heads have to be.
+func wordsFor(head uintptr, bytes int) int {
+	const word = unsafe.Sizeof(uint64(0))
+	return int((head + uintptr(bytes) + word - 1) / word)
+}
+
+func (t *Table) part(s span) string { return t.raw()[s.at:][:s.size] }
 
 func (t *Table) raw() string { return fold.View(t.Bytes()) }
 
@@ -73,10 +84,7 @@ func (t *Table) ID() uint64 { return t.id }
 
 // Namespace returns the name of the table's namespace.
 func (t *Table) Namespace() string {
-	switch {
-	case t.size == sought:
-		return (*lookup)(unsafe.Pointer(t)).namespace
-	case t.namespace.size == 0:
+	if t.namespace.size == 0 {
 		return Public
 	}
 	return t.part(t.namespace)
@@ -84,9 +92,6 @@ func (t *Table) Namespace() string {
 
 // Name returns the table's name within its namespace.
 func (t *Table) Name() string {
-	if t.size == sought {
-		return (*lookup)(unsafe.Pointer(t)).name
-	}
 	return t.part(t.name)
 }
 
@@ -103,30 +108,4 @@ func (t *Table) Message() *metadatav1.TableSchema {
 	m := new(metadatav1.TableSchema)
 	fold.Decode(t.raw(), m)
 	return m
-}
-
-// lookup is a name to look for, in the shape of what the index of names holds:
-// tables alone, so that an item is no larger than a pointer, because every change
-// copies a path of nodes full of items.
-type lookup struct {
-	Table           // nothing but a size that says so
-	namespace, name string
-}
-
-// sought is the size of a lookup.
-const sought = math.MaxUint32
-
-// lookups are used again, so that looking up a name allocates nothing.
-var lookups = sync.Pool{New: func() any { return newLookup("", "") }}
-
-func newLookup(namespace, name string) *lookup {
-	return &lookup{Table{size: sought}, namespace, name}
-}
-
-// lessName orders tables by namespace and name.
-func lessName(a, b *Table) bool {
-	if x, y := a.Namespace(), b.Namespace(); x != y {
-		return x < y
-	}
-	return a.Name() < b.Name()
 }
