@@ -112,12 +112,12 @@ test: ## Run every test
 
 # TestStorageDamage opens a store thousands of times, one after the other: nothing there can race.
 .PHONY: race
-race: ## Run the concurrent packages' tests under the race detector
-	@go test -race -skip "^TestStorageDamage$$" $(RACE)
+race: ## Run the concurrent packages' tests under the race detector, with the core's assertions on
+	@go test -race -tags invariants -skip "^TestStorageDamage$$" $(RACE)
 
 .PHONY: invariants
-invariants: ## Run the core's tests with its assertions on
-	@go test -tags invariants ./commands ./replica ./member
+invariants: ## Run the step machines' tests with their assertions on
+	@go test -tags invariants ./commands ./replica
 
 # SEEDS=n runs seeds 1 to n, SEED=s a single one (V=1: with its whole trace), FOR=60s fresh seeds.
 .PHONY: simulate

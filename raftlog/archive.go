@@ -6,6 +6,17 @@ import (
 	"slices"
 )
 
+// WithCurrent adds a checkpoint to the current ones, which are in the order of their index. Older ones
+// are replaced by it, but for the newest KeepCheckpoints-1. Those that are not older go: the member has passed
+// them over, as they are damaged, or it would not have come to make this one. It does not change what it
+// is given.
+func WithCurrent(current []Descriptor, d Descriptor) (kept, replaced, passedOver []Descriptor) {
+	at, _ := slices.BinarySearchFunc(current, d, byIndex)
+	kept = append(slices.Clone(current[:at]), d)
+	older := max(0, len(kept)-KeepCheckpoints)
+	return kept[older:], kept[:older:older], current[at:]
+}
+
 // Archive adds a replaced checkpoint to the archived ones, which are in the order of their
 // index. While there are more than KeepArchived it drops the one whose neighbours are closest
 // to each other in the sequence, the older one of two; the first, the last and the new one stay. So

@@ -23,7 +23,7 @@ type Write struct {
 	// History records to store, of entries that are committed and stored; one with the
 	// same First is replaced.
 	History []Record
-	// Checkpoint makes a finished checkpoint file current; restarts may begin there.
+	// Checkpoint makes a finished checkpoint file current, see WithCurrent; restarts may begin there.
 	Checkpoint *Descriptor
 	// CutTo is where the log starts from now on, if it is not 0. Entries at or below it are
 	// loaded no more; they stay for history.

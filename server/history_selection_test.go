@@ -25,7 +25,7 @@ func (w *world) at(second int64, actor string, tables ...string) {
 	var all []events.Event
 	for i, name := range tables {
 		all = append(all, events.New(&metadatav1.Event{Kind: &metadatav1.Event_TableCreated{TableCreated: &metadatav1.TableCreated{
-			Table: &metadatav1.TableSchema{TableId: state.Head.Revision*10 + uint64(i) + 1, NamespaceId: 1, Namespace: "public", Name: name},
+			Table: &metadatav1.TableSchema{TableId: state.Head.Revision*10_000 + uint64(i) + 1, NamespaceId: 1, Namespace: "public", Name: name},
 		}}}))
 	}
 	c := events.Seal(events.Header{Revision: state.Head.Revision + 1, Time: time.Unix(second, 0), Actor: actor}, all)
@@ -204,7 +204,11 @@ func TestMetricsOfConsumers(t *testing.T) {
 func TestLargeChangesNewestFirst(t *testing.T) {
 	w := start(t, Options{})
 	for i := range 9 {
-		w.at(int64(i), "ann", strings.Repeat(string(rune('a'+i)), 600_000))
+		var names []string
+		for j := range 6000 {
+			names = append(names, fmt.Sprintf("%c%0100d", 'a'+i, j))
+		}
+		w.at(int64(i), "ann", names...)
 	}
 	client := historians(w)["grpc"]
 	r := &metadatav1.ReadChangesRequest{Selection: ofSchema(), NewestFirst: true}

@@ -156,10 +156,10 @@ func (g *group) apply(w *raftlog.Write) {
 		g.put(r)
 	}
 	if d := w.Checkpoint; d != nil {
-		g.checkpoints, g.replaced = append(g.checkpoints, *d), d.Index
-		older := max(0, len(g.checkpoints)-raftlog.KeepCheckpoints)
-		g.archive(g.checkpoints[:older])
-		g.checkpoints = g.checkpoints[older:]
+		var replaced []raftlog.Descriptor
+		g.checkpoints, replaced, _ = raftlog.WithCurrent(g.checkpoints, *d)
+		g.archive(replaced)
+		g.replaced = d.Index
 	}
 	if w.CutTo > g.start.Index {
 		term := g.entry(w.CutTo).GetTerm()

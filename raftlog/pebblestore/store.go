@@ -289,16 +289,17 @@ func putCheckpoint(b *pebble.Batch, st *groupState, d *raftlog.Descriptor) error
 	if err != nil {
 		return err
 	}
+	kept, replaced, passedOver := raftlog.WithCurrent(st.checkpoints, *d)
+	for _, o := range slices.Concat(replaced, passedOver) {
+		_ = b.Delete(indexKey(d.Group, kindCheckpoint, o.Index), nil)
+	}
 	put(b, indexKey(d.Group, kindCheckpoint, d.Index), content)
-	cps := append(slices.Clone(st.checkpoints), *d)
-	for len(cps) > raftlog.KeepCheckpoints {
-		_ = b.Delete(indexKey(d.Group, kindCheckpoint, cps[0].Index), nil)
-		if _, err := archive(b, st, &cps[0]); err != nil {
+	for i := range replaced {
+		if _, err := archive(b, st, &replaced[i]); err != nil {
 			return err
 		}
-		cps = cps[1:]
 	}
-	st.checkpoints, st.replaced = cps, d.Index
+	st.checkpoints, st.replaced = kept, d.Index
 	return nil
 }
 

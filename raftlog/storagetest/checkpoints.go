@@ -173,6 +173,46 @@ func testCheckpointsKept(t *testing.T, d Disk) {
 	Must(t, s.Close())
 }
 
+// testCheckpointMadeAgain makes checkpoints at the index of a current one and below it, as a member does that
+// began from an older one because these were damaged.
+func testCheckpointMadeAgain(t *testing.T, d Disk) {
+	s := Fresh(t, d)
+	Must(t, s.Write([]*raftlog.Write{Append(A, 2, 1, 1, 1, 1, 1)}))
+	add := func(index uint64, chunk string) raftlog.Descriptor {
+		cp := create(t, s, Descriptor(A, index, 1), []byte(chunk), []byte{byte(index)})
+		Must(t, s.Write([]*raftlog.Write{{Group: A, Checkpoint: &cp, Sync: true}}))
+		return cp
+	}
+	restart := func() {
+		d.Crash(t)
+		s = d.Open(t)
+		_, err := s.Load(A)
+		Must(t, err)
+	}
+	add(2, "good")
+	add(4, "damaged")
+	restart()
+	again := add(4, "made again")
+	expectCheckpoints(t, s, A, 2, 4)
+	newest := add(6, "damaged too")
+	for range 2 {
+		expectCheckpoints(t, s, A, 4, 6)
+		expectChunks(t, s, again, []byte("made again"), []byte{4})
+		expectChunks(t, s, newest, []byte("damaged too"), []byte{6})
+		expectArchived(t, s, 2)
+		restart()
+	}
+	between := add(5, "made instead")
+	for range 2 {
+		expectCheckpoints(t, s, A, 4, 5)
+		expectChunks(t, s, again, []byte("made again"), []byte{4})
+		expectChunks(t, s, between, []byte("made instead"), []byte{5})
+		expectArchived(t, s, 2)
+		restart()
+	}
+	Must(t, s.Close())
+}
+
 // testCheckpointOvertaken checks that what was pulled from a member that cuts its chunks in
 // another way never replaces an own file, whose hash a Write has named or is about to.
 func testCheckpointOvertaken(t *testing.T, d Disk) {

@@ -86,6 +86,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) Disk) {
 		{"Checkpoint", testCheckpoint},
 		{"CheckpointLimits", testCheckpointLimits},
 		{"CheckpointsKept", testCheckpointsKept},
+		{"CheckpointMadeAgain", testCheckpointMadeAgain},
 		{"CheckpointOvertaken", testCheckpointOvertaken},
 		{"Archived", testArchived},
 		{"ArchivedByInstall", testArchivedByInstall},
