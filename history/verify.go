@@ -77,13 +77,8 @@ func Follow(ctx context.Context, source Source, bounds Bounds, each func(c *even
 	if err := f.begin(ctx, bounds); err != nil {
 		return f.fits, err
 	}
-	for changes, err := range Scan(ctx, source, bounds.First, bounds.Last) {
-		if err != nil {
-			err = f.locate(ctx, err)
-		} else {
-			err = f.take(ctx, changes)
-		}
-		if err != nil {
+	for f.fits.Last < bounds.Last {
+		if err := f.follow(ctx, bounds.Last); err != nil {
 			return f.fits, err
 		}
 	}
@@ -124,6 +119,19 @@ func (f *follower) nextKept(ctx context.Context) (err error) {
 	return err
 }
 
+// follow goes on up to a revision, or a little way past damage that somebody has replaced meanwhile.
+func (f *follower) follow(ctx context.Context, last uint64) error {
+	for changes, err := range Scan(ctx, f.source, f.fits.Last+1, last) {
+		if err != nil {
+			return f.locate(ctx, err, last)
+		}
+		if err := f.take(ctx, changes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (f *follower) take(ctx context.Context, changes []*events.Change) error {
 	for _, c := range changes {
 		next := f.fits.Last + 1
@@ -161,12 +169,13 @@ func (f *follower) compare(ctx context.Context) error {
 }
 
 // locate says which change a chunk could not be read for. If the error is about damage, it
-// reads the changes of the chunk one by one up to the damaged one.
-func (f *follower) locate(ctx context.Context, failed error) error {
+// reads the changes of the chunk one by one up to the damaged one. nil: none of them is damaged
+// any more, as a member replaces what was found to be.
+func (f *follower) locate(ctx context.Context, failed error, last uint64) error {
 	if _, ok := errors.AsType[*DamagedError](failed); ok || !IsDamage(failed) {
 		return failed
 	}
-	for begin := f.fits.Bytes; f.fits.Bytes-begin <= scanBytes; {
+	for begin := f.fits.Bytes; f.fits.Last < last && f.fits.Bytes-begin <= scanBytes; {
 		changes, err := f.source.Read(ctx, f.fits.Last+1, 1)
 		switch {
 		case err != nil && IsDamage(err):
@@ -180,7 +189,7 @@ func (f *follower) locate(ctx context.Context, failed error) error {
 			return err
 		}
 	}
-	return failed
+	return nil
 }
 
 // IsDamage reports whether an error says that bytes are not what they should be.

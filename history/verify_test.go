@@ -3,6 +3,7 @@ package history_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +111,33 @@ func TestVerifyFindsTheFirstDamage(t *testing.T) {
 				t.Errorf("verified up to %d, want %d", got.Last, broken.revision-1)
 			}
 		})
+	}
+}
+
+// mending is a history in which a change cannot be read once, and then can: whoever keeps it has
+// replaced it.
+type mending struct {
+	*historytest.Memory
+	damaged *historytest.Memory // nil: it has been read
+}
+
+func (m *mending) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	memory := m.Memory
+	if m.damaged != nil {
+		memory, m.damaged = m.damaged, nil
+	}
+	return memory.Read(ctx, from, maxBytes)
+}
+
+func TestVerifyGoesPastWhatWasReplaced(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	whole := historytest.New(schemaStream, historytest.Tables(3000, 2))
+	damaged := *whole
+	damaged.Encoded = slices.Clone(whole.Encoded)
+	damaged.Encoded[49] = damaged.Encoded[49][:20]
+	got, err := history.Verify(t.Context(), &mending{whole, &damaged}, history.VerifyOptions{})
+	if err != nil || got.First != 1 || got.Last != 3000 || got.Digest != whole.Digest(3000) {
+		t.Fatalf("verified %+v, %v", got, err)
 	}
 }
 

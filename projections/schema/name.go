@@ -39,6 +39,9 @@ func putName(memory []uint64, id uint64, namespace, table string) *name {
 
 // text returns both parts.
 func (n *name) text() []byte {
+	if n.namespace+n.table == 0 {
+		return nil // behind it there may be the end of the memory
+	}
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(n), nameHeadSize)), n.namespace+n.table)
 }
 

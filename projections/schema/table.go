@@ -100,6 +100,9 @@ func (t *Table) Version() uint64 { return t.version }
 
 // Bytes returns the encoding. It is shared: never write to it.
 func (t *Table) Bytes() []byte {
+	if t.size == 0 {
+		return nil // behind it there is the end of the memory
+	}
 	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(t), headSize)), t.size)
 }
 
