@@ -12,7 +12,8 @@ const actorHeader = "helios-actor"
 // clusterHeader says which cluster a call is for: a member of another one refuses it.
 const clusterHeader = "helios-cluster"
 
-// callInterceptor says in each unary call who calls, and which cluster is meant, once that is known.
+// callInterceptor says in each unary call who calls, and which cluster is meant, once that is known,
+// and shows the client's token.
 type callInterceptor struct{ client *Client }
 
 // WrapUnary implements connect.Interceptor.
@@ -23,6 +24,13 @@ func (a callInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		}
 		if cluster := a.client.meant(); cluster != "" {
 			req.Header().Set(clusterHeader, cluster)
+		}
+		token, err := a.client.bearer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if token != "" {
+			req.Header().Set(tokenHeader, token)
 		}
 		return next(ctx, req)
 	}

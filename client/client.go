@@ -80,10 +80,17 @@ type Options struct {
 	// choice: then about one read in a hundred costs twice. Where many are late, at most
 	// one read in ten costs twice. Reads of HistoryService are not made twice.
 	HedgeAfter time.Duration
+	// Token gives the token to show as "Authorization: Bearer", to whoever wants one, such as a proxy
+	// before the members; nil or an empty one: none. It is asked by each stream that is opened, and by each call
+	// that shares none: calls on a shared stream go under the token that it was opened with, for as long as it
+	// lasts. It may be called by several goroutines at once and should answer from memory. If it
+	// fails, that is a TokenError; if the token is refused, IsRefused is true of the call's error. Use it with TLS only: whoever sees the
+	// bytes has the token.
+	Token func(context.Context) (string, error)
 	// Interceptors are put around each attempt of a call and around each stream, the first
-	// outermost: for tracing (connectrpc.com/otelconnect has one) or credentials. With any,
+	// outermost: for tracing (connectrpc.com/otelconnect has one). They want to see each call, so with any
 	// calls are made one by one, each over a connection of its own while it lasts, and share no
-	// stream: they cost about twice as much.
+	// stream: they cost about twice as much. Token costs nothing of the kind.
 	Interceptors []connect.Interceptor
 	// Logger gets retries and reconnects, and warnings of endpoints that are silent, of another
 	// cluster, or refuse the client; nil: silent.

@@ -219,6 +219,9 @@ func mayHaveHappened(err error) bool {
 	if foreign, ok := isForeign(err); ok {
 		return foreign.Written
 	}
+	if isUnsent(err) {
+		return false
+	}
 	switch Reason(err) {
 	case metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN,
 		metadatav1.ErrorReason_ERROR_REASON_DEADLINE,

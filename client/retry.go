@@ -306,6 +306,7 @@ func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 		if t.isLong() {
 			t.alive.Store(time.Now().UnixNano())
 		}
+	case isUnsent(err): // it says nothing of the endpoint
 	case time.Since(a.began) >= min(t.attempt, minSilent) && (a.ctx.Err() != nil || !time.Now().Before(a.until)):
 		t.client.noteWaited(a.at, a.began)
 	}
