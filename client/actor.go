@@ -14,7 +14,11 @@ const clusterHeader = "helios-cluster"
 
 // callInterceptor says in each unary call who calls, and which cluster is meant, once that is known,
 // and shows the client's token.
-type callInterceptor struct{ client *Client }
+type callInterceptor struct {
+	client   *Client
+	endpoint *endpoint
+	http2    bool // which way the call goes
+}
 
 // WrapUnary implements connect.Interceptor.
 func (a callInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
@@ -32,7 +36,9 @@ func (a callInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		if token != "" {
 			req.Header().Set(tokenHeader, token)
 		}
-		return next(ctx, req)
+		res, err := next(ctx, req)
+		a.endpoint.way(ctx, a.http2, err)
+		return res, err
 	}
 }
 

@@ -110,6 +110,7 @@ type Client struct {
 	cluster   atomic.Pointer[string] // whose client this is; nil: not known yet
 	hedging   hedging
 	transport *http.Transport // of unary calls that no stream carries
+	http2     *http.Transport // of those too, where HTTP/1.1 is not spoken
 	metrics   metrics
 	patience  patience
 
@@ -125,9 +126,11 @@ type Client struct {
 // endpoint is one member as the client reaches it.
 type endpoint struct {
 	address string // HOST:PORT
-	unary   service
 	grpc    *connection
 	health  health
+
+	http1, http2           service // see calls
+	overHTTP2, speaksHTTP1 atomic.Bool
 
 	identified atomic.Bool            // it has said of which cluster it is
 	foreign    atomic.Pointer[string] // that of which it is, if it is not the client's
@@ -173,7 +176,7 @@ func New(opts Options) (*Client, error) {
 		c.cluster.Store(new(id.String()))
 	}
 	c.life, c.end = context.WithCancel(context.Background())
-	c.transport = newTransport(opts.TLS)
+	c.transport, c.http2 = newTransport(opts.TLS), newHTTP2(opts.TLS)
 	for _, text := range opts.Endpoints {
 		base, err := baseURL(text, opts.TLS != nil)
 		if err != nil {
@@ -201,6 +204,7 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	c.background.Wait()
 	c.transport.CloseIdleConnections()
+	c.http2.CloseIdleConnections()
 	for _, e := range c.endpoints {
 		_ = e.grpc.conn.Close() // fails if it was closed before
 	}
@@ -223,25 +227,31 @@ func (c *Client) newEndpoint(base *url.URL) (*endpoint, error) {
 	if e.grpc, err = c.newConnection(e, base); err != nil {
 		return nil, err
 	}
-	options := []connect.ClientOption{
+	e.http1 = c.newService(e, base, c.transport, false)
+	e.http2 = c.newService(e, base, c.http2, true, connect.WithGRPC())
+	return e, nil
+}
+
+// newService makes the calls to an endpoint that go one of its ways.
+func (c *Client) newService(e *endpoint, base *url.URL, over *http.Transport, http2 bool, options ...connect.ClientOption) service {
+	options = append(options,
 		connect.WithReadMaxBytes(maxReceiveBytes),
 		connect.WithInterceptors(c.opts.Interceptors...),
-		connect.WithInterceptors(callInterceptor{c}),
+		connect.WithInterceptors(callInterceptor{c, e, http2}),
 		// Members are to spend no time on packing answers that are read in a moment.
 		connect.WithAcceptCompression("gzip", nil, nil),
-	}
-	unary, address := &http.Client{Transport: c.transport}, base.String()
-	e.unary = service{
+	)
+	unary, address := &http.Client{Transport: over}, base.String()
+	return service{
 		metadatav1connect.NewMetadataServiceClient(unary, address, options...),
 		metadatav1connect.NewClusterServiceClient(unary, address, options...),
 		metadatav1connect.NewConsumerServiceClient(unary, address, options...),
 		metadatav1connect.NewHistoryServiceClient(unary, address, options...),
 	}
-	return e, nil
 }
 
 // newTransport speaks HTTP/1.1, the cheapest way to make single calls with net/http, and
-// the one that every proxy carries.
+// the one that nearly every proxy carries.
 func newTransport(config *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	t := &http.Transport{

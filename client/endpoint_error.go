@@ -74,6 +74,9 @@ func aboutEndpoint(err error) string {
 		return saysUntrusted
 	}
 	text := err.Error()
+	if strings.Contains(text, saysHTTP2) {
+		return "" // the next attempt goes by HTTP/2
+	}
 	for _, sign := range signs {
 		if strings.Contains(text, sign.text) {
 			return sign.says

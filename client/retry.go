@@ -56,7 +56,7 @@ func (a try) limited() (context.Context, context.CancelFunc) {
 func alone[Q, A any](a try, req Q, call func(service, context.Context, Q) (A, error)) (A, error) {
 	ctx, cancel := a.limited()
 	defer cancel()
-	return call(a.at.unary, ctx, req)
+	return call(a.at.calls(), ctx, req)
 }
 
 // unshared is the name of methods that no stream carries: those of other services than
