@@ -175,6 +175,7 @@ func New(opts Options) (*Client, error) {
 		}
 		c.cluster.Store(new(id.String()))
 	}
+	c.metrics.latency = newLatency(opts.Name)
 	c.life, c.end = context.WithCancel(context.Background())
 	c.transport, c.http2 = newTransport(opts.TLS), newHTTP2(opts.TLS)
 	for _, text := range opts.Endpoints {

@@ -127,6 +127,8 @@ func (c *Client) consume(ctx context.Context, k keeper, opts ConsumeOptions, han
 	if from != nil {
 		r.tell(proto.CloneOf(from))
 	}
+	c.metrics.consumers.Add(1)
+	defer c.metrics.consumers.Add(-1)
 	return r.run(ctx)
 }
 
@@ -145,6 +147,7 @@ type consumption struct {
 
 	reading          sync.WaitGroup
 	handling, acking bool      // a goroutine will send to handled, or to acked
+	batch            int       // changes that are being carried out
 	future           time.Time // since when the members have not come to the position; zero: they have
 }
 
@@ -209,7 +212,7 @@ func (r *consumption) loop(ctx context.Context) error {
 // begin begins what can be begun.
 func (r *consumption) begin(ctx context.Context) {
 	if batch := r.machine.Begin(); batch != nil {
-		r.handling = true
+		r.handling, r.batch = true, len(batch)
 		go func() { r.handled <- r.handle(ctx, batch) }()
 	}
 	if p := r.machine.Acknowledge(time.Now()); p != nil {
@@ -222,12 +225,16 @@ func (r *consumption) acknowledge(ctx context.Context, p *metadatav1.Position) a
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	later, err := r.keeper.acknowledge(ctx, p)
+	if err != nil {
+		r.client.metrics.unacked.Add(1)
+	}
 	return acked{p, later, err}
 }
 
 func (r *consumption) noteHandled(err error) {
 	r.handling = false
 	if err == nil {
+		r.client.metrics.handled.Add(uint64(r.batch))
 		r.machine.Handled(time.Now())
 	}
 }
