@@ -37,5 +37,5 @@
 //
 // All methods are safe for concurrent use. The client refuses to guess: when it
 // cannot learn whether a write took effect before the deadline, the error says so
-// (OutcomeUnknown) and names the request id to try again with.
+// (IsOutcomeUnknown), and Repeat gives the options to make it again with.
 package client

@@ -111,7 +111,7 @@ func TestATokenThatThereIsNot(t *testing.T) {
 		if _, ok := errors.AsType[*TokenError](err); !ok || !IsUnavailable(err) || !strings.Contains(err.Error(), token.says) || strings.Contains(err.Error(), "irst") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, doubtful := OutcomeUnknown(err); doubtful {
+		if IsOutcomeUnknown(err) {
 			t.Errorf("%s: the outcome counts as unknown", name)
 		}
 		if token.err != nil && !errors.Is(err, token.err) {

@@ -34,7 +34,11 @@ func write[Req, Res any, Q interface {
 		return callOnce(a, p, name, call)
 	})
 	if err != nil && t.uncertain && !p.GetWrite().GetDryRun() {
-		err = &unknownOutcomeError{requestID: p.GetWrite().GetRequestId(), cause: err}
+		again := proto.CloneOf(p.GetWrite())
+		if again.KnownRevision == 0 {
+			again.KnownRevision = known
+		}
+		err = &unknownOutcomeError{again, err}
 	}
 	return res, err
 }
