@@ -29,8 +29,8 @@ func Reason(err error) metadatav1.ErrorReason {
 	return metadatav1.ErrorReason(metadatav1.ErrorReason_value["ERROR_REASON_"+info.GetReason()])
 }
 
-// Metadata returns the values that the error names, such as the limit reached.
-func Metadata(err error) map[string]string {
+// ErrorValues returns the values that the error names, such as the limit reached.
+func ErrorValues(err error) map[string]string {
 	info, _ := detail[*errdetails.ErrorInfo](err)
 	return info.GetMetadata()
 }
