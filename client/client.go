@@ -92,8 +92,9 @@ type Options struct {
 	// calls are made one by one, each over a connection of its own while it lasts, and share no
 	// stream: they cost about twice as much. Token costs nothing of the kind.
 	Interceptors []connect.Interceptor
-	// Logger gets retries and reconnects, and warnings of endpoints that are silent, of another
-	// cluster, or refuse the client; nil: silent.
+	// Logger gets, for debugging, retries and reconnects; and warnings of endpoints that are silent, of another
+	// cluster, too old or refuse the client, of caches that are not kept fresh, leases that were lost and positions
+	// that were not acknowledged. nil: silent.
 	Logger *slog.Logger
 }
 
@@ -132,6 +133,7 @@ type endpoint struct {
 	http1, http2           service // see calls
 	overHTTP2, speaksHTTP1 atomic.Bool
 
+	warned     atomic.Pointer[warning]
 	identified atomic.Bool            // it has said of which cluster it is
 	foreign    atomic.Pointer[string] // that of which it is, if it is not the client's
 }

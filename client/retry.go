@@ -272,7 +272,7 @@ func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 			foreign.Written = t.effect
 		}
 	}
-	return nil, t.client.refused(a.at, explained(a.at, err))
+	return nil, t.client.refused(a.at, t.client.explained(a.at, err))
 }
 
 func (t *tries) succeeded(res any) {

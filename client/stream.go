@@ -108,7 +108,7 @@ func (s *grpcStream) failed(err error) error {
 	if err == nil || errors.Is(err, io.EOF) || isUnsent(err) {
 		return err
 	}
-	return s.n.client.refused(s.n.endpoint, explained(s.n.endpoint, fromStatus(err)))
+	return s.n.client.refused(s.n.endpoint, s.n.client.explained(s.n.endpoint, fromStatus(err)))
 }
 
 // Spec is of connect.StreamingClientConn, as are those below.
