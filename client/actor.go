@@ -12,8 +12,13 @@ const actorHeader = "helios-actor"
 // clusterHeader says which cluster a call is for: a member of another one refuses it.
 const clusterHeader = "helios-cluster"
 
-// callInterceptor says in each unary call who calls, and which cluster is meant, once that is known.
-type callInterceptor struct{ client *Client }
+// callInterceptor says in each unary call who calls, and which cluster is meant, once that is known,
+// and shows the client's token.
+type callInterceptor struct {
+	client   *Client
+	endpoint *endpoint
+	http2    bool // which way the call goes
+}
 
 // WrapUnary implements connect.Interceptor.
 func (a callInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
@@ -24,7 +29,16 @@ func (a callInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		if cluster := a.client.meant(); cluster != "" {
 			req.Header().Set(clusterHeader, cluster)
 		}
-		return next(ctx, req)
+		token, err := a.client.bearer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if token != "" {
+			req.Header().Set(tokenHeader, token)
+		}
+		res, err := next(ctx, req)
+		a.endpoint.way(ctx, a.http2, err)
+		return res, err
 	}
 }
 

@@ -85,7 +85,8 @@ func (e *StaleError) Error() string {
 // what it has; when the service starts it anew (after a restoration from a backup, or when
 // all endpoints have become another cluster's) it loads behind the readers' backs. When it
 // meets what this build does not know (a newer kind of event), or what cannot be, it shows
-// nothing, says why by Err, and loads again, at first soon and then every half minute.
+// nothing, says why by Err, and loads again, at first soon and then every half minute. A cluster
+// that lost everything and began anew under the same name it may take for the old one: see Watch.
 type Cache struct {
 	client  *Client
 	options CacheOptions

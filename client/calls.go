@@ -140,7 +140,7 @@ func (c *Client) Heartbeat(
 ) (*metadatav1.HeartbeatResponse, error) {
 	t := c.tries(topologyStream)
 	t.attempt, t.longest = c.patience.beat, c.patience.beat
-	return perform(ctx, t, func(a try) (*metadatav1.HeartbeatResponse, error) {
+	return perform(ctx, t, req, func(a try) (*metadatav1.HeartbeatResponse, error) {
 		return callOnce(a, req, "Heartbeat", service.Heartbeat)
 	})
 }

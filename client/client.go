@@ -80,13 +80,21 @@ type Options struct {
 	// choice: then about one read in a hundred costs twice. Where many are late, at most
 	// one read in ten costs twice. Reads of HistoryService are not made twice.
 	HedgeAfter time.Duration
+	// Token gives the token to show as "Authorization: Bearer", to whoever wants one, such as a proxy
+	// before the members; nil or an empty one: none. It is asked by each stream that is opened, and by each call
+	// that shares none: calls on a shared stream go under the token that it was opened with, for as long as it
+	// lasts. It may be called by several goroutines at once and should answer from memory. If it
+	// fails, that is a TokenError; if the token is refused, IsRefused is true of the call's error. Use it with TLS only: whoever sees the
+	// bytes has the token.
+	Token func(context.Context) (string, error)
 	// Interceptors are put around each attempt of a call and around each stream, the first
-	// outermost: for tracing (connectrpc.com/otelconnect has one) or credentials. With any,
+	// outermost: for tracing (connectrpc.com/otelconnect has one). They want to see each call, so with any
 	// calls are made one by one, each over a connection of its own while it lasts, and share no
-	// stream: they cost about twice as much.
+	// stream: they cost about twice as much. Token costs nothing of the kind.
 	Interceptors []connect.Interceptor
-	// Logger gets retries and reconnects, and warnings of endpoints that are silent, of another
-	// cluster, or refuse the client; nil: silent.
+	// Logger gets, for debugging, retries and reconnects; and warnings of endpoints that are silent, of another
+	// cluster, too old or refuse the client, of caches that are not kept fresh, leases that were lost and positions
+	// that were not acknowledged. nil: silent.
 	Logger *slog.Logger
 }
 
@@ -103,6 +111,7 @@ type Client struct {
 	cluster   atomic.Pointer[string] // whose client this is; nil: not known yet
 	hedging   hedging
 	transport *http.Transport // of unary calls that no stream carries
+	http2     *http.Transport // of those too, where HTTP/1.1 is not spoken
 	metrics   metrics
 	patience  patience
 
@@ -118,10 +127,13 @@ type Client struct {
 // endpoint is one member as the client reaches it.
 type endpoint struct {
 	address string // HOST:PORT
-	unary   service
 	grpc    *connection
 	health  health
 
+	http1, http2           service // see calls
+	overHTTP2, speaksHTTP1 atomic.Bool
+
+	warned     atomic.Pointer[warning]
 	identified atomic.Bool            // it has said of which cluster it is
 	foreign    atomic.Pointer[string] // that of which it is, if it is not the client's
 }
@@ -165,8 +177,9 @@ func New(opts Options) (*Client, error) {
 		}
 		c.cluster.Store(new(id.String()))
 	}
+	c.metrics.latency = newLatency(opts.Name)
 	c.life, c.end = context.WithCancel(context.Background())
-	c.transport = newTransport(opts.TLS)
+	c.transport, c.http2 = newTransport(opts.TLS), newHTTP2(opts.TLS)
 	for _, text := range opts.Endpoints {
 		base, err := baseURL(text, opts.TLS != nil)
 		if err != nil {
@@ -194,6 +207,7 @@ func (c *Client) Close() {
 	c.mu.Unlock()
 	c.background.Wait()
 	c.transport.CloseIdleConnections()
+	c.http2.CloseIdleConnections()
 	for _, e := range c.endpoints {
 		_ = e.grpc.conn.Close() // fails if it was closed before
 	}
@@ -216,25 +230,31 @@ func (c *Client) newEndpoint(base *url.URL) (*endpoint, error) {
 	if e.grpc, err = c.newConnection(e, base); err != nil {
 		return nil, err
 	}
-	options := []connect.ClientOption{
+	e.http1 = c.newService(e, base, c.transport, false)
+	e.http2 = c.newService(e, base, c.http2, true, connect.WithGRPC())
+	return e, nil
+}
+
+// newService makes the calls to an endpoint that go one of its ways.
+func (c *Client) newService(e *endpoint, base *url.URL, over *http.Transport, http2 bool, options ...connect.ClientOption) service {
+	options = append(options,
 		connect.WithReadMaxBytes(maxReceiveBytes),
 		connect.WithInterceptors(c.opts.Interceptors...),
-		connect.WithInterceptors(callInterceptor{c}),
+		connect.WithInterceptors(callInterceptor{c, e, http2}),
 		// Members are to spend no time on packing answers that are read in a moment.
 		connect.WithAcceptCompression("gzip", nil, nil),
-	}
-	unary, address := &http.Client{Transport: c.transport}, base.String()
-	e.unary = service{
+	)
+	unary, address := &http.Client{Transport: over}, base.String()
+	return service{
 		metadatav1connect.NewMetadataServiceClient(unary, address, options...),
 		metadatav1connect.NewClusterServiceClient(unary, address, options...),
 		metadatav1connect.NewConsumerServiceClient(unary, address, options...),
 		metadatav1connect.NewHistoryServiceClient(unary, address, options...),
 	}
-	return e, nil
 }
 
 // newTransport speaks HTTP/1.1, the cheapest way to make single calls with net/http, and
-// the one that every proxy carries.
+// the one that nearly every proxy carries.
 func newTransport(config *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	t := &http.Transport{

@@ -74,7 +74,7 @@ func (c *Client) refused(e *endpoint, err error) error {
 	if Reason(err) != metadatav1.ErrorReason_ERROR_REASON_FOREIGN_CLUSTER {
 		return err
 	}
-	if foreign := c.admit(e, Metadata(err)["cluster_id"]); foreign != nil {
+	if foreign := c.admit(e, ErrorValues(err)["cluster_id"]); foreign != nil {
 		return foreign
 	}
 	again := connect.NewError(connect.CodeUnavailable, err)

@@ -6,12 +6,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// metricPrefix begins the names of all metrics.
+const metricPrefix = "heliosmeta_client_"
+
 // collector shows a client to Prometheus.
 type collector struct {
 	client   *Client
 	counters []counter
 	// What is held at the moment.
-	staleness, avoided, epoch *prometheus.Desc
+	staleness, avoided, epoch, consumers *prometheus.Desc
 }
 
 // counter is one of the client's counters.
@@ -20,13 +23,13 @@ type counter struct {
 	value interface{ Load() uint64 }
 }
 
-// Collector exposes the client's counters to Prometheus, the staleness of the oldest of its
-// caches and the lease of each of its sessions while there are any, and how many endpoints
-// are left out. All have the label "client", Options.Name: of several clients in one registry
+// Collector exposes the client's counters to Prometheus, how long its calls took, the staleness of
+// the oldest of its caches and the lease of each of its sessions while there are any, how many consumers run, and how many endpoints
+// are left out and why. All have the label "client", Options.Name: of several clients in one registry
 // each needs another one. The caches' hit rate is hits / (hits + misses).
 func (c *Client) Collector() prometheus.Collector {
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("heliosmeta_client_"+name, help, labels, prometheus.Labels{"client": c.opts.Name})
+		return prometheus.NewDesc(metricPrefix+name, help, labels, prometheus.Labels{"client": c.opts.Name})
 	}
 	m := &c.metrics
 	return &collector{
@@ -39,10 +42,13 @@ func (c *Client) Collector() prometheus.Collector {
 			{desc("retries_total", "Attempts of calls beyond the first."), &m.retries},
 			{desc("hedges_total", "Reads that were made at a second endpoint besides."), &m.hedges},
 			{desc("leases_lost_total", "Leases of nodes that ended, or were given up."), &m.lost},
+			{desc("consumed_changes_total", "Changes that consumers have carried out."), &m.handled},
+			{desc("acknowledgements_failed_total", "Positions of consumers that were not acknowledged when they should have been."), &m.unacked},
 		},
 		staleness: desc("cache_staleness_seconds", "How old what the oldest of the caches shows may be."),
-		avoided:   desc("endpoints_avoided", "Endpoints that are left out: silent, or of another cluster."),
+		avoided:   desc("endpoints_avoided", "Endpoints that are left out: silent, or foreign, which is of another cluster.", "reason"),
 		epoch:     desc("session_epoch", "The epoch under which a node holds its lease; 0: it holds none.", "node"),
+		consumers: desc("consumers", "Consumers that run in this process."),
 	}
 }
 
@@ -54,6 +60,8 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.staleness
 	ch <- c.avoided
 	ch <- c.epoch
+	ch <- c.consumers
+	c.client.metrics.latency.all.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -67,13 +75,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if oldest, ok := c.client.staleness(); ok {
 		gauge(c.staleness, oldest.Seconds())
 	}
-	avoided := 0
+	silent, foreign := 0, 0
 	for _, e := range c.client.endpoints {
-		if e.isAvoided() {
-			avoided++
+		switch {
+		case e.foreign.Load() != nil:
+			foreign++
+		case e.health.isSilent():
+			silent++
 		}
 	}
-	gauge(c.avoided, float64(avoided))
+	gauge(c.avoided, float64(silent), "silent")
+	gauge(c.avoided, float64(foreign), "foreign")
+	gauge(c.consumers, float64(c.client.metrics.consumers.Load()))
+	c.client.metrics.latency.all.Collect(ch)
 	for node, epoch := range c.client.epochs() {
 		gauge(c.epoch, float64(epoch), node)
 	}

@@ -113,8 +113,11 @@ func (n *connection) keepPipe() {
 	}()
 	n.unnamed.Store(n.client.meant() == "")
 	late := time.AfterFunc(greeting, cancel)
-	stream, err := n.conn.NewStream(n.outgoing(ctx, nil), duplex, metadatav1connect.MetadataServicePipelineProcedure,
-		grpc.ForceCodecV2(inPipe{}))
+	said, err := n.outgoing(ctx, nil)
+	if err != nil {
+		return // calls hear why
+	}
+	stream, err := n.conn.NewStream(said, duplex, metadatav1connect.MetadataServicePipelineProcedure, grpc.ForceCodecV2(inPipe{}))
 	if err != nil {
 		return
 	}

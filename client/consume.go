@@ -55,11 +55,11 @@ type ConsumeOptions struct {
 	Acknowledged func(*metadatav1.Position)
 }
 
-// Handle carries out a batch of changes: those of each stream are in order. nil says that
+// Handler carries out a batch of changes: those of each stream are in order. nil says that
 // all of them have been carried out, so that they never come again; an error ends the
 // consumer, and the batch comes again when it is begun anew. It is called by one goroutine
 // at a time; its context ends with the consumer's.
-type Handle = func(ctx context.Context, batch []Delivery) error
+type Handler = func(ctx context.Context, batch []Delivery) error
 
 // Consume takes a named consumer over and hands its changes to a function, until the
 // context ends, the client is closed or something happens that another attempt cannot change. It always returns
@@ -77,7 +77,7 @@ type Handle = func(ctx context.Context, batch []Delivery) error
 // in the middle of a batch too: handle's context ends then. Until that, and for as long as
 // the service does not answer this one, both processes may carry changes out, and this
 // one older changes behind newer ones of the other.
-func (c *Client) Consume(ctx context.Context, name string, opts ConsumeOptions, handle Handle) error {
+func (c *Client) Consume(ctx context.Context, name string, opts ConsumeOptions, handle Handler) error {
 	return c.consume(ctx, &namedConsumer{client: c, name: name, options: opts}, opts, handle)
 }
 
@@ -85,7 +85,7 @@ func (c *Client) Consume(ctx context.Context, name string, opts ConsumeOptions, 
 // nothing of it: history that it has not read may be trimmed, and that no two processes
 // use the same store is up to the caller. Create, Description and Owner are not used. A
 // position that was saved with another filter is refused.
-func (c *Client) ConsumeFrom(ctx context.Context, store PositionStore, opts ConsumeOptions, handle Handle) error {
+func (c *Client) ConsumeFrom(ctx context.Context, store PositionStore, opts ConsumeOptions, handle Handler) error {
 	return c.consume(ctx, &ownConsumer{client: c, store: store, options: opts}, opts, handle)
 }
 
@@ -98,7 +98,7 @@ type keeper interface {
 	acknowledge(ctx context.Context, p *metadatav1.Position) (later bool, err error)
 }
 
-func (c *Client) consume(ctx context.Context, k keeper, opts ConsumeOptions, handle Handle) error {
+func (c *Client) consume(ctx context.Context, k keeper, opts ConsumeOptions, handle Handler) error {
 	if opts.FromOldest && opts.Start != nil {
 		return errors.New("client: ConsumeOptions has both Start and FromOldest; leave one of them out")
 	}
@@ -127,6 +127,8 @@ func (c *Client) consume(ctx context.Context, k keeper, opts ConsumeOptions, han
 	if from != nil {
 		r.tell(proto.CloneOf(from))
 	}
+	c.metrics.consumers.Add(1)
+	defer c.metrics.consumers.Add(-1)
 	return r.run(ctx)
 }
 
@@ -136,7 +138,7 @@ type consumption struct {
 	keeper  keeper
 	machine *consume.Machine
 	filter  *metadatav1.Filter
-	handle  Handle
+	handle  Handler
 	tell    func(*metadatav1.Position)
 
 	frames  chan frameOrEnd
@@ -145,6 +147,7 @@ type consumption struct {
 
 	reading          sync.WaitGroup
 	handling, acking bool      // a goroutine will send to handled, or to acked
+	batch            int       // changes that are being carried out
 	future           time.Time // since when the members have not come to the position; zero: they have
 }
 
@@ -209,7 +212,7 @@ func (r *consumption) loop(ctx context.Context) error {
 // begin begins what can be begun.
 func (r *consumption) begin(ctx context.Context) {
 	if batch := r.machine.Begin(); batch != nil {
-		r.handling = true
+		r.handling, r.batch = true, len(batch)
 		go func() { r.handled <- r.handle(ctx, batch) }()
 	}
 	if p := r.machine.Acknowledge(time.Now()); p != nil {
@@ -222,12 +225,16 @@ func (r *consumption) acknowledge(ctx context.Context, p *metadatav1.Position) a
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	later, err := r.keeper.acknowledge(ctx, p)
+	if err != nil {
+		r.client.metrics.unacked.Add(1)
+	}
 	return acked{p, later, err}
 }
 
 func (r *consumption) noteHandled(err error) {
 	r.handling = false
 	if err == nil {
+		r.client.metrics.handled.Add(uint64(r.batch))
 		r.machine.Handled(time.Now())
 	}
 }

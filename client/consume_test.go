@@ -69,7 +69,7 @@ func (c *catcher) count() int {
 }
 
 // until returns a handle that ends with errEnough when so many changes have come.
-func (c *catcher) until(n int) Handle {
+func (c *catcher) until(n int) Handler {
 	return func(_ context.Context, batch []Delivery) error {
 		if err := c.take(batch); err != nil {
 			return err
@@ -270,14 +270,14 @@ func TestConsumeFromTheOldest(t *testing.T) {
 	feed.Append(schemaStream, 5)
 	feed.Append(topologyStream, 10)
 	feed.Trim(topologyStream, 9)
-	named := func(opts ConsumeOptions, handle Handle) error {
+	named := func(opts ConsumeOptions, handle Handler) error {
 		opts.Create = true
 		return c.Consume(t.Context(), "audit", opts, handle)
 	}
-	own := func(opts ConsumeOptions, handle Handle) error {
+	own := func(opts ConsumeOptions, handle Handler) error {
 		return c.ConsumeFrom(t.Context(), PositionFile(filepath.Join(t.TempDir(), "position.json")), opts, handle)
 	}
-	for what, consume := range map[string]func(ConsumeOptions, Handle) error{"named": named, "own": own} {
+	for what, consume := range map[string]func(ConsumeOptions, Handler) error{"named": named, "own": own} {
 		got := newCatcher()
 		got.last[topologyStream] = 8
 		if err := consume(ConsumeOptions{FromOldest: true}, got.until(7)); !errors.Is(err, errEnough) {
@@ -292,7 +292,7 @@ func TestConsumeFromTheOldest(t *testing.T) {
 		}
 	}
 	opts := ConsumeOptions{Create: true, Start: new(metadatav1.Position)}
-	if err := c.Consume(t.Context(), "late", opts, nil); Reason(err) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED || Metadata(err)["oldest_revision"] != "9" {
+	if err := c.Consume(t.Context(), "late", opts, nil); Reason(err) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED || ErrorValues(err)["oldest_revision"] != "9" {
 		t.Errorf("what was trimmed: %v", err)
 	}
 }

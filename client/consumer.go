@@ -49,7 +49,7 @@ func asTrimmed(err error, p *metadatav1.Position) error {
 	if Reason(err) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED {
 		return err
 	}
-	says := Metadata(err)
+	says := ErrorValues(err)
 	oldest, _ := strconv.ParseUint(says["oldest_revision"], 10, 64) // 0: the service does not say
 	return &TrimmedError{Position: p, Stream: metadatav1.Stream(metadatav1.Stream_value[says["stream"]]), Oldest: oldest, cause: err}
 }

@@ -14,7 +14,8 @@
 //
 // Streams, and the calls that many goroutines make at the same moment, share one gRPC
 // connection to each member. Where a member or a proxy does not carry that, or more than
-// 1,024 calls are under way, calls are made one by one over HTTP/1.1; streams need gRPC.
+// 1,024 calls are under way, calls are made one by one over HTTP/1.1, or as gRPC through a gateway
+// that carries HTTP/2 only; streams need gRPC. Options.Token is for a proxy that wants one.
 //
 // Watch is Subscribe that resumes by itself: whatever breaks, every change
 // arrives once and in order, or a Reset frame says that it cannot.
@@ -27,8 +28,8 @@
 // in time and never show what is not committed. With CacheOptions.MaxStaleness they are
 // never older than that, however slow or cut off a member is. Cache.GetTable and its like
 // show besides what this client has written, and ask the service where the cache cannot
-// answer; many who ask for the same at one moment ask once. Cache.Route maps a key to its shard and nodes; Cache.View is all of it at one
-// position. Whatever breaks a cache, it loads again by itself.
+// answer; many who ask for the same at one moment ask once. Cache.Route maps a key to its shard
+// and nodes; Cache.View is all of it at one position. Whatever breaks a cache, it loads again by itself.
 //
 // A Session is a node's membership: JoinAsNode registers the node, keeps its lease
 // and tells the node in time when it has lost it. One that has joined goes on until it is
@@ -36,5 +37,5 @@
 //
 // All methods are safe for concurrent use. The client refuses to guess: when it
 // cannot learn whether a write took effect before the deadline, the error says so
-// (OutcomeUnknown) and names the request id to try again with.
+// (IsOutcomeUnknown), and Repeat gives the options to make it again with.
 package client

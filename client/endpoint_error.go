@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 )
@@ -46,15 +47,30 @@ var signs = []struct{ text, says string }{
 }
 
 // explained returns the error of an attempt at an endpoint as an [*EndpointError] if it is
-// about the endpoint.
-func explained(e *endpoint, err error) error {
+// about the endpoint. Somebody has to set that right, so it is logged.
+func (c *Client) explained(e *endpoint, err error) error {
 	if err == nil {
 		return nil
 	}
-	if says := aboutEndpoint(err); says != "" {
-		return &EndpointError{Endpoint: e.address, says: says, cause: err}
+	says := aboutEndpoint(err)
+	if says == "" {
+		return err
+	}
+	err = &EndpointError{Endpoint: e.address, says: says, cause: err}
+	now := &warning{says, time.Now()}
+	if last := e.warned.Load(); (last == nil || last.says != says || now.at.Sub(last.at) > warnInterval) && e.warned.CompareAndSwap(last, now) {
+		c.log.Warn("an endpoint is of no use", "error", err)
 	}
 	return err
+}
+
+// warnInterval is between two warnings of what is wrong with an endpoint.
+const warnInterval = time.Minute
+
+// warning is what was last logged of an endpoint.
+type warning struct {
+	says string
+	at   time.Time
 }
 
 func aboutEndpoint(err error) string {
@@ -74,6 +90,9 @@ func aboutEndpoint(err error) string {
 		return saysUntrusted
 	}
 	text := err.Error()
+	if strings.Contains(text, saysHTTP2) {
+		return "" // the next attempt goes by HTTP/2
+	}
 	for _, sign := range signs {
 		if strings.Contains(text, sign.text) {
 			return sign.says

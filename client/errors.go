@@ -29,8 +29,8 @@ func Reason(err error) metadatav1.ErrorReason {
 	return metadatav1.ErrorReason(metadatav1.ErrorReason_value["ERROR_REASON_"+info.GetReason()])
 }
 
-// Metadata returns the values that the error names, such as the limit reached.
-func Metadata(err error) map[string]string {
+// ErrorValues returns the values that the error names, such as the limit reached.
+func ErrorValues(err error) map[string]string {
 	info, _ := detail[*errdetails.ErrorInfo](err)
 	return info.GetMetadata()
 }
@@ -76,31 +76,41 @@ func IsRefused(err error) bool {
 	return ok && (e.says == saysRefused || e.says == saysNoClientCert)
 }
 
-// OutcomeUnknown reports whether a write may or may not have taken effect, and
-// the request id with which to ask again. That goes for a write too whose first attempt
+// IsOutcomeUnknown reports whether a write may or may not have taken effect; Repeat is how to learn
+// which. That goes for a write too whose first attempt
 // nobody answered and whose next one was refused: the first may still be on its way.
 // What the other functions say is then about the refusal.
-func OutcomeUnknown(err error) (requestID string, unknown bool) {
-	d, ok := detail[*metadatav1.OutcomeUnknown](err)
-	if ok {
-		return d.GetRequestId(), true
-	}
+func IsOutcomeUnknown(err error) bool { return Repeat(err) != nil }
+
+// Repeat returns the write options with which to make a write again whose outcome is unknown, in
+// place of those that it had, on any member: it takes effect once at most. They carry its request
+// id and, if the client knew one, the revision that was known when the id was new: with that, a service
+// that has forgotten the id, because much was written meanwhile, answers OUTCOME_UNKNOWABLE instead of
+// writing again. Without one, repeat within minutes, or look first. nil: the outcome is known.
+func Repeat(err error) *metadatav1.WriteOptions {
 	if u, ok := errors.AsType[*unknownOutcomeError](err); ok {
-		return u.requestID, true
+		return proto.CloneOf(u.again)
 	}
-	return "", false
+	if d, ok := detail[*metadatav1.OutcomeUnknown](err); ok {
+		return &metadatav1.WriteOptions{RequestId: d.GetRequestId()}
+	}
+	return nil
 }
 
 // unknownOutcomeError is a write with an attempt that was never answered. The cause is
 // what ended the last one.
 type unknownOutcomeError struct {
-	requestID string
-	cause     error
+	again *metadatav1.WriteOptions
+	cause error
 }
 
 func (e *unknownOutcomeError) Error() string {
-	return "client: an attempt was not answered; whether the write took effect is unknown: retry with request id " +
-		e.requestID + ": " + e.cause.Error()
+	known := ""
+	if r := e.again.GetKnownRevision(); r > 0 {
+		known = fmt.Sprintf(" and known revision %d", r)
+	}
+	return fmt.Sprintf("client: an attempt was not answered; whether the write took effect is unknown: make it again with request id %s%s to learn it: %v",
+		e.again.GetRequestId(), known, e.cause)
 }
 
 func (e *unknownOutcomeError) Unwrap() error { return e.cause }
@@ -218,6 +228,9 @@ func judge(err error) follow.Judgement {
 func mayHaveHappened(err error) bool {
 	if foreign, ok := isForeign(err); ok {
 		return foreign.Written
+	}
+	if isUnsent(err) {
+		return false
 	}
 	switch Reason(err) {
 	case metadatav1.ErrorReason_ERROR_REASON_OUTCOME_UNKNOWN,

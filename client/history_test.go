@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ type archive struct {
 	with  error        // how
 	late  atomic.Int64 // so many streams that begin behind the first revision are of the future
 	first bool         // those that begin there too
+	epoch uint64       // of recovery; 0: the first
 	asked chan *metadatav1.StreamChangesRequest
 }
 
@@ -42,7 +44,7 @@ func (a *archive) StreamChanges(
 		}
 		m := &metadatav1.StreamChangesResponse{Originals: [][]byte{{byte(at)}}, LookedAtRevision: at, NewestRevision: a.last}
 		if first {
-			m.ClusterId, m.RecoveryEpoch, m.PreviousDigest = "c", 1, []byte{byte(at - 1)}
+			m.ClusterId, m.RecoveryEpoch, m.PreviousDigest = "c", max(a.epoch, 1), []byte{byte(at - 1)}
 		}
 		first = false
 		if err := stream.Send(m); err != nil {
@@ -109,6 +111,38 @@ func TestStreamChangesGoesOnAtAnotherMember(t *testing.T) {
 	}
 	if req.GetSelection().GetFirstRevision() != 0 {
 		t.Fatal("the caller's request was changed")
+	}
+}
+
+// What a cluster that was restored from a backup has at a revision is another change: a stream that began
+// before ends there, and says why. One that begins afterwards is of the new life.
+func TestAStreamEndsWhereTheClusterWasRestored(t *testing.T) {
+	before, restored := &archive{last: 9, ends: 4, with: errGap}, &archive{last: 9, epoch: 2}
+	c := startArchives(t, before, restored)
+	next, end := byte(1), error(nil)
+	for m, err := range c.StreamChanges(soon(t), originals()) {
+		if end = err; err == nil && m.GetOriginals()[0][0] == next {
+			next++
+		}
+	}
+	if next != 5 || connect.CodeOf(end) != connect.CodeFailedPrecondition {
+		t.Fatalf("before change %d: %v", next, end)
+	}
+	for _, part := range []string{"cluster c, recovery epoch 1", "has that of cluster c, recovery epoch 2", c.endpoints[1].address} {
+		if !strings.Contains(end.Error(), part) {
+			t.Errorf("%v does not say %s", end, part)
+		}
+	}
+	c.preferred.Store(1)
+	next = 1
+	for m, err := range c.StreamChanges(soon(t), originals()) {
+		if err != nil || next == 1 && m.GetRecoveryEpoch() != 2 {
+			t.Fatalf("the message of change %d is %v: %v", next, m, err)
+		}
+		next++
+	}
+	if next != 10 {
+		t.Fatalf("the stream of the new life ended before change %d", next)
 	}
 }
 

@@ -5,12 +5,15 @@ import (
 	"unsafe"
 )
 
-// metrics counts what a Client, its Caches and its Sessions do.
+// metrics counts what a Client, its Caches, Sessions and consumers do.
 type metrics struct {
 	hits, misses         stripes
 	reconnects, attempts atomic.Uint64
 	retries, hedges      atomic.Uint64
 	lost                 atomic.Uint64
+	handled, unacked     atomic.Uint64
+	consumers            atomic.Int64
+	latency              *latency
 }
 
 // stripes is a counter for what takes less time than two processors do to pass a counter
@@ -44,6 +47,8 @@ type Stats struct {
 	Retries           uint64 // attempts of calls beyond the first
 	Hedges            uint64 // reads that were made at a second endpoint besides
 	LeasesLost        uint64 // leases of nodes that ended, or were given up
+	ChangesHandled    uint64 // changes that consumers have carried out
+	AcksFailed        uint64 // positions of consumers that were not acknowledged when they should have been
 }
 
 // Stats returns the counters.
@@ -53,5 +58,6 @@ func (c *Client) Stats() Stats {
 		CacheHits: m.hits.Load(), CacheMisses: m.misses.Load(),
 		Reconnects: m.reconnects.Load(), ReconnectAttempts: m.attempts.Load(),
 		Retries: m.retries.Load(), Hedges: m.hedges.Load(), LeasesLost: m.lost.Load(),
+		ChangesHandled: m.handled.Load(), AcksFailed: m.unacked.Load(),
 	}
 }

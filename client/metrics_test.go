@@ -5,6 +5,9 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,9 +33,92 @@ func gathered(t *testing.T, c *Client) map[string]float64 {
 	all := make(map[string]float64)
 	for _, f := range families {
 		m := f.GetMetric()[0]
+		if m.GetHistogram() != nil {
+			continue
+		}
 		all[f.GetName()] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 	}
 	return all
+}
+
+// labelled is what one of the client's metrics says, by the values of labels; of a histogram, how
+// much it has seen.
+func labelled(t *testing.T, c *Client, name string, labels ...string) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(c.Collector())
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]float64)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			var key []string
+			for _, l := range m.GetLabel() {
+				if slices.Contains(labels, l.GetName()) {
+					key = append(key, l.GetValue())
+				}
+			}
+			if f.GetName() == "heliosmeta_client_"+name {
+				all[strings.Join(key, " ")] += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
+		}
+	}
+	return all
+}
+
+// Calls are timed by method and outcome, however many attempts they take.
+func TestCallsAreTimed(t *testing.T) {
+	_, c := startFakes(t, 1, done, fails(connect.CodeUnavailable, noLeader), done, fails(connect.CodeNotFound, metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND), done)
+	ctx := t.Context()
+	_ = getTableOnce(t, c) // with a retry
+	_ = getTableOnce(t, c)
+	if err := getTableOnce(t, c); !IsNotFound(err) {
+		t.Fatal(err)
+	}
+	if _, err := c.CreateTable(ctx, &metadatav1.CreateTableRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ReadChanges(ctx, &metadatav1.ReadChangesRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]float64{"ok GetTable": 2, "not_found GetTable": 1, "ok CreateTable": 1, "ok ReadChanges": 1}
+	if got := labelled(t, c, "call_seconds", "method", "code"); !maps.Equal(got, want) {
+		t.Fatalf("timed were %v, want %v", got, want)
+	}
+	if sum := testing.AllocsPerRun(100, func() { c.metrics.latency.of(&metadatav1.GetTableRequest{}).note(time.Now(), nil) }); sum > 1 { // the request
+		t.Errorf("timing a call allocates %v times", sum)
+	}
+}
+
+// A consumer counts while it runs, and what it has carried out and could not acknowledge.
+func TestConsumersAreCounted(t *testing.T) {
+	feed, c := startFeed(t, nil)
+	feed.Append(schemaStream, 10)
+	opts := fromTheBeginning()
+	opts.BatchChanges, opts.AckInterval = 2, time.Hour
+	got := newCatcher()
+	running := 0.0
+	err := c.Consume(t.Context(), "audit", opts, func(ctx context.Context, batch []Delivery) error {
+		running = labelled(t, c, "consumers")[""]
+		if got.count() == 6 {
+			if _, err := c.OpenConsumer(ctx, &metadatav1.OpenConsumerRequest{Name: "audit"}); err != nil {
+				return err
+			}
+			return errEnough // what was carried out cannot be acknowledged any more
+		}
+		return got.take(batch)
+	})
+	if !errors.Is(err, errEnough) || running != 1 {
+		t.Fatalf("%v consumers run: %v", running, err)
+	}
+	all := gathered(t, c)
+	for name, want := range map[string]float64{"consumers": 0, "consumed_changes_total": 6, "acknowledgements_failed_total": 1} {
+		if is := all["heliosmeta_client_"+name]; is != want {
+			t.Errorf("%s: %v, want %v", name, is, want)
+		}
+	}
 }
 
 func TestTheCollectorSaysWhatCachesDo(t *testing.T) {
@@ -62,8 +148,12 @@ func TestTheCollectorSaysWhatCachesDo(t *testing.T) {
 		t.Errorf("the oldest is %v seconds old", s)
 	}
 	c.endpoints[0].health.silent = true
-	if n := gathered(t, c)["heliosmeta_client_endpoints_avoided"]; n != 1 {
-		t.Errorf("%v endpoints are left out", n)
+	if all := labelled(t, c, "endpoints_avoided", "reason"); all["silent"] != 1 || all["foreign"] != 0 {
+		t.Errorf("left out are %v", all)
+	}
+	c.endpoints[0].foreign.Store(new("another"))
+	if all := labelled(t, c, "endpoints_avoided", "reason"); all["silent"] != 0 || all["foreign"] != 1 {
+		t.Errorf("left out are %v", all)
 	}
 	// What the caches of a closed client would show grows old, and is nobody's any more.
 	c.Close()

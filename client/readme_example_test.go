@@ -22,10 +22,10 @@ func Example_computeNode() {
 		log.Fatal(err)
 	}
 	defer func() { _ = service.Stop() }()
-	if err := laySales(service.Endpoint()); err != nil {
+	if err := laySales(service.Endpoints()); err != nil {
 		log.Fatal(err)
 	}
-	if err := computeNode(context.Background(), []string{service.Endpoint()}); err != nil {
+	if err := computeNode(context.Background(), service.Endpoints()); err != nil {
 		log.Fatal(err)
 	}
 	// Output:
@@ -53,9 +53,9 @@ func computeNode(ctx context.Context, endpoints []string) error {
 }
 
 // laySales makes what the example looks for.
-func laySales(endpoint string) error {
+func laySales(endpoints []string) error {
 	ctx := context.Background()
-	c, err := client.New(client.Options{Endpoints: []string{endpoint}})
+	c, err := client.New(client.Options{Endpoints: endpoints})
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/cenkalti/backoff/v5"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/heliosdb/metadata/client/internal/pipeline"
 	"github.com/heliosdb/metadata/internal/canonical"
@@ -56,7 +55,7 @@ func (a try) limited() (context.Context, context.CancelFunc) {
 func alone[Q, A any](a try, req Q, call func(service, context.Context, Q) (A, error)) (A, error) {
 	ctx, cancel := a.limited()
 	defer cancel()
-	return call(a.at.unary, ctx, req)
+	return call(a.at.calls(), ctx, req)
 }
 
 // unshared is the name of methods that no stream carries: those of other services than
@@ -101,7 +100,7 @@ func read[Req, Res any, Q message[Req], A message[Res]](
 ) (*Res, error) {
 	own, filled := withOwn(c, req)
 	for {
-		res, err := perform(ctx, c.readTries(), func(a try) (*Res, error) { return callOnce(a, own, name, call) })
+		res, err := perform(ctx, c.readTries(), own, func(a try) (*Res, error) { return callOnce(a, own, name, call) })
 		if !filled || !c.lostSight(err) {
 			return res, err
 		}
@@ -129,7 +128,7 @@ func readAlone[Req, Res any, Q message[Req], A message[Res]](
 ) (*Res, error) {
 	own, filled := withOwn(c, req)
 	for {
-		res, err := perform(ctx, tries(), func(a try) (*Res, error) {
+		res, err := perform(ctx, tries(), own, func(a try) (*Res, error) {
 			res, err := alone(a, own, call)
 			return (*Res)(res), err
 		})
@@ -138,67 +137,6 @@ func readAlone[Req, Res any, Q message[Req], A message[Res]](
 		}
 		own, filled = withConsistency(req, linearizable, nil), false
 	}
-}
-
-// write makes a call with effect. All attempts carry one request id, so at most
-// one takes effect.
-func write[Req, Res any, Q interface {
-	message[Req]
-	GetWrite() *metadatav1.WriteOptions
-}, A message[Res]](
-	ctx context.Context, c *Client, s metadatav1.Stream, req Q, name string, call func(service, context.Context, Q) (A, error),
-) (*Res, error) {
-	p := req
-	known := uint64(0)
-	if p.GetWrite().GetRequestId() == "" {
-		p = withOptions(p, func(o *metadatav1.WriteOptions) { o.RequestId = newID() })
-		known = c.known.revision(s)
-	}
-	t := c.tries(s)
-	t.effect = true
-	res, err := perform(ctx, t, func(a try) (*Res, error) {
-		if !a.first && known > 0 && p.GetWrite().GetKnownRevision() == 0 {
-			// From now on the id may have been used; say how old it is, so that a
-			// service that has forgotten it says so instead of writing again.
-			p = withOptions(p, func(o *metadatav1.WriteOptions) { o.KnownRevision = known })
-		}
-		return callOnce(a, p, name, call)
-	})
-	if err != nil && t.uncertain && !p.GetWrite().GetDryRun() {
-		err = &unknownOutcomeError{requestID: p.GetWrite().GetRequestId(), cause: err}
-	}
-	return res, err
-}
-
-// withOptions returns a command with other write options.
-func withOptions[M interface {
-	proto.Message
-	GetWrite() *metadatav1.WriteOptions
-}](m M, change func(*metadatav1.WriteOptions)) M {
-	options := new(metadatav1.WriteOptions)
-	if own := m.GetWrite(); own != nil {
-		options = proto.CloneOf(own)
-	}
-	change(options)
-	if c, ok := any(m).(*metadatav1.CreateTableRequest); ok && len(m.ProtoReflect().GetUnknown()) == 0 {
-		// The same without reflection, for what busy clients create.
-		return any(&metadatav1.CreateTableRequest{Table: c.GetTable(), Write: options}).(M)
-	}
-	return withField(m, "write", options)
-}
-
-// withField returns a request with another message in a field. It shares the rest with the
-// caller's, which stays as it is.
-func withField[M proto.Message](m M, name protoreflect.Name, value proto.Message) M {
-	from := m.ProtoReflect()
-	to := from.New()
-	from.Range(func(field protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		to.Set(field, v)
-		return true
-	})
-	to.SetUnknown(from.GetUnknown())
-	to.Set(from.Descriptor().Fields().ByName(name), protoreflect.ValueOfMessage(value.ProtoReflect()))
-	return to.Interface().(M)
 }
 
 // tries are the attempts of one call, one after the other.
@@ -252,13 +190,20 @@ func (t *tries) timeout(left time.Duration) time.Duration {
 	return wait
 }
 
-// perform asks one member after the other until one answers, the context ends or
-// the answer is final.
-func perform[Res any](ctx context.Context, t *tries, call attempt[Res]) (*Res, error) {
+// perform makes a call, and notes how long it took.
+func perform[Res any](ctx context.Context, t *tries, req proto.Message, call attempt[Res]) (*Res, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, asConnect(err) // nothing was sent
 	}
 	began := time.Now()
+	res, err := persevere(ctx, t, began, call)
+	t.client.metrics.latency.of(req).note(began, err)
+	return res, err
+}
+
+// persevere asks one member after the other until one answers, the context ends or
+// the answer is final.
+func persevere[Res any](ctx context.Context, t *tries, began time.Time, call attempt[Res]) (*Res, error) {
 	var limited bool
 	if t.deadline, limited = ctx.Deadline(); !limited {
 		t.deadline = began.Add(t.patience())
@@ -306,6 +251,7 @@ func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 		if t.isLong() {
 			t.alive.Store(time.Now().UnixNano())
 		}
+	case isUnsent(err): // it says nothing of the endpoint
 	case time.Since(a.began) >= min(t.attempt, minSilent) && (a.ctx.Err() != nil || !time.Now().Before(a.until)):
 		t.client.noteWaited(a.at, a.began)
 	}
@@ -326,7 +272,7 @@ func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 			foreign.Written = t.effect
 		}
 	}
-	return nil, t.client.refused(a.at, explained(a.at, err))
+	return nil, t.client.refused(a.at, t.client.explained(a.at, err))
 }
 
 func (t *tries) succeeded(res any) {

@@ -114,8 +114,8 @@ func TestNobodyThereIsNotAnUnknownOutcome(t *testing.T) {
 	if connect.CodeOf(err) != connect.CodeUnavailable || !strings.Contains(err.Error(), "refused") {
 		t.Fatalf("nobody listens: %v", err)
 	}
-	if id, unknown := OutcomeUnknown(err); unknown {
-		t.Fatalf("nothing was sent, but the outcome of %s is unknown", id)
+	if IsOutcomeUnknown(err) {
+		t.Fatalf("nothing was sent, but the outcome is unknown: %v", err)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestFinalAnswersAreNotRetried(t *testing.T) {
 		if calls := f.writes(); err == nil || len(calls) != 1 {
 			t.Errorf("%s: %d attempts, %v", name, len(calls), err)
 		}
-		if _, unknown := OutcomeUnknown(err); unknown {
+		if IsOutcomeUnknown(err) {
 			t.Errorf("%s: the outcome counts as unknown", name)
 		}
 	}
@@ -164,7 +164,7 @@ func TestFinalAnswersAreNotRetried(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = c.DropNamespace(gone, &metadatav1.DropNamespaceRequest{Name: "n"})
-	if _, unknown := OutcomeUnknown(err); unknown || !errors.Is(err, context.Canceled) || len(f.all()) != attempts {
+	if IsOutcomeUnknown(err) || !errors.Is(err, context.Canceled) || len(f.all()) != attempts {
 		t.Errorf("a call whose context has ended: %v", err)
 	}
 }
@@ -181,14 +181,14 @@ func TestUnknownOutcomesAreSaid(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		_, err := c.CreateTable(ctx, &metadatav1.CreateTableRequest{})
-		id, unknown := OutcomeUnknown(err)
+		id, unknown := Repeat(err).GetRequestId(), IsOutcomeUnknown(err)
 		sent := f.all()[0].request.(*metadatav1.CreateTableRequest).GetWrite().GetRequestId()
 		if !unknown || id != sent || !strings.Contains(err.Error(), id) {
 			t.Errorf("%s: %v (request id %q)", name, err, sent)
 		}
 		if _, err := c.CreateTable(ctx, &metadatav1.CreateTableRequest{Write: &metadatav1.WriteOptions{DryRun: true}}); err == nil {
 			t.Errorf("%s: a dry run succeeded", name)
-		} else if _, unknown := OutcomeUnknown(err); unknown {
+		} else if IsOutcomeUnknown(err) {
 			t.Errorf("%s: the outcome of a dry run is unknown", name)
 		}
 	}
@@ -196,7 +196,7 @@ func TestUnknownOutcomesAreSaid(t *testing.T) {
 	// still be on its way.
 	_, c := startFakes(t, 1, breaks, fails(connect.CodeAlreadyExists, metadatav1.ErrorReason_ERROR_REASON_ALREADY_EXISTS))
 	_, err := c.CreateTable(t.Context(), &metadatav1.CreateTableRequest{})
-	if _, unknown := OutcomeUnknown(err); !unknown || !IsAlreadyExists(err) {
+	if !IsOutcomeUnknown(err) || !IsAlreadyExists(err) {
 		t.Errorf("refused at last: %v", err)
 	}
 	_, c = startFakes(t, 1, breaks, done)

@@ -21,12 +21,12 @@ type Departure = session.Departure
 
 // The departures.
 const (
-	// Leave unregisters the node; if shards are placed on it, it is drained instead.
-	Leave = session.Leave
-	// Drain keeps new shards away from the node until it registers again.
-	Drain = session.Drain
-	// Stay tells the service nothing: the node is to come back soon.
-	Stay = session.Stay
+	// LeaveOnClose unregisters the node; if shards are placed on it, it is drained instead.
+	LeaveOnClose = session.Leave
+	// DrainOnClose keeps new shards away from the node until it registers again.
+	DrainOnClose = session.Drain
+	// StayOnClose tells the service nothing: the node is to come back soon.
+	StayOnClose = session.Stay
 )
 
 // JoinOptions configure a Session. Node is required: its id, address and type.

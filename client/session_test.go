@@ -29,7 +29,7 @@ func TestASessionGetsOverWhatPasses(t *testing.T) {
 	nobody := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotFound) }
 	_, c := startFakes(t, 1, sessionRegistered, sessionGranted,
 		fails(connect.CodeFailedPrecondition, metadatav1.ErrorReason_ERROR_REASON_STALE_EPOCH), nobody, sessionRegistered, sessionGranted)
-	s, err := c.JoinAsNode(t.Context(), JoinOptions{Node: &metadatav1.NodeInfo{NodeId: "n"}, Departure: Stay})
+	s, err := c.JoinAsNode(t.Context(), JoinOptions{Node: &metadatav1.NodeInfo{NodeId: "n"}, Departure: StayOnClose})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestANodeThatSleptHoldsNoLease(t *testing.T) {
 		monotonic = time.Since(begin)
 		return monotonic, monotonic + time.Duration(slept.Load())
 	})
-	s, err := c.join(t.Context(), JoinOptions{Node: &metadatav1.NodeInfo{NodeId: "n"}, Departure: Stay}, clock)
+	s, err := c.join(t.Context(), JoinOptions{Node: &metadatav1.NodeInfo{NodeId: "n"}, Departure: StayOnClose}, clock)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestBeatsSayWhatTheNodeHasSeen(t *testing.T) {
 	cache := &Cache{client: c}
 	cache.state.Store(&cacheState{view: &View{position: frames.At(1, 8, 9)}})
 	s, err := c.JoinAsNode(t.Context(), JoinOptions{
-		Node: &metadatav1.NodeInfo{NodeId: "n"}, Cache: cache, Departure: Stay,
+		Node: &metadatav1.NodeInfo{NodeId: "n"}, Cache: cache, Departure: StayOnClose,
 		Load: func() *metadatav1.NodeLoad { return &metadatav1.NodeLoad{CpuMillis: 42} },
 	})
 	if err != nil {

@@ -49,8 +49,8 @@ func (n *connection) open(ctx context.Context, procedure string, desc *grpc.Stre
 	return next(ctx, spec)
 }
 
-// outgoing adds to a context what a call says beside its messages.
-func (n *connection) outgoing(ctx context.Context, header http.Header) context.Context {
+// outgoing adds to a context what a call says beside its messages. It fails for want of a token.
+func (n *connection) outgoing(ctx context.Context, header http.Header) (context.Context, error) {
 	var pairs []string
 	for name, values := range header {
 		for _, v := range values {
@@ -63,7 +63,14 @@ func (n *connection) outgoing(ctx context.Context, header http.Header) context.C
 	if cluster := n.client.meant(); cluster != "" {
 		pairs = append(pairs, clusterHeader, cluster)
 	}
-	return metadata.AppendToOutgoingContext(ctx, pairs...)
+	token, err := n.client.bearer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		pairs = append(pairs, tokenHeader, token)
+	}
+	return metadata.AppendToOutgoingContext(ctx, pairs...), nil
 }
 
 // grpcStream is grpc-go's stream as connect's interceptors want it. It is opened by the
@@ -86,8 +93,11 @@ type grpcStream struct {
 
 func (s *grpcStream) open() (grpc.ClientStream, error) {
 	s.once.Do(func() {
-		s.stream, s.err = s.n.conn.NewStream(s.n.outgoing(s.ctx, s.header), s.desc, s.spec.Procedure, s.options...)
-		close(s.opened)
+		defer close(s.opened)
+		var ctx context.Context
+		if ctx, s.err = s.n.outgoing(s.ctx, s.header); s.err == nil {
+			s.stream, s.err = s.n.conn.NewStream(ctx, s.desc, s.spec.Procedure, s.options...)
+		}
 	})
 	<-s.opened
 	return s.stream, s.failed(s.err)
@@ -95,10 +105,10 @@ func (s *grpcStream) open() (grpc.ClientStream, error) {
 
 // failed is an error of grpc-go as the client's others are.
 func (s *grpcStream) failed(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
+	if err == nil || errors.Is(err, io.EOF) || isUnsent(err) {
 		return err
 	}
-	return s.n.client.refused(s.n.endpoint, explained(s.n.endpoint, fromStatus(err)))
+	return s.n.client.refused(s.n.endpoint, s.n.client.explained(s.n.endpoint, fromStatus(err)))
 }
 
 // Spec is of connect.StreamingClientConn, as are those below.

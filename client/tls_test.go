@@ -56,7 +56,7 @@ func TestWhatTLSRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), c.server.Listener.Addr().String()) || IsRefused(err) != c.refuse {
 			t.Errorf("%s: a call: %v", name, err)
 		}
-		if _, doubtful := OutcomeUnknown(err); doubtful {
+		if IsOutcomeUnknown(err) {
 			t.Errorf("%s: the outcome counts as unknown", name)
 		}
 		if c.tls == nil {

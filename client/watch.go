@@ -39,6 +39,11 @@ const (
 // set. If a snapshot breaks off, a Reset frame of ours announces that it begins
 // again: what it brought so far has to be forgotten.
 //
+// One thing it cannot notice: a cluster whose members all lost everything and began anew with the same
+// name and addresses has the same id and the same recovery epoch. It is noticed while it has fewer changes than
+// were seen before (a Reset comes); once it has as many, its further changes follow those of the old one. Members
+// that begin anew need another name (--cluster-name), or a backup, which counts as another life of the cluster.
+//
 // Frames belong to the caller. While the caller works on one, none is read.
 func (c *Client) Watch(
 	ctx context.Context, req *metadatav1.SubscribeRequest,

@@ -6,36 +6,33 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
 	"github.com/heliosdb/metadata/client"
-	"github.com/heliosdb/metadata/internal/loopback"
-	"github.com/heliosdb/metadata/leases"
 	"github.com/heliosdb/metadata/member"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
-	"github.com/heliosdb/metadata/raftlog/pebblestore"
-	"github.com/heliosdb/metadata/server"
 )
 
 const (
-	// tick makes the member elect itself in a tenth of the time that a real one takes.
+	// MaxMembers is the size of the largest cluster.
+	MaxMembers = member.MaxMembers
+	// tick makes members elect a leader in a tenth of the time that real ones take.
 	tick = 10 * time.Millisecond
-	// startLimit is how long the member may take to be ready, and stopLimit to end calls in
-	// progress.
+	// startLimit is how long members may take to be ready, or to elect a leader, and stopLimit one
+	// to end calls in progress.
 	startLimit = 30 * time.Second
 	stopLimit  = 5 * time.Second
-	// raftAddress is nobody's: a cluster of one has no other members.
-	raftAddress = "127.0.0.1:1"
 )
 
 // Options configure a Service. The zero value works.
 type Options struct {
-	// Name is the cluster's. Services of one name are of one cluster to a client. "": one that no
-	// other service has.
+	// Members is how many members the cluster has, MaxMembers at most. 0: one.
+	Members int
+	// Name is the cluster's. Services of one name and number of members are of one cluster to a
+	// client. "": one that no other service has.
 	Name string
 	// Lease and HeartbeatInterval are for the service's nodes. 0: the service's defaults, 5
 	// seconds and 1 second; a test that waits for leases to expire wants less.
@@ -44,20 +41,11 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Service is a cluster of one.
+// Service is a cluster.
 type Service struct {
 	options Options
-	address string
-	disk    vfs.FS
-	running *running // nil: it is stopped
-}
-
-// running is a service between Start and Stop.
-type running struct {
-	server *server.Server
-	cancel context.CancelFunc
-	ended  chan error // of the member
-	served chan error
+	peers   []raftlog.Peer
+	members []*Member
 }
 
 // Test is what New needs of a *testing.T or *testing.B.
@@ -67,8 +55,8 @@ type Test interface {
 	Cleanup(func())
 }
 
-// New returns a service that runs until the test ends, and a client of it. It takes one
-// Options at most.
+// New returns a service that runs until the test ends, and a client of all its members. It takes
+// one Options at most.
 func New(t Test, options ...Options) (*Service, *client.Client) {
 	t.Helper()
 	if len(options) > 1 {
@@ -79,7 +67,7 @@ func New(t Test, options ...Options) (*Service, *client.Client) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Stop() }) // the test is over
-	c, err := client.New(client.Options{Endpoints: []string{s.Endpoint()}})
+	c, err := client.New(client.Options{Endpoints: s.Endpoints()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,9 +77,8 @@ func New(t Test, options ...Options) (*Service, *client.Client) {
 
 // Run returns a service that is ready for calls. Stop it.
 func Run(o Options) (*Service, error) {
-	address, err := loopback.Address()
-	if err != nil {
-		return nil, fmt.Errorf("clienttest: %w", err)
+	if o.Members < 0 || o.Members > MaxMembers {
+		return nil, fmt.Errorf("clienttest: %d members; have 1 to %d", o.Members, MaxMembers)
 	}
 	if o.Name == "" {
 		o.Name = "clienttest-" + uuid.NewString()
@@ -99,102 +86,106 @@ func Run(o Options) (*Service, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Service{options: o, address: address, disk: vfs.NewMem()}
+	s := &Service{options: o}
+	for i := range max(1, o.Members) {
+		m, err := newMember(s, uint64(i)+1)
+		if err != nil {
+			return nil, fmt.Errorf("clienttest: %w", err)
+		}
+		s.peers = append(s.peers, raftlog.Peer{ID: m.id, Addr: nominal(m.id)})
+		s.members = append(s.members, m)
+	}
 	if err := s.Start(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
-// Endpoint is where the service listens, for client.Options.Endpoints: the same after each
-// Start.
-func (s *Service) Endpoint() string { return s.address }
+// Endpoints are where the members listen, running or not, for client.Options.Endpoints: the same
+// after each Start.
+func (s *Service) Endpoints() (all []string) {
+	for _, m := range s.members {
+		all = append(all, m.Endpoint())
+	}
+	return all
+}
 
-// Start starts a service that was stopped, with all that it had, and returns when it is
+// Members are those of the cluster, running or not: the first has id 1, and so on.
+func (s *Service) Members() []*Member { return append([]*Member(nil), s.members...) }
+
+// Start starts all members that do not run, with all that they had, and returns when all are
 // ready for calls.
 func (s *Service) Start() error {
-	if s.running != nil {
-		return errors.New("clienttest: the service runs already")
+	for _, m := range s.members {
+		if m.running != nil {
+			continue
+		}
+		if err := m.start(); err != nil {
+			return err
+		}
 	}
-	store, err := pebblestore.Open("data", pebblestore.Options{FS: s.disk, ReserveBytes: 1, Logger: s.options.Logger})
-	if err != nil {
-		return fmt.Errorf("clienttest: %w", err)
-	}
-	m, err := s.start(store)
-	if err != nil {
-		return fmt.Errorf("clienttest: %w", errors.Join(err, store.Close()))
-	}
-	for deadline := time.Now().Add(startLimit); m.Ready() != nil; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			return errors.Join(fmt.Errorf("clienttest: the service is not ready within %v: %w", startLimit, m.Ready()), s.Stop())
+	for _, m := range s.members {
+		if err := m.awaitReady(); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// start runs a member and its server. If it fails, the store is the caller's.
-func (s *Service) start(store *pebblestore.Store) (*member.Member, error) {
-	m, err := member.New(member.Config{
-		ID: 1, ClusterName: s.options.Name, Peers: []raftlog.Peer{{ID: 1, Addr: raftAddress}},
-		Store: store, RaftListener: newUncalled(), Advertise: s.address, Tick: tick,
-		Leases: leases.Options{Lease: s.options.Lease, Interval: s.options.HeartbeatInterval},
-		Logger: s.options.Logger,
-	})
-	if err != nil {
-		return nil, err
-	}
-	api, err := net.Listen("tcp", s.address)
-	if err != nil {
-		return nil, err
-	}
-	r := &running{ended: make(chan error, 1), served: make(chan error, 1)}
-	if r.server, err = server.New(m, server.Options{Log: s.options.Logger}); err != nil {
-		return nil, errors.Join(err, api.Close())
-	}
-	var ctx context.Context
-	ctx, r.cancel = context.WithCancel(context.Background())
-	go func() { r.ended <- m.Run(ctx) }()
-	go func() { r.served <- r.server.Serve(api) }()
-	s.running = r
-	return m, nil
-}
-
 // Stop ends the service: calls in progress are answered, streams end, and nobody answers
 // until Start. What it has stays. It may be called more than once.
 func (s *Service) Stop() error {
-	r := s.running
-	if r == nil {
-		return nil
+	var errs []error
+	for _, m := range s.members {
+		errs = append(errs, m.Stop())
 	}
-	s.running = nil
-	ctx, cancel := context.WithTimeout(context.Background(), stopLimit)
-	defer cancel()
-	err := r.server.Stop(ctx)
-	r.cancel()
-	return errors.Join(err, <-r.served, <-r.ended)
+	return errors.Join(errs...)
 }
 
-// uncalled is a listener that nobody connects to.
-type uncalled struct {
-	closed chan struct{}
-	once   sync.Once
+// Leader returns the member that leads a stream. While there is none, as during an election, it
+// waits; that is an error if no majority runs, or after half a minute.
+func (s *Service) Leader(stream metadatav1.Stream) (*Member, error) {
+	if !s.hasMajority() {
+		return nil, fmt.Errorf("clienttest: %v has no leader: no majority of the %d members runs", stream, len(s.members))
+	}
+	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var leader *Member
+		newest := uint64(0) // one that was cut off may take itself for the leader yet
+		for _, m := range s.members {
+			if term, leads := m.leads(stream); leads && term > newest {
+				leader, newest = m, term
+			}
+		}
+		if leader != nil {
+			return leader, nil
+		}
+	}
+	return nil, fmt.Errorf("clienttest: %v has no leader within %v", stream, startLimit)
 }
 
-func newUncalled() *uncalled { return &uncalled{closed: make(chan struct{})} }
+// nominal is the address by which members know one another. The id of a cluster is made from it, so
+// it says nothing of where they really listen.
+func nominal(id uint64) string { return fmt.Sprintf("127.0.0.1:%d", id) }
 
-// Accept waits until Close.
-func (u *uncalled) Accept() (net.Conn, error) {
-	<-u.closed
-	return nil, net.ErrClosed
+// dial connects a member to the one of a nominal address.
+func (s *Service) dial(w *wires) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		for _, m := range s.members {
+			if nominal(m.id) == address {
+				return w.dial(ctx, m.raft)
+			}
+		}
+		return nil, fmt.Errorf("clienttest: nobody is at %s", address)
+	}
 }
 
-// Close ends Accept.
-func (u *uncalled) Close() error {
-	u.once.Do(func() { close(u.closed) })
-	return nil
-}
-
-// Addr is raftAddress.
-func (u *uncalled) Addr() net.Addr {
-	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}
+// hasMajority reports whether enough members run to elect a leader.
+func (s *Service) hasMajority() bool {
+	running := 0
+	for _, m := range s.members {
+		if m.running != nil {
+			running++
+		}
+	}
+	return 2*running > len(s.members)
 }

@@ -3,6 +3,7 @@ package clienttest_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,9 +18,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := contextOf(t, 30*time.Second)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+func contextOf(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithTimeout(t.Context(), d)
 }
 
 func namespace(name string) *metadatav1.CreateNamespaceRequest {
@@ -52,8 +58,8 @@ func TestAServiceIsStoppedAndStarted(t *testing.T) {
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Start(); err == nil {
-		t.Fatal("it was started twice")
+	if err := s.Start(); err != nil {
+		t.Fatalf("it runs already: %v", err)
 	}
 	if _, err := c.CreateNamespace(ctx, namespace("before")); !client.IsAlreadyExists(err) {
 		t.Fatalf("what it had is gone: %v", err)
@@ -74,7 +80,7 @@ func TestLeasesAreAsShortAsWished(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Stop() })
-	c, err := client.New(client.Options{Endpoints: []string{s.Endpoint()}})
+	c, err := client.New(client.Options{Endpoints: s.Endpoints()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,5 +136,10 @@ func TestServicesAreOfTheirOwnClusters(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	if _, err := clienttest.Run(clienttest.Options{Lease: -1}); err == nil {
 		t.Fatal("a lease below 0 is taken")
+	}
+	for _, members := range []int{-1, clienttest.MaxMembers + 1} {
+		if _, err := clienttest.Run(clienttest.Options{Members: members}); err == nil || !strings.Contains(err.Error(), "have 1 to 9") {
+			t.Fatalf("%d members: %v", members, err)
+		}
 	}
 }

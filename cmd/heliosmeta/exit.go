@@ -113,9 +113,9 @@ func sentence(err error, endpoints []string) string {
 	if !ok {
 		return err.Error()
 	}
-	if id, unknown := client.OutcomeUnknown(err); unknown {
+	if client.IsOutcomeUnknown(err) {
 		if batch, ok := errors.AsType[*batchError](err); ok {
-			return batch.Error() + "; whether it took effect is unknown: apply again, only what is missing will be done" + noMajority(e, unknown)
+			return batch.Error() + "; whether it took effect is unknown: apply again, only what is missing will be done" + noMajority(e, true)
 		}
 		why := reason(e)
 		switch client.Reason(e) {
@@ -124,7 +124,7 @@ func sentence(err error, endpoints []string) string {
 		default: // it says what became of the last attempt, which is not the one that may have taken effect
 			why = "an attempt was not answered, a further one was: " + why
 		}
-		return fmt.Sprintf("%s; whether it took effect is unknown: repeat the command with --request-id %s to find out%s", why, id, noMajority(e, unknown))
+		return fmt.Sprintf("%s; whether it took effect is unknown: repeat the command with --request-id %s to find out%s", why, client.Repeat(err).GetRequestId(), noMajority(e, true))
 	}
 	if len(e.Details()) > 0 {
 		if batch, ok := errors.AsType[*batchError](err); ok {

@@ -32,7 +32,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	c, err := client.New(client.Options{
-		Endpoints:    []string{service.Endpoint()},
+		Endpoints:    service.Endpoints(),
 		Interceptors: []connect.Interceptor{interceptor},
 	})
 	if err != nil {

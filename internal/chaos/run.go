@@ -318,7 +318,7 @@ func (r *run) begin(number int, member uint64, request proto.Message) *consisten
 // end records the outcome of an operation, and reports whether it is known.
 func (r *run) end(op *consistency.Op, response proto.Message, err error) bool {
 	now := r.now()
-	if _, unknown := client.OutcomeUnknown(err); unknown {
+	if client.IsOutcomeUnknown(err) {
 		op.Unknown(now)
 		return false
 	}
