@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/feed"
@@ -179,21 +180,43 @@ func (s *source) digestBefore(first uint64, floor service.Floor) (digest events.
 
 // findDigest looks for the digest behind a revision in checkpoints and the records around it.
 func (s *source) findDigest(revision uint64) (digest events.Digest, err error) {
-	descriptors, err := s.member.store.Checkpoints(s.group)
-	if err != nil {
-		return digest, err
-	}
-	for _, d := range descriptors {
-		if d.Seq == revision {
-			head, err := projections.ReadHead(d.Meta)
-			return head.Digest, err
-		}
+	if head, found, err := s.checkpointed(revision); err != nil || found {
+		return head.Digest, err
 	}
 	at, digest, err := s.keptBefore(revision)
 	if err == nil && at != revision {
 		err = s.stored.missing(revision + 1)
 	}
 	return digest, err
+}
+
+// checkpointed returns the head of a checkpoint of a revision, if there is one.
+func (s *source) checkpointed(revision uint64) (head projections.Head, found bool, err error) {
+	descriptors, err := checkpointsOf(s.member.store, s.group)
+	if err != nil {
+		return head, false, err
+	}
+	for _, d := range descriptors {
+		if d.Seq == revision {
+			head, err = projections.ReadHead(d.Meta)
+			return head, true, err
+		}
+	}
+	return head, false, nil
+}
+
+// TimeBefore implements history.Dated. The change before the floor is not deleted before the model
+// behind it is archived.
+func (s *source) TimeBefore(ctx context.Context, bounds history.Bounds) (time.Time, error) {
+	head, found, err := s.checkpointed(bounds.First - 1)
+	if err != nil || found {
+		return head.Time, err
+	}
+	c, err := history.ReadOne(ctx, newFolding(s), bounds.First-1)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return c.Time(), nil
 }
 
 // Digest implements history.Live. It begins with the nearest digest before the revision that is
