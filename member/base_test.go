@@ -23,7 +23,7 @@ import (
 func (c *cluster) states(id uint64) (folded []*projections.Schema) {
 	c.t.Helper()
 	source := c.past(id)
-	folded = append(folded, projections.NewSchema(source.origin.Cluster, source.origin.RecoveryEpoch))
+	folded = append(folded, projections.NewSchema(source.Origin().Cluster, source.Origin().RecoveryEpoch))
 	for _, change := range all(c.t, source, 1) {
 		folded = append(folded, folded[len(folded)-1].Fold(change))
 	}

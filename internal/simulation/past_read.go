@@ -10,6 +10,7 @@ import (
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -145,18 +146,18 @@ func (r *pastRead[D]) leads(revision uint64) (base uint64, leads bool, err error
 	if at := r.s.head().Revision; at <= revision {
 		base = at
 	}
-	archived, current, err := checkpointsOf(r.s.m.store, r.s.group)
+	all, err := stored.Checkpoints(r.s.m.store, r.s.group)
 	if err != nil {
 		return base, false, err
 	}
-	for _, d := range append(archived, current...) {
+	for _, d := range all {
 		if d.Seq <= revision {
 			base = max(base, d.Seq)
 		}
 	}
 	// What lies before a gap is not read, but for what was trimmed.
 	reached := base == revision || revision < r.bounds.Floor || max(base+1, r.bounds.Floor) >= r.bounds.First
-	_, lacks, err := r.s.m.store.HistoryGap(r.s.group, revision+1)
+	_, lacks, err := r.s.m.store.HistoryGap(r.s.group, min(revision, r.s.feed.Durable())+1)
 	return base, reached && lacks <= base, err
 }
 
@@ -167,9 +168,17 @@ func (r *pastRead[D]) time() {
 	for revision := uint64(1); revision <= r.bounds.Last && !r.states[revision].Head.Time.After(at); revision++ {
 		want = revision
 	}
+	_, leads, err := r.leads(want)
+	if err != nil {
+		r.wrong("time", "looking for a base: %v", err)
+		return
+	}
+	lacking := want < r.bounds.First && r.bounds.First > 1 && (want == 0 || want+1 < r.bounds.First || !leads)
 	got, err := history.AtTime(context.Background(), r.s.past.source, at)
 	switch {
-	case err != nil && r.refused(err, false, want < r.bounds.First && r.bounds.First > 1):
+	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) && want > 0 && want+1 >= r.bounds.Floor:
+		r.wrong("time", "revision %d, of %v, is kept, as history begins at %d: %v", want, at, r.bounds.Floor, err)
+	case err != nil && r.refused(err, false, lacking):
 	case err != nil:
 		r.wrong("time", "at %v it was at revision %d: %v", at, want, err)
 	case got != want:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/retention"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/replica"
@@ -54,7 +55,7 @@ func (m *member) hurts(s metadatav1.Stream, floor uint64) string {
 		return ""
 	}
 	source := m.run.of(s).pastSource()
-	_, err := history.Verify(context.Background(), source, history.VerifyOptions{})
+	_, err := history.Verify(context.Background(), stored.NewVerified(source), history.VerifyOptions{})
 	damaged, ok := errors.AsType[*history.DamagedError](err)
 	switch {
 	case ok && damaged.Revision == max(hurt[0].First, floor):

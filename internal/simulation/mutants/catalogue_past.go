@@ -44,6 +44,22 @@ var pastMutants = []mutant{
 		edits: []edit{{"history/time.go", "		case c.Time().After(t):", "		case !c.Time().Before(t):"}},
 	},
 	{
+		name: "any-time-is-that-of-the-base", about: "what was at a time before all that is kept is said to be the model right before that",
+		edits: []edit{{"history/time.go", "	case !before.IsZero() && !before.After(t):", "	case !before.IsZero():"}},
+	},
+	{
+		name: "no-time-is-that-of-the-base", about: "what was right before all that is kept is said to be trimmed",
+		edits: []edit{{"history/time.go", "	case !before.IsZero() && !before.After(t):", "	case !before.IsZero() && before.Equal(t) && t.IsZero():"}},
+	},
+	{
+		name: "begin-inside-a-gap", about: "a member says that its history begins with what it lacks last",
+		edits: []edit{{"history/stored/source.go", "	return max(gap+1, floor.OldestRevision()), floor, err", "	return max(gap, 1, floor.OldestRevision()), floor, err"}},
+	},
+	{
+		name: "keep-the-digest-of-an-earlier-beginning", about: "the digest before a history is that of where it began when it was looked up",
+		edits: []edit{{"history/stored/source.go", "	if known == first {", "	if known != 0 {"}},
+	},
+	{
 		name: "index-loses-a-tag", about: "the index does not know which shards a split or merge replaced",
 		edits: []edit{{"history/objects/tags.go", "			replaces: before != nil && before.Message() == object,", "			replaces: before != nil && before.Message() == nil,"}},
 	},
