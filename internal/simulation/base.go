@@ -32,7 +32,7 @@ func (s *stream[D]) keepBase(floor uint64) {
 // foldBase archives the model of a revision.
 func (s *stream[D]) foldBase(revision uint64) {
 	state, err := s.past.models.At(context.Background(), revision)
-	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && len(s.m.store.DamagedHistory(s.group)) > 0 {
+	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && s.foldIsHurt(revision) {
 		return // it is known now, and another member is asked
 	}
 	if err != nil {

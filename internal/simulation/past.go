@@ -24,6 +24,7 @@ const (
 // past is what a member reads of what was of a stream.
 type past[D projections.Domain[D]] struct {
 	source *stored.Source
+	bases  stored.Bases[D]
 	models *history.Models[D]
 	index  *objects.Index
 	log    *objects.Log
@@ -37,7 +38,7 @@ func newPast[D projections.Domain[D]](s *stream[D]) *past[D] {
 	index := objects.NewSegmentedIndex(pieces, pastMarks{s.m.store, s.group, size}, size)
 	bases := stored.Bases[D]{Store: s.m.store, Genesis: s.genesis, Published: s.replica.View, Unreadable: s.passedOver}
 	return &past[D]{
-		source: source, index: index, log: objects.NewLog(pieces, index),
+		source: source, bases: bases, index: index, log: objects.NewLog(pieces, index),
 		models: history.NewModels(inPieces{stored.NewFolding(source), s.m.w.plan.readBytes}, bases, nil),
 	}
 }

@@ -60,7 +60,7 @@ func (m *member) hurts(s metadatav1.Stream, floor uint64) string {
 	switch {
 	case ok && damaged.Revision == max(hurt[0].First, floor):
 		m.w.counts.add("damage named", 1)
-	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED): // right behind a gap
+	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && m.run.of(s).beginningIsHurt(): // right behind a gap
 	default:
 		m.w.violate("damage", "member %d has revisions %d to %d of the %s damaged, and verification says %v", m.id, hurt[0].First, hurt[0].Last, s, err)
 	}

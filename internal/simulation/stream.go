@@ -71,6 +71,7 @@ type driver interface {
 	keepBase(floor uint64)
 	readPast()
 	pastSource() *stored.Source
+	beginningIsHurt() bool
 }
 
 // Limits of package member.

@@ -104,6 +104,14 @@ var pastMutants = []mutant{
 		edits: []edit{{"history/backfill/fill.go", "		f.rest, f.phase = LookTicks, resting\n", "		f.rest, f.phase = 1<<40, resting\n"}},
 	},
 	{
+		name: "damage-takes-all", about: "while some record of a history is known to be damaged, none can be read",
+		edits: []edit{{
+			"history/stored/history.go",
+			"	past, err := h.store.ReadHistory(h.group, from, maxBytes)\n",
+			"	past, err := h.store.ReadHistory(h.group, from, maxBytes)\n	if known, _ := h.store.HistoryDamage(h.group); err == nil && len(known) > 0 {\n		err = &raftlog.DamageError{Detail: \"another record\"}\n	}\n",
+		}},
+	},
+	{
 		name: "forget-what-is-damaged", about: "what a member has found damaged of its history is not fetched from others",
 		edits: []edit{{"history/backfill/gap.go", "d.Last >= floor })", "d.Last+1 < floor })"}},
 	},
