@@ -131,6 +131,14 @@ var pastMutants = []mutant{
 		edits: []edit{{"projections/service/service.go", "	return oldest > 0 && c.Revision(s) < oldest-1 && c.Reads(s)\n", "	return oldest > 0 && c.Revision(s) < oldest-1 && c.Reads(s) && c.Epoch() == 1<<63\n"}},
 	},
 	{
+		name: "no-trim-on-a-full-disk", about: "a member whose disk is full up to its reserve has no history trimmed",
+		edits: []edit{{"commands/dispatch.go", "	case *metadatav1.TrimHistory, *metadatav1.DeleteConsumerRequest:", "	case *metadatav1.DeleteConsumerRequest:"}},
+	},
+	{
+		name: "no-base-from-the-reserve", about: "the model right before a floor is not archived on a disk that is full up to its reserve",
+		edits: []edit{{"replica/archive.go", "	w, err := s.CreateBase(d.Group, d)", "	w, err := s.CreateArchived(d.Group, d)"}},
+	},
+	{
 		name: "trim-what-the-base-needs", about: "what leads to the model right before a floor is deleted before that model is archived",
 		edits: []edit{{"history/retention/base.go", "	return nearest + 1, err\n", "	_ = nearest\n	return floor, err\n"}},
 	},
