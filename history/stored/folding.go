@@ -32,6 +32,9 @@ func (f *Folding) Read(ctx context.Context, from uint64, maxBytes int) ([]*event
 	if err := f.Ready(ctx); err != nil {
 		return nil, err
 	}
+	if recent := f.feed.Recent(from, maxBytes); len(recent) > 0 { // it may not be stored yet
+		return recent, nil
+	}
 	changes, err := f.stored.Read(from, maxBytes)
 	if err == nil && len(changes) == 0 || failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
 		lacking := failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
