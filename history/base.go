@@ -40,22 +40,24 @@ type Base struct {
 func FollowBase(ctx context.Context, source Source, bounds Bounds, each func(chunk []byte) error) (Base, error) {
 	f := &baseFollower{origin: source.Origin(), bounds: bounds, each: each}
 	for record, err := range projections.Records(f.pass(chunksOf(ctx, source, bounds))) {
-		switch {
-		case err != nil && f.failed == nil: // of what the chunks are
-			return f.base, f.damaged("%v", err)
-		case err != nil:
+		if err := f.take(record, err); err != nil {
 			return f.base, err
-		case f.records == 0:
-			if err := f.head(record); err != nil {
-				return f.base, err
-			}
 		}
-		f.records++
 	}
 	if f.records == 0 {
 		return f.base, f.damaged("it is empty")
 	}
 	return f.base, nil
+}
+
+// baseHead reads no more of a base than its head. Errors are those of FollowBase.
+func baseHead(ctx context.Context, source Source, bounds Bounds) (projections.Head, error) {
+	f := &baseFollower{origin: source.Origin(), bounds: bounds}
+	for record, err := range projections.Records(f.pass(chunksOf(ctx, source, bounds))) {
+		err := f.take(record, err)
+		return f.base.Head, err
+	}
+	return f.base.Head, f.damaged("it is empty")
 }
 
 // ReadBase returns the state that everything in a source's bounds is folded from: the first one,
@@ -132,6 +134,20 @@ func (f *baseFollower) pass(chunks iter.Seq2[[]byte, error]) iter.Seq2[[]byte, e
 		}
 		f.base.Hash = [sha256.Size]byte(sum.Sum(nil))
 	}
+}
+
+// take looks at the next record, or at why it is the last one.
+func (f *baseFollower) take(record []byte, err error) error {
+	switch {
+	case err != nil && f.failed == nil: // of what the chunks are
+		return f.damaged("%v", err)
+	case err != nil:
+		return err
+	case f.records == 0:
+		err = f.head(record)
+	}
+	f.records++
+	return err
 }
 
 // head reads the first record.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -26,7 +27,7 @@ func (m *Member) VerifyHistory(ctx context.Context, stream metadatav1.Stream, pr
 	if err != nil {
 		return history.Verified{}, err
 	}
-	return history.Verify(ctx, newVerified(r.pastOf(stream).live()), history.VerifyOptions{Progress: progress})
+	return history.Verify(ctx, stored.NewVerified(r.pastOf(stream).live()), history.VerifyOptions{Progress: progress})
 }
 
 // Objects returns the log of a stream's objects, as long as History.

@@ -7,10 +7,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/retention"
-	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections/service"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -81,6 +79,15 @@ var (
 	errBrokenBase = errors.New("its checkpoint is damaged")
 	errAlone      = errors.New("there is no other member to ask")
 )
+
+// unreadable is told of a checkpoint that a fold passes over.
+func (p *past[D]) unreadable(d raftlog.Descriptor, err error) {
+	s := p.stream
+	s.member.log.Warn("a checkpoint of the past cannot be read; an older one has to do", "stream", s.name, "revision", d.Seq, "error", err)
+	if _, damaged := errors.AsType[*raftlog.DamageError](err); damaged {
+		p.dropDamaged(d)
+	}
+}
 
 // dropDamaged deletes an archived checkpoint that cannot be read, so that the model is archived anew if
 // it is needed, see keepBase. The model right before the floor stays where nobody else can give it:
@@ -234,36 +241,3 @@ func (c *givenCheckpoint) ReadChunk(i uint32) ([]byte, error) {
 
 // Close implements raftlog.CheckpointReader.
 func (c *givenCheckpoint) Close() error { return nil }
-
-// folding is a source for models: it reads also what was trimmed and is not deleted yet, because
-// it leads to the model right before the floor.
-type folding struct {
-	*source
-	stored storedHistory
-}
-
-func newFolding(s *source) *folding {
-	f := &folding{source: s, stored: *s.stored}
-	f.stored.floor = func() uint64 { return 0 }
-	return f
-}
-
-// Read implements history.Source.
-func (f *folding) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
-	oldest := f.life.floor(f.origin.Stream).OldestRevision()
-	if from >= oldest {
-		return f.source.Read(ctx, from, maxBytes)
-	}
-	if err := f.ready(ctx); err != nil {
-		return nil, err
-	}
-	changes, err := f.stored.Read(from, maxBytes)
-	if err == nil && len(changes) == 0 || failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
-		lacking := failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
-			"this member was given a checkpoint, or its own is damaged, and it lacks the model before revision %d, the oldest one kept of the %s stream; ask another member",
-			oldest, events.StreamName(f.origin.Stream)).
-			With("stream", f.origin.Stream.String()).With("revision", fmt.Sprint(oldest))
-		return nil, f.member.nameBaseHolder(ctx, lacking, f.origin.Stream, oldest-1)
-	}
-	return changes, err
-}

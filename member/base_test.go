@@ -23,7 +23,7 @@ import (
 func (c *cluster) states(id uint64) (folded []*projections.Schema) {
 	c.t.Helper()
 	source := c.past(id)
-	folded = append(folded, projections.NewSchema(source.origin.Cluster, source.origin.RecoveryEpoch))
+	folded = append(folded, projections.NewSchema(source.Origin().Cluster, source.Origin().RecoveryEpoch))
 	for _, change := range all(c.t, source, 1) {
 		folded = append(folded, folded[len(folded)-1].Fold(change))
 	}
@@ -78,6 +78,52 @@ func TestWhatIsKeptCanBeReadAsItWas(t *testing.T) {
 			wrong := k.asOf(id, 34, want)
 			return wrong == ""
 		})
+	}
+}
+
+// atTimes says in what a member is wrong about which revision was the newest one at a time: revision 34 is
+// the oldest that is kept, 33 was decided an hour before it.
+func (c *cluster) atTimes(id uint64, old time.Time) string {
+	c.t.Helper()
+	young := old.Add(3601 * time.Second)
+	for at, want := range map[time.Time]uint64{old: 33, young.Add(-1): 33, young: 34} {
+		source := c.past(id)
+		if got, err := history.AtTime(c.t.Context(), source, at); err != nil || got < want || want == 33 && got != 33 {
+			return fmt.Sprintf("at %v: revision %d, %v; want %d", at, got, err, want)
+		}
+	}
+	_, err := history.AtTime(c.t.Context(), c.past(id), old.Add(-1))
+	if said := failure.As(err); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) ||
+		said.Metadata["oldest_revision"] != "34" || said.Metadata["oldest_time"] != young.UTC().Format(time.RFC3339Nano) {
+		return fmt.Sprintf("before all that is kept: %v", err)
+	}
+	return ""
+}
+
+// The time between the last change that was trimmed and the first that is kept has its model: while
+// what was trimmed is not deleted, when it is, after a restart, and on a member that was given the
+// model by another one.
+func TestTheTimeRightBeforeWhatIsKept(t *testing.T) {
+	k := newKeeper(t, 3, func(c *Config) { c.HistoryMaxAge = time.Hour })
+	k.createTables(1, "old", 33)
+	old := time.Unix(k.now.Load(), 0)
+	k.now.Add(3601)
+	k.createTables(1, "young", 1)
+	k.look()
+	k.begins(34)
+	for id := range k.up {
+		if wrong := k.atTimes(id, old); wrong != "" {
+			t.Errorf("member %d: %s", id, wrong)
+		}
+	}
+	k.checkpointed(1, 40)
+	k.deleted(34)
+	k.stop(2)
+	k.start(2)
+	k.replace(3)
+	k.deleted(34)
+	for id := range k.up {
+		k.eventually("all members know what was right before what is kept", func() bool { return k.atTimes(id, old) == "" })
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/audit"
 	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -22,7 +22,7 @@ import (
 // models as they were.
 type past[D projections.Domain[D]] struct {
 	stream *stream[D]
-	source *source
+	source *stored.Source
 	index  *objects.Index
 	log    *objects.Log
 	models *history.Models[D]
@@ -40,24 +40,29 @@ type past[D projections.Domain[D]] struct {
 
 // pastReader is a past whose model does not matter.
 type pastReader interface {
-	live() *source
+	live() *stored.Source
 	objects() *objects.Log
 	maintain(ctx context.Context)
 	baseAlarm() *metadatav1.Alarm
 }
 
 func newPast[D projections.Domain[D]](m *Member, r *running, s *stream[D], genesis *projections.State[D]) *past[D] {
-	p := &past[D]{stream: s, source: newSource(m, r, s), genesis: genesis, folded: make(chan *projections.State[D], 1)}
+	origin := history.Origin{Stream: s.id, Cluster: m.cluster, RecoveryEpoch: m.identity.RecoveryEpoch}
+	p := &past[D]{
+		stream: s, source: stored.NewSource(reader{m, r}, origin, m.store, s.feed),
+		genesis: genesis, folded: make(chan *projections.State[D], 1),
+	}
 	p.index = objects.NewSegmentedIndex(p.source, storedMarks{m.store, s.group, r.ctx}, m.config.segment)
 	p.log = objects.NewLog(p.source, p.index)
-	p.models = history.NewModels(newFolding(p.source), bases[D]{s, genesis, p.dropDamaged}, p.keep)
+	bases := stored.Bases[D]{Store: m.store, Genesis: genesis, Published: s.replica.View, Unreadable: p.unreadable}
+	p.models = history.NewModels(stored.NewFolding(p.source), bases, p.keep)
 	if m.config.HistoryFoldChanges != 0 {
 		p.models.SaveAbove(m.config.HistoryFoldChanges)
 	}
 	return p
 }
 
-func (p *past[D]) live() *source         { return p.source }
+func (p *past[D]) live() *stored.Source  { return p.source }
 func (p *past[D]) objects() *objects.Log { return p.log }
 
 // keep has a model archived, unless another one waits for that.
@@ -70,7 +75,7 @@ func (p *past[D]) keep(state *projections.State[D]) {
 
 // at returns the model behind a revision, or the published one for history.Now.
 func (p *past[D]) at(ctx context.Context, revision uint64) (*projections.State[D], error) {
-	if err := p.source.ready(ctx); err != nil {
+	if err := p.source.Ready(ctx); err != nil {
 		return nil, err
 	}
 	if revision == history.Now {
@@ -134,46 +139,6 @@ func (p *past[D]) archive(ctx context.Context, state *projections.State[D]) {
 		m.log.Warn("a model of the past is not kept; reads of it fold again", "stream", p.stream.name,
 			"revision", state.Head.Revision, "error", err)
 	}
-}
-
-// bases are the states of a stream that folds begin with: the one before its first change, its
-// checkpoints, and the one that is published.
-type bases[D projections.Domain[D]] struct {
-	stream  *stream[D]
-	genesis *projections.State[D]
-	damaged func(d raftlog.Descriptor) // is told of an archived one that cannot be read
-}
-
-// Nearest implements history.Bases. A checkpoint that cannot be read is passed over.
-func (b bases[D]) Nearest(ctx context.Context, from, to uint64) (*projections.State[D], error) {
-	s := b.stream
-	if now := s.replica.View(); now.Head.Revision >= from && now.Head.Revision <= to {
-		return now, nil
-	}
-	descriptors, err := checkpointsOf(s.member.store, s.group)
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range slices.Backward(descriptors) {
-		if d.Seq < from || d.Seq > to || d.Index == raftlog.GenesisIndex {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		state, err := replica.ReadPast(s.member.store, d, b.genesis)
-		if err == nil {
-			return state, nil
-		}
-		s.member.log.Warn("a checkpoint of the past cannot be read; an older one has to do", "stream", s.name, "revision", d.Seq, "error", err)
-		if _, damaged := errors.AsType[*raftlog.DamageError](err); damaged {
-			b.damaged(d)
-		}
-	}
-	if from == 0 {
-		return b.genesis, nil
-	}
-	return nil, nil
 }
 
 // storedMarks are the marks of an index in the storage, while the streams run.

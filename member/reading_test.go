@@ -12,6 +12,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections"
 	"github.com/heliosdb/metadata/projections/schema"
@@ -26,13 +27,13 @@ func smallMemory(c *Config) {
 }
 
 // past returns a member's past of the schema stream.
-func (c *cluster) past(id uint64) *source {
+func (c *cluster) past(id uint64) *stored.Source {
 	c.t.Helper()
 	live, err := c.up[id].History(c.t.Context(), schemaStream)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return live.(*source)
+	return live.(*stored.Source)
 }
 
 // all reads a history from a revision to its end.
@@ -62,10 +63,10 @@ func TestThePastIsWhatHappened(t *testing.T) {
 	}
 	source := c.past(1)
 	changes := all(t, source, 1)
-	if len(changes) != tables || source.feed.Recent(1, 1) != nil {
-		t.Fatalf("%d changes, %d wanted, in memory from the first on: %v", len(changes), tables, source.feed.Recent(1, 1) != nil)
+	if len(changes) != tables || c.schema(1).feed.Recent(1, 1) != nil {
+		t.Fatalf("%d changes, %d wanted, in memory from the first on: %v", len(changes), tables, c.schema(1).feed.Recent(1, 1) != nil)
 	}
-	genesis := projections.NewSchema(source.origin.Cluster, source.origin.RecoveryEpoch)
+	genesis := projections.NewSchema(source.Origin().Cluster, source.Origin().RecoveryEpoch)
 	folded := []*projections.Schema{genesis}
 	for _, change := range changes {
 		folded = append(folded, folded[len(folded)-1].Fold(change))
@@ -121,7 +122,7 @@ func TestThePastHasWhatIsAboutToBeStored(t *testing.T) {
 		if err != nil || digest != state.Head.Digest {
 			t.Errorf("the digest is %v (%v), want %v", digest, err, state.Head.Digest)
 		}
-		if before, err := source.Digest(t.Context(), 0); err != nil || before != events.FirstDigest(source.origin.Cluster, schemaStream) {
+		if before, err := source.Digest(t.Context(), 0); err != nil || before != events.FirstDigest(source.Origin().Cluster, schemaStream) {
 			t.Errorf("the digest before it is %v (%v)", before, err)
 		}
 		verified, err := c.up[1].VerifyHistory(t.Context(), schemaStream, nil)
@@ -129,7 +130,7 @@ func TestThePastHasWhatIsAboutToBeStored(t *testing.T) {
 			t.Errorf("verified %+v (%v)", verified, err)
 		}
 		open()
-		c.eventually("it is stored", func() bool { return source.feed.Durable() == 1 })
+		c.eventually("it is stored", func() bool { return c.schema(1).feed.Durable() == 1 })
 	}
 }
 
@@ -192,7 +193,9 @@ func TestAFoldedModelIsArchived(t *testing.T) {
 		return err == nil && len(archived) == 1 && archived[0].Seq == 11
 	})
 	genesis := projections.NewSchema(state.Head.Cluster, state.Head.RecoveryEpoch)
-	base, err := bases[*schema.Model]{p.stream, genesis, p.dropDamaged}.Nearest(t.Context(), 0, 12)
+	published := func() *projections.Schema { return p.stream.replica.View() }
+	bases := stored.Bases[*schema.Model]{Store: p.stream.member.store, Genesis: genesis, Published: published, Unreadable: p.unreadable}
+	base, err := bases.Nearest(t.Context(), 0, 12)
 	if err != nil || base.Head != state.Head || base.Hash() != state.Hash() {
 		t.Errorf("folds to 12 begin with %+v (%v)", base.Head, err)
 	}

@@ -167,27 +167,40 @@ func (m *Member) trim(r *running, term uint64, verdict retention.Verdict) {
 }
 
 // consumerAlarms names the consumers that lost changes to trimming, and those that hold it
-// back.
-func (r *running) consumerAlarms() []*metadatav1.Alarm {
+// back. hard is the size over which they do not; 0: they always do.
+func (r *running) consumerAlarms(hard uint64) []*metadatav1.Alarm {
 	var alarms []*metadatav1.Alarm
 	warn := func(advice, format string, args ...any) {
 		alarms = append(alarms, &metadatav1.Alarm{
 			Severity: metadatav1.Severity_SEVERITY_WARNING, Message: fmt.Sprintf(format, args...), Advice: advice,
 		})
 	}
+	passed, holding := adviceOnConsumers(hard)
 	for _, id := range positioned {
 		oldest, held := r.floor(id).OldestRevision(), r.held.of(id).Load()
 		if names := r.consumersBehind(id, oldest, true); names != "" {
-			warn("have what they feed made anew from a snapshot, then delete and create them; a higher --history-hard-bytes gives them more time",
+			warn(passed,
 				"changes of the %s stream that consumers had not acknowledged were trimmed; its history begins at revision %d: %s", events.StreamName(id), oldest, names)
 		}
 		if names := r.consumersBehind(id, held, false); held > oldest && names != "" {
-			warn("let them acknowledge what they have carried out, and delete those that nobody runs any more; over --history-hard-bytes they lose changes",
+			warn(holding,
 				"consumers hold back the trimming of the %s stream, whose history would begin at about revision %d without them and begins at %d: %s",
 				events.StreamName(id), held, max(oldest, 1), names)
 		}
 	}
 	return alarms
+}
+
+// adviceOnConsumers says what to do about consumers that were passed, and about those that hold
+// trimming back, where they do so up to a size; 0: whatever the size.
+func adviceOnConsumers(hard uint64) (passed, holding string) {
+	passed = "have what they feed made anew from a snapshot, then delete and create them"
+	holding = "let them acknowledge what they have carried out, and delete those that nobody runs any more; "
+	if hard == 0 {
+		return passed, holding + "as --history-hard-bytes is not set, the history grows until they do"
+	}
+	return passed + "; a --history-hard-bytes of more than " + fmt.Sprint(hard) + " gives them more time",
+		holding + fmt.Sprintf("over --history-hard-bytes, %d bytes, they lose changes", hard)
 }
 
 // consumersBehind names the consumers that have not acknowledged a stream before oldest: those

@@ -111,6 +111,22 @@ func (k *keeper) alarm(id uint64, text string) string {
 	return strings.Join(found, "\n")
 }
 
+// advice returns the advice of a member's alarms whose message contains a text.
+func (k *keeper) advice(id uint64, text string) string {
+	k.t.Helper()
+	status, err := k.up[id].Status(k.t.Context())
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	var found []string
+	for _, a := range status.GetAlarms() {
+		if strings.Contains(a.GetMessage(), text) {
+			found = append(found, a.GetAdvice())
+		}
+	}
+	return strings.Join(found, "\n")
+}
+
 // Changes that are too old go on all members, and those who ask for them hear where the
 // history begins; what consumers need stays until they have acknowledged it.
 func TestHistoryIsTrimmedByAge(t *testing.T) {
@@ -127,6 +143,9 @@ func TestHistoryIsTrimmedByAge(t *testing.T) {
 	for id := range k.up {
 		if held := k.alarm(id, "hold back"); !strings.Contains(held, "slow (at 0)") || !strings.Contains(held, "schema stream") {
 			t.Errorf("member %d does not say who holds trimming back: %q", id, held)
+		}
+		if advice := k.advice(id, "hold back"); !strings.Contains(advice, "--history-hard-bytes is not set") || strings.Contains(advice, "they lose changes") {
+			t.Errorf("member %d, which has no hard limit, advises: %s", id, advice)
 		}
 	}
 	epoch := k.open("slow")
@@ -201,6 +220,9 @@ func TestHistoryIsTrimmedBySize(t *testing.T) {
 	}
 	k.look()
 	k.begins(1)
+	if advice := k.advice(2, "hold back"); !strings.Contains(advice, "over --history-hard-bytes, 8000 bytes, they lose changes") {
+		t.Errorf("a member with a hard limit advises: %s", advice)
+	}
 	if passed := k.alarm(2, "were trimmed"); passed != "" {
 		t.Errorf("nobody was passed, yet: %s", passed)
 	}
@@ -216,6 +238,9 @@ func TestHistoryIsTrimmedBySize(t *testing.T) {
 	for id := range k.up {
 		if passed := k.alarm(id, "were trimmed"); !strings.Contains(passed, "slow (at 0)") || !strings.Contains(passed, fmt.Sprintf("revision %d", first)) {
 			t.Errorf("member %d does not say who was passed: %q", id, passed)
+		}
+		if advice := k.advice(id, "were trimmed"); !strings.Contains(advice, "more than 8000") {
+			t.Errorf("member %d advises: %s", id, advice)
 		}
 	}
 	if _, err := k.up[1].Write(t.Context(), &metadatav1.DeleteConsumerRequest{Name: "slow"}, "test"); err != nil {

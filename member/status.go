@@ -265,7 +265,7 @@ func (m *Member) alarms(members []*metadatav1.MemberStatus) []*metadatav1.Alarm 
 	alarms = append(alarms, m.damageAlarms()...)
 	if r := m.running.Load(); r != nil {
 		alarms = append(alarms, r.baseAlarms()...)
-		alarms = append(alarms, r.consumerAlarms()...)
+		alarms = append(alarms, r.consumerAlarms(m.config.HistoryHardBytes)...)
 		alarms = append(alarms, r.signingAlarms(members)...)
 	}
 	slices.SortStableFunc(alarms, func(a, b *metadatav1.Alarm) int { return -cmp.Compare(a.GetSeverity(), b.GetSeverity()) })

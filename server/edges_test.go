@@ -98,7 +98,39 @@ func TestDeadlines(t *testing.T) {
 	w := start(t, Options{Limits: Limits{UnaryTimeout: 50 * time.Millisecond}})
 	w.member.onWrite = func(ctx context.Context, _ proto.Message) error { <-ctx.Done(); return ctx.Err() }
 	_, err := w.rpc().CreateTable(t.Context(), createTable("t"))
-	wantFailure(t, err, connect.CodeDeadlineExceeded, "DEADLINE", "same request id")
+	wantFailure(t, err, connect.CodeDeadlineExceeded, "DEADLINE", "same request id", "UnaryTimeout, 50ms")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err = w.rpc().CreateTable(ctx, createTable("t")); connect.CodeOf(err) != connect.CodeDeadlineExceeded || strings.Contains(err.Error(), "UnaryTimeout") {
+		t.Errorf("at the caller's own deadline: %v", err)
+	}
+}
+
+// A read of the past may take longer than other calls, and ends at a limit of its own.
+func TestDeadlinesOfThePast(t *testing.T) {
+	w := start(t, Options{Limits: Limits{UnaryTimeout: 20 * time.Millisecond, HistoryTimeout: 400 * time.Millisecond}})
+	must(w.rpc().CreateTable(t.Context(), createTable("t")))(t)
+	for name, client := range historians(w) {
+		var took time.Duration
+		w.member.onAsOf = func(ctx context.Context) error {
+			began := time.Now()
+			select {
+			case <-ctx.Done():
+			case <-time.After(60 * time.Millisecond): // a fold that is longer than UnaryTimeout
+			}
+			took = time.Since(began)
+			return ctx.Err()
+		}
+		if _, err := client.ListTablesAsOf(t.Context(), &metadatav1.ListTablesAsOfRequest{At: atRevision(1)}); err != nil {
+			t.Errorf("%s: after %v: %v", name, took, err)
+		}
+		w.member.onAsOf = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		_, err := client.ListTablesAsOf(t.Context(), &metadatav1.ListTablesAsOfRequest{At: atRevision(1)})
+		failed := wantFailure(t, err, connect.CodeDeadlineExceeded, "DEADLINE", "HistoryTimeout, 400ms", "history replay")
+		if info := detail[*errdetails.ErrorInfo](failed); info.GetMetadata()["limit"] != "HistoryTimeout" {
+			t.Errorf("%s: the error names %v", name, info.GetMetadata())
+		}
+	}
 }
 
 func TestRequestIDsAreFilledIn(t *testing.T) {

@@ -126,6 +126,11 @@ func (f *fake) SchemaAt(ctx context.Context, revision uint64) (*projections.Sche
 		f.models.schema.Keep(f.schema.Load())
 		return f.schema.Load(), nil
 	}
+	if f.onAsOf != nil {
+		if err := f.onAsOf(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return f.models.schema.At(ctx, revision)
 }
 

@@ -37,7 +37,8 @@ type fake struct {
 	// Set before the first call.
 	onWrite func(context.Context, proto.Message) error
 	onBeats func([]*metadatav1.HeartbeatRequest) error
-	beats   atomic.Int64 // calls of Heartbeat
+	onAsOf  func(context.Context) error // before a schema model of the past is given
+	beats   atomic.Int64                // calls of Heartbeat
 }
 
 var testCluster = events.ClusterID{1, 2, 3}

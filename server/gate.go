@@ -176,7 +176,7 @@ func (g *gate) placesOf(spec connect.Spec) *places {
 		return &g.historyStreams
 	case spec.Procedure == metadatav1connect.HistoryServiceVerifyHistoryProcedure:
 		return &g.verifications
-	case strings.HasPrefix(spec.Procedure, "/"+metadatav1connect.HistoryServiceName+"/"):
+	case strings.HasPrefix(spec.Procedure, historyPrefix):
 		return &g.historyReads
 	case spec.StreamType == connect.StreamTypeUnary:
 		return &g.requests

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -115,6 +114,3 @@ func fits(answer proto.Message) error {
 	}
 	return nil
 }
-
-// before is the latest time that is earlier than another.
-func before(t time.Time) time.Time { return t.Add(-time.Nanosecond) }

@@ -120,7 +120,7 @@ func (e *edge) fail(ctx context.Context, spec connect.Spec, err error) error {
 	if err == nil {
 		return nil
 	}
-	out := toConnect(err)
+	out := toConnect(overTime(ctx, err))
 	if connect.CodeOf(out) == connect.CodeInternal && ctx.Err() == nil {
 		e.log.Error("a call failed inside", "rpc", spec.Procedure, "error", err)
 	}

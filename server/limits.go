@@ -103,6 +103,10 @@ type Limits struct {
 	// UnaryTimeout ends a unary call, the reading of its request included.
 	// Default 1 minute.
 	UnaryTimeout time.Duration
+	// HistoryTimeout is UnaryTimeout for the calls of HistoryService, of which there are at most
+	// HistoryReads: folding a long past takes its time, and its caller says how long it waits.
+	// Default 10 minutes.
+	HistoryTimeout time.Duration
 	// PeerRate is the number of calls a second that one peer may start, in the
 	// mean. Default 0: no limit.
 	PeerRate float64
@@ -125,6 +129,7 @@ func (l Limits) withDefaults() Limits {
 	l.HistoryStreams = positive(l.HistoryStreams, 256)
 	l.Verifications = positive(l.Verifications, 2)
 	l.UnaryTimeout = positive(l.UnaryTimeout, time.Minute)
+	l.HistoryTimeout = positive(l.HistoryTimeout, 10*time.Minute)
 	l.PeerBurst = positive(l.PeerBurst, max(1, int(l.PeerRate)))
 	l.Pages = positive(l.Pages, 64)
 	l.PageTTL = positive(l.PageTTL, 5*time.Minute)

@@ -71,7 +71,7 @@ func newNative(s *Server) *grpc.Server {
 func (n *native) limitTime(ctx context.Context, info *tap.Info) (context.Context, error) {
 	var limited limitedContext
 	if n.unaryPaths[info.FullMethodName] {
-		limited.Context, limited.cancel = context.WithTimeout(ctx, n.limits.UnaryTimeout)
+		limited.Context, limited.cancel = n.times.of(info.FullMethodName).begin(ctx)
 	} else {
 		limited.Context, limited.cancel = context.WithCancel(ctx)
 	}

@@ -132,12 +132,12 @@ func (p *pipeline) cancelCall(id uint64) {
 
 // begin hands a call to a worker.
 func (p *pipeline) begin(call *metadatav1.PipelineCall) error {
-	limit := p.limits.UnaryTimeout
-	if own := time.Duration(call.GetTimeoutMillis()) * time.Millisecond; own > 0 {
-		limit = min(limit, own)
-	}
 	begun := &pipelinedCall{id: call.GetId(), method: call.GetMethod(), request: call.GetRequest()}
-	begun.ctx, begun.cancel = context.WithTimeout(p.ctx, limit)
+	if own := time.Duration(call.GetTimeoutMillis()) * time.Millisecond; own > 0 && own < p.times.unary.after {
+		begun.ctx, begun.cancel = context.WithTimeout(p.ctx, own)
+	} else {
+		begun.ctx, begun.cancel = p.times.unary.begin(p.ctx)
+	}
 	p.mu.Lock()
 	if _, taken := p.cancel[begun.id]; taken {
 		p.mu.Unlock()

@@ -137,11 +137,11 @@ func (s *Server) track(next http.Handler) http.Handler {
 		ctx := context.WithValue(r.Context(), callKey{}, c)
 		body := newBoundedBody(r, unary[r.URL.Path])
 		if unary[r.URL.Path] {
-			deadline := time.Now().Add(s.limits.UnaryTimeout)
+			limit := s.times.of(r.URL.Path)
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, deadline)
+			ctx, cancel = limit.begin(ctx)
 			defer cancel()
-			c.deadline((*http.ResponseController).SetReadDeadline, deadline)
+			c.deadline((*http.ResponseController).SetReadDeadline, time.Now().Add(limit.after))
 		} else if r.URL.Path != metadatav1connect.MetadataServicePipelineProcedure {
 			stop := context.AfterFunc(s.life, func() {
 				c.stopReading()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
@@ -59,30 +58,20 @@ func (w *span) between(ctx context.Context, source history.Source, c *metadatav1
 		return failure.InvalidField("selection.until", "%v does not lie behind since, which is %v", until.AsTime(), since.AsTime())
 	}
 	if since != nil {
-		at, err := lastBefore(ctx, source, since.AsTime())
+		at, err := history.LastBefore(ctx, source, since.AsTime())
 		if err != nil {
 			return err
 		}
 		w.first = max(w.first, at+1)
 	}
 	if until != nil {
-		at, err := lastBefore(ctx, source, until.AsTime())
+		at, err := history.LastBefore(ctx, source, until.AsTime())
 		if err != nil {
 			return err
 		}
 		w.last = min(w.last, at)
 	}
 	return nil
-}
-
-// lastBefore returns the revision of the last change decided before a time, as far as changes
-// are kept; 0 if there is none.
-func lastBefore(ctx context.Context, source history.Source, t time.Time) (uint64, error) {
-	at, err := history.AtTime(ctx, source, before(t))
-	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) {
-		return 0, nil
-	}
-	return at, err
 }
 
 // match returns what of a change is selected; false if nothing is.

@@ -74,7 +74,7 @@ type Server struct {
 	member       Member
 	metrics      *Metrics
 	log          *slog.Logger
-	limits       Limits
+	times        timeLimits
 	newRequestID func() string
 	ready        *readiness
 	gate         *gate
@@ -119,7 +119,7 @@ func New(member Member, o Options) (*Server, error) {
 		return nil, fmt.Errorf("compiling the rules of the contract: %w", err)
 	}
 	s := &Server{
-		member: member, metrics: o.Metrics, log: o.Log, limits: o.Limits, newRequestID: o.NewRequestID,
+		member: member, metrics: o.Metrics, log: o.Log, times: newTimeLimits(o.Limits), newRequestID: o.NewRequestID,
 		ready: &readiness{ready: member.Ready, debounce: o.ReadyDebounce, now: o.Now},
 		tls:   withALPN(o.TLS),
 	}

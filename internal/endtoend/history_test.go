@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history/audit"
@@ -110,6 +111,20 @@ func TestWhatIsLeftIsFoldedElsewhere(t *testing.T) {
 		return strings.Count(said, `"base": true`) == 1
 	})
 	fits(c.run(c.api, "history", "rehearse"))
+	c.eventually("all members know what was right before it", func() bool { // unless it is trimmed again just then
+		for i := range 3 {
+			past, _ := c.historian(i)
+			floor := must(past.GetHead(ctx, &metadatav1.GetHeadRequest{Stream: metadatav1.Stream_STREAM_SERVICE}))(t).GetFloor()
+			at := timestamppb.New(floor.GetOldestTime().AsTime().Add(-time.Nanosecond))
+			d, err := past.DiffRevisions(ctx, &metadatav1.DiffRevisionsRequest{
+				Stream: metadatav1.Stream_STREAM_SERVICE, From: &metadatav1.HistoryPoint{Point: &metadatav1.HistoryPoint_Time{Time: at}},
+			})
+			if err != nil || d.GetFromRevision() != floor.GetOldestRevision()-1 {
+				return false
+			}
+		}
+		return true
+	})
 	file, dir := filepath.Join(t.TempDir(), "left.export"), filepath.Join(t.TempDir(), "left")
 	c.run(c.api, "history", "export", "--out", file)
 	c.run(nil, "history", "verify", "--file", file)

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -65,10 +68,12 @@ func samples() map[string]proto.Message {
 			{Command: &metadatav1.Command_CreateNamespace{CreateNamespace: &metadatav1.CreateNamespaceRequest{Namespace: &metadatav1.Namespace{Name: "b"}}}},
 		}},
 		&metadatav1.HeartbeatRequest{NodeId: "s1", Epoch: 1},
-		&metadatav1.StreamHeartbeatsRequest{},
+		&metadatav1.StreamHeartbeatsRequest{Heartbeat: &metadatav1.HeartbeatRequest{NodeId: "s1", Epoch: 1}},
+		&metadatav1.NodeReportsRequest{NodeIds: []string{"s1"}},
 		&metadatav1.SubscribeRequest{Start: &metadatav1.SubscribeRequest_Snapshot{Snapshot: true}},
 		&metadatav1.ReadChangesRequest{Selection: selection, PageSize: 1, NewestFirst: true},
 		&metadatav1.StreamChangesRequest{Selection: selection, Originals: true, Follow: true},
+		&metadatav1.StreamBaseRequest{Stream: metadatav1.Stream_STREAM_TOPOLOGY, FirstRevision: 1, Offset: 1},
 		&metadatav1.GetTableAsOfRequest{Table: ref, At: at},
 		&metadatav1.ListTablesAsOfRequest{At: at, PageSize: 1},
 		&metadatav1.GetTopologyAsOfRequest{At: &metadatav1.HistoryPoint{Point: &metadatav1.HistoryPoint_Time{Time: timestamppb.Now()}}},
@@ -118,10 +123,51 @@ func seeds(t testing.TB, add func(rpc, how, packing uint8, http2 bool, message [
 	}
 }
 
+// The fuzzer begins with every rpc of the contract, and with a valid request of each: one that is
+// refused for its form goes no further.
+func TestSamplesAreValid(t *testing.T) {
+	known, asked := samples(), make(map[string]bool)
+	for _, m := range methods() {
+		name := m.descriptor.Input().FullName()
+		asked[string(name)] = true
+		request := known[string(name)]
+		if request == nil {
+			kind, err := protoregistry.GlobalTypes.FindMessageByName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request = kind.New().Interface()
+		}
+		if err := protovalidate.Validate(request); err != nil {
+			t.Errorf("%s: its sample, %v, is refused: %v", m.path, request, err)
+		}
+	}
+	for name := range known {
+		if !asked[name] {
+			t.Errorf("%s is a sample of no rpc", name)
+		}
+	}
+	paths := make(map[string]bool)
+	for _, m := range methods() {
+		paths[m.path] = true
+	}
+	protoregistry.GlobalFiles.RangeFilesByPackage("heliosdb.metadata.v1", func(file protoreflect.FileDescriptor) bool {
+		for i := range file.Services().Len() {
+			s := file.Services().Get(i)
+			for j := range s.Methods().Len() {
+				if path := "/" + string(s.FullName()) + "/" + string(s.Methods().Get(j).Name()); !paths[path] {
+					t.Errorf("%s, of %s, is not among what is called", path, file.Path())
+				}
+			}
+		}
+		return true
+	})
+}
+
 // TestEveryRPC makes the calls that the fuzzer begins with: valid ones of each rpc in
 // each protocol, and some that are packed in all the wrong ways.
 func TestEveryRPC(t *testing.T) {
-	s := start(t, server.Options{Limits: server.Limits{UnaryTimeout: unaryTime}})
+	s := start(t, server.Options{Limits: server.Limits{UnaryTimeout: unaryTime, HistoryTimeout: unaryTime}})
 	defer s.stop()
 	seeds(t, func(rpc, how, packing uint8, http2 bool, message []byte) { s.try(t, rpc, how, packing, http2, message) })
 }
@@ -148,7 +194,7 @@ func FuzzRPC(f *testing.F) {
 			if s != nil {
 				s.stop()
 			}
-			s = start(t, server.Options{Limits: server.Limits{UnaryTimeout: unaryTime}})
+			s = start(t, server.Options{Limits: server.Limits{UnaryTimeout: unaryTime, HistoryTimeout: unaryTime}})
 		}
 		calls++
 		s.try(t, rpc, how, packing, http2, message)

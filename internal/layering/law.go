@@ -36,6 +36,7 @@ var Law = []Row{
 	{"history/export", []string{"history", "events", "proto"}},
 	{"history/historytest", []string{"history", "events", "proto"}},
 	{"history/retention", []string{"replica", "projections", "events", "raftlog", "proto"}},
+	{"history/stored", []string{"history", "replica", "feed", "projections", "events", "raftlog", "proto"}},
 	{"replica", []string{"commands", "projections", "events", "raftlog", "feed", "proto"}},
 	{"member", []string{"replica", "history", "leases", "feed", "commands", "projections", "events", "raftlog", "proto"}},
 	{"server", []string{"member", "replica", "history", "leases", "feed", "commands", "projections", "events", "proto"}},

@@ -7,7 +7,7 @@ import (
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/backfill"
 	"github.com/heliosdb/metadata/history/retention"
-	realmember "github.com/heliosdb/metadata/member"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -20,7 +20,7 @@ const partTimeout = 5 * time.Second
 
 // newHistory is what a member's disk holds of a stream's past.
 func newHistory(m *member, s metadatav1.Stream) feed.History {
-	return realmember.NewHistory(m.store, s, func() uint64 {
+	return stored.NewHistory(m.store, s, func() uint64 {
 		if m.run == nil {
 			return 0
 		}

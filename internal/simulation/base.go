@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"github.com/heliosdb/metadata/events"
-	"github.com/heliosdb/metadata/feed"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/retention"
 	"github.com/heliosdb/metadata/internal/failure"
-	realmember "github.com/heliosdb/metadata/member"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -35,7 +32,7 @@ func (s *stream[D]) keepBase(floor uint64) {
 // foldBase archives the model of a revision.
 func (s *stream[D]) foldBase(revision uint64) {
 	state, err := s.past.models.At(context.Background(), revision)
-	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && len(s.m.store.DamagedHistory(s.group)) > 0 {
+	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && s.foldIsHurt(revision) {
 		return // it is known now, and another member is asked
 	}
 	if err != nil {
@@ -139,27 +136,4 @@ func (s *stream[D]) vanishes(altered *projections.State[D]) (same bool) {
 		altered = altered.Fold(s.m.w.judge.chain(s.id).changes[altered.Head.Revision])
 	}
 	return altered.Hash() == s.replica.View().Hash()
-}
-
-// pastFolding is what models read: also what was trimmed and is not deleted yet.
-type pastFolding struct {
-	*pastSource
-	stored feed.History
-}
-
-func newPastFolding(p *pastSource) pastFolding {
-	return pastFolding{p, realmember.NewHistory(p.m.store, p.stream, func() uint64 { return 0 })}
-}
-
-// Read implements history.Source.
-func (p pastFolding) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
-	if from >= p.m.run.floor(p.stream) {
-		return p.pastSource.Read(ctx, from, maxBytes)
-	}
-	changes, err := p.stored.Read(from, min(maxBytes, p.m.w.plan.readBytes))
-	if err == nil && len(changes) == 0 {
-		return nil, failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
-			"member %d lacks revision %d of the %s stream, which was trimmed", p.m.id, from, events.StreamName(p.stream))
-	}
-	return changes, err
 }

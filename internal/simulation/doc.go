@@ -15,7 +15,7 @@
 // what the judge's own fold says, or that the member lacks it where it does.
 // At the end faults stop and everything has to come to rest, with equal models and all of
 // the history above its floor on all members, clients that all got their answers and consumers that have nothing left to
-// acknowledge; then the clients' histories are checked. What is wrong is a Violation, with
+// acknowledge; now and then histories have to be trimmed then on a disk that is full. Then the clients' histories are checked. What is wrong is a Violation, with
 // the trace that led to it.
 //
 // Who adds to it: a fault is a row in faultKinds (faults.go); clients are a workload

@@ -5,13 +5,14 @@ import (
 
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 // Reads of the past: at any moment somebody asks any member for what was, and the judge
 // says at once whether it was so. The models start a goroutine for a fold, and whoever asks
-// waits for it: nothing else happens meanwhile.
+// waits for it: nothing else happens meanwhile. What is read with is that of package member.
 
 const (
 	// pastReadEvery is the mean time between two reads.
@@ -22,19 +23,23 @@ const (
 
 // past is what a member reads of what was of a stream.
 type past[D projections.Domain[D]] struct {
-	source *pastSource
+	source *stored.Source
+	bases  stored.Bases[D]
 	models *history.Models[D]
 	index  *objects.Index
 	log    *objects.Log
 }
 
 func newPast[D projections.Domain[D]](s *stream[D]) *past[D] {
-	source := &pastSource{m: s.m, stream: s.id, stored: s.history}
+	origin := history.Origin{Stream: s.id, Cluster: s.m.w.cluster, RecoveryEpoch: recoveryEpoch}
+	source := stored.NewSource(reader{s.m}, origin, s.m.store, s.feed)
+	pieces := inPieces{source, s.m.w.plan.readBytes}
 	size := s.m.w.plan.segment
-	index := objects.NewSegmentedIndex(source, pastMarks{s.m.store, s.group, size}, size)
+	index := objects.NewSegmentedIndex(pieces, pastMarks{s.m.store, s.group, size}, size)
+	bases := stored.Bases[D]{Store: s.m.store, Genesis: s.genesis, Published: s.replica.View, Unreadable: s.passedOver}
 	return &past[D]{
-		source: source, index: index, log: objects.NewLog(source, index),
-		models: history.NewModels(newPastFolding(source), pastBases[D]{s}, nil),
+		source: source, bases: bases, index: index, log: objects.NewLog(pieces, index),
+		models: history.NewModels(inPieces{stored.NewFolding(source), s.m.w.plan.readBytes}, bases, nil),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -21,18 +22,15 @@ type pastRead[D projections.Domain[D]] struct {
 	s      *stream[D]
 	states book[D]
 	bounds history.Bounds // what the member has
-	hurt   bool           // and some of it is damaged
 }
 
 // begin chooses what to read.
 func (r *pastRead[D]) begin() {
 	var err error
-	r.hurt = len(r.s.m.store.DamagedHistory(r.s.group)) > 0
 	if r.bounds, err = r.s.past.source.Bounds(context.Background()); err != nil {
-		if r.isHurt(err) {
-			return
+		if !r.refused(err, excuses{hurt: r.s.beginningIsHurt()}) {
+			r.wrong("bounds", "%v", err)
 		}
-		r.wrong("bounds", "%v", err)
 		return
 	}
 	newest := r.states.newest().Head.Revision
@@ -52,7 +50,7 @@ func (r *pastRead[D]) begin() {
 	case 6:
 		r.versions()
 	default:
-		if _, err := r.s.past.index.Extend(context.Background()); err != nil && !r.isHurt(err) {
+		if _, err := r.s.past.index.Extend(context.Background()); err != nil {
 			r.wrong("index", "extending the index: %v", err)
 		}
 	}
@@ -62,31 +60,6 @@ func (r *pastRead[D]) begin() {
 func (r *pastRead[D]) wrong(what, format string, args ...any) {
 	r.w.violate("past", "member %d, %s of the %s, which it has from %d to %d: %s",
 		r.s.m.id, what, events.StreamName(r.s.id), r.bounds.First, r.bounds.Last, fmt.Sprintf(format, args...))
-}
-
-// refused reports whether an error is one that may be given, and counts it.
-func (r *pastRead[D]) refused(err error, future, lacking bool) bool {
-	f := failure.As(err)
-	if f == nil {
-		return false
-	}
-	r.w.counts.add("reads of the past: "+failure.Name(f.Reason), 1)
-	switch f.Reason {
-	case metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION:
-		return future
-	case metadatav1.ErrorReason_ERROR_REASON_DAMAGED:
-		return r.hurt
-	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP:
-		return lacking
-	case metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED:
-		return lacking && r.w.judge.floor(r.s.id) > 0
-	}
-	return false
-}
-
-// isHurt reports whether an error says that what was asked for is damaged, where some is.
-func (r *pastRead[D]) isHurt(err error) bool {
-	return failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && r.refused(err, false, false)
 }
 
 // model reads the model at a revision. Of those below the floor, none can be had but the one right
@@ -103,10 +76,10 @@ func (r *pastRead[D]) model(revision uint64) {
 	switch {
 	case trimmed && !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED):
 		r.wrong("model", "revision %d was trimmed, as history begins at %d: %v", revision, r.bounds.Floor, err)
-	case trimmed && r.refused(err, false, true):
+	case trimmed && r.refused(err, excuses{lacking: true}):
 	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED):
 		r.wrong("model", "revision %d is kept, as history begins at %d: %v", revision, r.bounds.Floor, err)
-	case err != nil && r.refused(err, future, !leads):
+	case err != nil && r.refused(err, excuses{future: future, lacking: !leads, hurt: r.s.foldIsHurt(revision)}):
 	case err != nil:
 		r.wrong("model", "revision %d, from %d on: %v", revision, base, err)
 	case future || state.Head != r.states[revision].Head:
@@ -132,8 +105,10 @@ func (r *pastRead[D]) handedOut(state *projections.State[D]) {
 		r.wrong("base", "the model before revision %d cannot be read from its chunks: %v", r.bounds.Floor, err)
 		return
 	}
-	err = history.Confirm(context.Background(), r.s.past.source, base, r.s.replica.View())
-	if err != nil && failure.As(err) == nil {
+	now := r.s.replica.View()
+	hurt := r.s.hurtWithin(r.bounds.Floor, now.Head.Revision)
+	err = history.Confirm(context.Background(), r.s.past.source, base, now)
+	if err != nil && !r.refused(err, excuses{lacking: r.bounds.First > r.bounds.Floor, hurt: hurt}) {
 		r.wrong("base", "what is left from revision %d on, folded by a client: %v", r.bounds.Floor, err)
 	}
 	r.s.m.w.counts.add("bases handed out", 1)
@@ -145,18 +120,18 @@ func (r *pastRead[D]) leads(revision uint64) (base uint64, leads bool, err error
 	if at := r.s.head().Revision; at <= revision {
 		base = at
 	}
-	archived, current, err := checkpointsOf(r.s.m.store, r.s.group)
+	all, err := stored.Checkpoints(r.s.m.store, r.s.group)
 	if err != nil {
 		return base, false, err
 	}
-	for _, d := range append(archived, current...) {
+	for _, d := range all {
 		if d.Seq <= revision {
 			base = max(base, d.Seq)
 		}
 	}
 	// What lies before a gap is not read, but for what was trimmed.
 	reached := base == revision || revision < r.bounds.Floor || max(base+1, r.bounds.Floor) >= r.bounds.First
-	_, lacks, err := r.s.m.store.HistoryGap(r.s.group, revision+1)
+	_, lacks, err := r.s.m.store.HistoryGap(r.s.group, min(revision, r.s.feed.Durable())+1)
 	return base, reached && lacks <= base, err
 }
 
@@ -167,9 +142,17 @@ func (r *pastRead[D]) time() {
 	for revision := uint64(1); revision <= r.bounds.Last && !r.states[revision].Head.Time.After(at); revision++ {
 		want = revision
 	}
+	_, leads, err := r.leads(want)
+	if err != nil {
+		r.wrong("time", "looking for a base: %v", err)
+		return
+	}
+	lacking := want < r.bounds.First && r.bounds.First > 1 && (want == 0 || want+1 < r.bounds.First || !leads)
 	got, err := history.AtTime(context.Background(), r.s.past.source, at)
 	switch {
-	case err != nil && r.refused(err, false, want < r.bounds.First && r.bounds.First > 1):
+	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) && want > 0 && want+1 >= r.bounds.Floor:
+		r.wrong("time", "revision %d, of %v, is kept, as history begins at %d: %v", want, at, r.bounds.Floor, err)
+	case err != nil && r.refused(err, excuses{lacking: lacking, hurt: r.searchIsHurt(at)}):
 	case err != nil:
 		r.wrong("time", "at %v it was at revision %d: %v", at, want, err)
 	case got != want:
@@ -246,7 +229,7 @@ func (r *pastRead[D]) version(revision uint64) {
 	}
 	v, err := r.s.past.log.AsOf(context.Background(), ref, revision)
 	if future := revision > r.bounds.Last; future {
-		if err == nil || !r.refused(err, true, false) {
+		if err == nil || !r.refused(err, excuses{future: true}) {
 			r.wrong("object", "%v at revision %d: %v, %v", ref, revision, v.After, err)
 		}
 		return
@@ -254,7 +237,7 @@ func (r *pastRead[D]) version(revision uint64) {
 	want, by := r.w.judge.pasts.object(ref, revision), r.changedBy(ref, r.bounds.First, revision)
 	switch {
 	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND) && want == nil:
-	case err != nil && r.refused(err, false, by == 0 && r.bounds.First > 1):
+	case err != nil && r.refused(err, excuses{lacking: by == 0 && r.bounds.First > 1, hurt: r.versionIsHurt(ref, revision)}):
 	case err != nil:
 		r.wrong("object", "%v at revision %d, changed by %d: %v", ref, revision, by, err)
 	case !is(v.After, want) || v.Change.Revision() != by:
@@ -270,11 +253,10 @@ func (r *pastRead[D]) versions() {
 	}
 	ctx, log, newest := context.Background(), r.s.past.log, r.states.newest().Head.Revision
 	o, err := log.Resolve(ctx, ref, newest)
-	if r.isHurt(err) {
-		return
-	}
 	if err != nil {
-		if by := r.changedBy(ref, r.bounds.First, r.bounds.Last); by != 0 || !(failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND) || r.refused(err, false, r.bounds.First > 1)) {
+		by := r.changedBy(ref, r.bounds.First, r.bounds.Last)
+		unknown := by == 0 && failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_NOT_FOUND)
+		if !unknown && !r.refused(err, excuses{lacking: by == 0 && r.bounds.First > 1, hurt: r.versionIsHurt(ref, newest)}) {
 			r.wrong("object", "%v, changed by %d, has no name: %v", ref, by, err)
 		}
 		return
@@ -286,11 +268,11 @@ func (r *pastRead[D]) versions() {
 	last, newestFirst := first+r.w.rng.Uint64N(newest+1-first), r.w.chance(0.5)
 	var got []objects.Version
 	for v, err := range log.Versions(ctx, o, first, last, newestFirst) {
-		if r.isHurt(err) {
-			return
-		}
 		if err != nil {
-			r.wrong("log", "%v from %d to %d: %v", ref, first, last, err)
+			before := max(r.changedBy(ref, r.bounds.First, max(first, 1)-1), r.bounds.First)
+			if !r.refused(err, excuses{hurt: r.s.hurtWithin(before, min(last, r.bounds.Last))}) {
+				r.wrong("log", "%v from %d to %d: %v", ref, first, last, err)
+			}
 			return
 		}
 		if made := v.Before != nil || v.After != nil; made || !v.Known { // else one change created and removed it

@@ -11,6 +11,7 @@ import (
 
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/retention"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/replica"
@@ -54,12 +55,12 @@ func (m *member) hurts(s metadatav1.Stream, floor uint64) string {
 		return ""
 	}
 	source := m.run.of(s).pastSource()
-	_, err := history.Verify(context.Background(), source, history.VerifyOptions{})
+	_, err := history.Verify(context.Background(), stored.NewVerified(source), history.VerifyOptions{})
 	damaged, ok := errors.AsType[*history.DamagedError](err)
 	switch {
 	case ok && damaged.Revision == max(hurt[0].First, floor):
 		m.w.counts.add("damage named", 1)
-	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED): // right behind a gap
+	case failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_DAMAGED) && m.run.of(s).beginningIsHurt(): // right behind a gap
 	default:
 		m.w.violate("damage", "member %d has revisions %d to %d of the %s damaged, and verification says %v", m.id, hurt[0].First, hurt[0].Last, s, err)
 	}

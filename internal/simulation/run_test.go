@@ -84,7 +84,7 @@ func TestSeeds(t *testing.T) {
 		"changes acknowledged", "forwarded", "reads", "elections", "checkpoints", "transfers begun", "installs",
 		"leases granted", "nodes expired", "nodes revived", "rebuilds", "rebuilds with a checkpoint", "found out of date", "subscriptions", "frames", "resets",
 		"changes carried out", "consuming processes crashed", "consuming processes fenced off", "consumers deleted", "consumers that lost history",
-		"histories trimmed", "consumers passed", "bases archived", "bases given", "bases refused",
+		"histories trimmed", "histories to be trimmed on a full disk", "consumers passed", "bases archived", "bases given", "bases refused",
 		"heads signed", "damage named", "reads of the past", "reads of the past: FUTURE_REVISION", "reads of the past: HISTORY_GAP", "reads of the past: HISTORY_TRIMMED")
 	for _, name := range wanted {
 		if total[name] == 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/feed"
+	"github.com/heliosdb/metadata/history/stored"
 	"github.com/heliosdb/metadata/projections"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
@@ -69,7 +70,8 @@ type driver interface {
 	givenUp(to uint64)
 	keepBase(floor uint64)
 	readPast()
-	pastSource() *pastSource
+	pastSource() *stored.Source
+	beginningIsHurt() bool
 }
 
 // Limits of package member.
@@ -314,7 +316,7 @@ func (s *stream[D]) drained() bool                { return s.replica.Drained() }
 func (s *stream[D]) streamID() metadatav1.Stream  { return s.id }
 func (s *stream[D]) groupID() raftlog.GroupID     { return s.group }
 func (s *stream[D]) owner() *member               { return s.m }
-func (s *stream[D]) pastSource() *pastSource      { return s.past.source }
+func (s *stream[D]) pastSource() *stored.Source   { return s.past.source }
 func (s *stream[D]) waiting() int                 { return len(s.inputs) }
 func (s *stream[D]) softState() raftlog.SoftState { return s.soft }
 func (s *stream[D]) head() projections.Head       { return s.replica.View().Head }

@@ -114,6 +114,11 @@ func (w *world) run() {
 	w.wrongTrap = false
 	rest := newRest(w)
 	w.until(rest.reached)
+	if w.failed == nil && w.chance(0.3) {
+		w.trimOnAFullDisk()
+		rest = newRest(w)
+		w.until(rest.reached)
+	}
 	if w.failed != nil {
 		return
 	}

@@ -44,6 +44,22 @@ var pastMutants = []mutant{
 		edits: []edit{{"history/time.go", "		case c.Time().After(t):", "		case !c.Time().Before(t):"}},
 	},
 	{
+		name: "any-time-is-that-of-the-base", about: "what was at a time before all that is kept is said to be the model right before that",
+		edits: []edit{{"history/time.go", "	case !before.IsZero() && !before.After(t):", "	case !before.IsZero():"}},
+	},
+	{
+		name: "no-time-is-that-of-the-base", about: "what was right before all that is kept is said to be trimmed",
+		edits: []edit{{"history/time.go", "	case !before.IsZero() && !before.After(t):", "	case !before.IsZero() && before.Equal(t) && t.IsZero():"}},
+	},
+	{
+		name: "begin-inside-a-gap", about: "a member says that its history begins with what it lacks last",
+		edits: []edit{{"history/stored/source.go", "	return max(gap+1, floor.OldestRevision()), floor, err", "	return max(gap, 1, floor.OldestRevision()), floor, err"}},
+	},
+	{
+		name: "keep-the-digest-of-an-earlier-beginning", about: "the digest before a history is that of where it began when it was looked up",
+		edits: []edit{{"history/stored/source.go", "	if known == first {", "	if known != 0 {"}},
+	},
+	{
 		name: "index-loses-a-tag", about: "the index does not know which shards a split or merge replaced",
 		edits: []edit{{"history/objects/tags.go", "			replaces: before != nil && before.Message() == object,", "			replaces: before != nil && before.Message() == nil,"}},
 	},
@@ -88,6 +104,14 @@ var pastMutants = []mutant{
 		edits: []edit{{"history/backfill/fill.go", "		f.rest, f.phase = LookTicks, resting\n", "		f.rest, f.phase = 1<<40, resting\n"}},
 	},
 	{
+		name: "damage-takes-all", about: "while some record of a history is known to be damaged, none can be read",
+		edits: []edit{{
+			"history/stored/history.go",
+			"	past, err := h.store.ReadHistory(h.group, from, maxBytes)\n",
+			"	past, err := h.store.ReadHistory(h.group, from, maxBytes)\n	if known, _ := h.store.HistoryDamage(h.group); err == nil && len(known) > 0 {\n		err = &raftlog.DamageError{Detail: \"another record\"}\n	}\n",
+		}},
+	},
+	{
 		name: "forget-what-is-damaged", about: "what a member has found damaged of its history is not fetched from others",
 		edits: []edit{{"history/backfill/gap.go", "d.Last >= floor })", "d.Last+1 < floor })"}},
 	},
@@ -105,6 +129,14 @@ var pastMutants = []mutant{
 	{
 		name: "hold-back-for-who-was-passed", about: "a consumer that was passed holds the trimming of a history back",
 		edits: []edit{{"projections/service/service.go", "	return oldest > 0 && c.Revision(s) < oldest-1 && c.Reads(s)\n", "	return oldest > 0 && c.Revision(s) < oldest-1 && c.Reads(s) && c.Epoch() == 1<<63\n"}},
+	},
+	{
+		name: "no-trim-on-a-full-disk", about: "a member whose disk is full up to its reserve has no history trimmed",
+		edits: []edit{{"commands/dispatch.go", "	case *metadatav1.TrimHistory, *metadatav1.DeleteConsumerRequest:", "	case *metadatav1.DeleteConsumerRequest:"}},
+	},
+	{
+		name: "no-base-from-the-reserve", about: "the model right before a floor is not archived on a disk that is full up to its reserve",
+		edits: []edit{{"replica/archive.go", "	w, err := s.CreateBase(d.Group, d)", "	w, err := s.CreateArchived(d.Group, d)"}},
 	},
 	{
 		name: "trim-what-the-base-needs", about: "what leads to the model right before a floor is deleted before that model is archived",

@@ -3,6 +3,7 @@ package past
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/history"
@@ -80,6 +81,13 @@ func (k *keptBase) nearest(ctx context.Context, from, to uint64) (State, error) 
 type recordedBase struct {
 	*recorded
 	nearest nearest
+	headAt  func(revision uint64) (projections.Head, error) // of its checkpoint; nothing if there is none
+}
+
+// TimeBefore implements history.Dated.
+func (r recordedBase) TimeBefore(_ context.Context, bounds history.Bounds) (time.Time, error) {
+	head, err := r.headAt(bounds.First - 1)
+	return head.Time, err
 }
 
 // Base implements history.BaseKeeper.

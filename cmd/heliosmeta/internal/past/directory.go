@@ -92,7 +92,7 @@ func (d *directory) open() (*stream, error) {
 		return nil, err
 	}
 	d.source = &recorded{path: d.path, store: d.store, group: d.group, origin: d.origin}
-	source := recordedBase{d.source, d.nearest}
+	source := recordedBase{d.source, d.nearest, d.headAt}
 	w := &watched{Source: source}
 	return &stream{
 		source:    source,
@@ -117,6 +117,18 @@ func (d *directory) checkpoints() ([]raftlog.Descriptor, error) {
 	all := slices.DeleteFunc(slices.Concat(archived, current), func(c raftlog.Descriptor) bool { return c.Index == raftlog.GenesisIndex })
 	slices.SortFunc(all, func(a, b raftlog.Descriptor) int { return cmp.Compare(a.Seq, b.Seq) })
 	return all, nil
+}
+
+// headAt returns the head of the checkpoint of a revision; an empty one if there is none.
+func (d *directory) headAt(revision uint64) (head projections.Head, err error) {
+	all, err := d.checkpoints()
+	if err != nil {
+		return head, err
+	}
+	if at := slices.IndexFunc(all, func(c raftlog.Descriptor) bool { return c.Seq == revision }); at >= 0 {
+		return projections.ReadHead(all[at].Meta)
+	}
+	return head, nil
 }
 
 // read returns the state that a checkpoint holds.

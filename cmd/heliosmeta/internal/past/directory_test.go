@@ -138,6 +138,33 @@ func TestTrimmedDirectory(t *testing.T) {
 	}
 }
 
+// The checkpoint right before the first change is what was there until that.
+func TestTheTimeRightBeforeADirectory(t *testing.T) {
+	m := newMember(t, nil)
+	must(t, m.store.TrimHistory(raftlog.GroupID(schemaStream), 21))
+	p := m.open()
+	res, err := p.Tables(t.Context(), "", atTime(20))
+	if err != nil || res.GetRevision() != 20 || len(res.GetTables()) != 20 {
+		t.Errorf("revision %d, tables: %d, %v", res.GetRevision(), len(res.GetTables()), err)
+	}
+	table, err := p.Table(t.Context(), tableNamed(7), atTime(20))
+	if err != nil || table.GetTable().GetTableId() != 7 || table.GetRevision() != 20 {
+		t.Errorf("a table: %v, %v", table, err)
+	}
+	d, err := p.Diff(t.Context(), schemaStream, atTime(20), atTime(22))
+	if err != nil || d.GetFromRevision() != 20 || len(d.GetObjects()) != 2 {
+		t.Errorf("the difference is %v, %v", d, err)
+	}
+	_, err = p.Tables(t.Context(), "", atTime(19))
+	if said := failure.As(err); !failure.Is(err, trimmed) || said.Metadata["oldest_revision"] != "21" || said.Metadata["oldest_time"] != "2026-03-04T12:00:21Z" {
+		t.Errorf("before it: %v", err)
+	}
+	long := &metadatav1.ChangeSelection{Stream: schemaStream, Since: atTime(3).GetTime(), LastRevision: 22}
+	if got := revisions(t, p.Changes(t.Context(), long, true)); !slices.Equal(got, []uint64{22, 21}) {
+		t.Errorf("its log since long ago: %v", got)
+	}
+}
+
 func TestDamagedDirectory(t *testing.T) {
 	p := newMember(t, func(r *raftlog.Record) {
 		if r.First == 33 {

@@ -59,6 +59,27 @@ func TestSelections(t *testing.T) {
 	}
 }
 
+// The base of a file is what was there until its first change.
+func TestTheTimeRightBeforeAFile(t *testing.T) {
+	whole := schemaHistory()
+	base := projections.NewSchema(historytest.Cluster, historytest.Epoch).FoldAll(historytest.Tables(20, 1))
+	var checkpoint []byte
+	for chunk := range base.Chunks(1 << 20) {
+		checkpoint = append(checkpoint, chunk...)
+	}
+	f, err := OpenFile(exported(t, nil, whole.Trim(21).Base(checkpoint)))
+	must(t, err)
+	defer func() { must(t, f.Close()) }()
+	res, err := f.Tables(t.Context(), "", atTime(20))
+	if err != nil || res.GetRevision() != 20 || len(res.GetTables()) != 20 {
+		t.Errorf("revision %d, tables: %d, %v", res.GetRevision(), len(res.GetTables()), err)
+	}
+	_, err = f.Tables(t.Context(), "", atTime(19))
+	if said := failure.As(err); !failure.Is(err, trimmed) || said.Metadata["oldest_revision"] != "21" || said.Metadata["oldest_time"] != "2026-03-04T12:00:21Z" {
+		t.Errorf("before it: %v", err)
+	}
+}
+
 // More changes than are read backwards at a time come in order, too.
 func TestNewestFirstOverManyReads(t *testing.T) {
 	const n = 3*backwards + 7

@@ -4,11 +4,9 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"time"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
-	"github.com/heliosdb/metadata/internal/failure"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -74,30 +72,20 @@ func span(ctx context.Context, source history.Source, selection *metadatav1.Chan
 		last = wanted
 	}
 	if since := selection.GetSince(); since != nil {
-		before, err := before(ctx, source, since.AsTime())
+		before, err := history.LastBefore(ctx, source, since.AsTime())
 		if err != nil {
 			return 0, 0, err
 		}
 		first = max(first, before+1)
 	}
 	if until := selection.GetUntil(); until != nil {
-		before, err := before(ctx, source, until.AsTime())
+		before, err := history.LastBefore(ctx, source, until.AsTime())
 		if err != nil {
 			return 0, 0, err
 		}
 		last = min(last, before)
 	}
 	return first, last, nil
-}
-
-// before returns the last revision that was decided before a time; one before the source's
-// first, if all that it has came later.
-func before(ctx context.Context, source history.Source, t time.Time) (uint64, error) {
-	revision, err := history.AtTime(ctx, source, t.Add(-time.Nanosecond))
-	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) {
-		return 0, nil
-	}
-	return revision, err
 }
 
 // backward yields changes newest first, some at a time.

@@ -1,4 +1,4 @@
-package member
+package stored
 
 import (
 	"context"
@@ -9,16 +9,19 @@ import (
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/historytest"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"github.com/heliosdb/metadata/raftlog"
 	"github.com/heliosdb/metadata/raftlog/pebblestore"
 	"github.com/heliosdb/metadata/raftlog/storagetest"
 	pb "go.etcd.io/raft/v3/raftpb"
 )
 
+const schemaStream = metadatav1.Stream_STREAM_SCHEMA
+
 // onDisk is a source of what a storage has, and nothing else.
 type onDisk struct {
 	history.Live
-	stored *storedHistory
+	stored *History
 }
 
 func (d onDisk) Origin() history.Origin { return history.Origin{Stream: d.stored.stream} }
@@ -62,7 +65,7 @@ func logged(b *testing.B, changes []*events.Change, each int) onDisk {
 	store, err := pebblestore.Open(b.TempDir(), pebblestore.Options{ReserveBytes: 1})
 	mustDo(b, err)
 	b.Cleanup(func() { mustDo(b, store.Close()) })
-	group := groupOf(schemaStream)
+	group := raftlog.GroupID(schemaStream)
 	mustDo(b, store.Bootstrap(storagetest.Identity(), []raftlog.GroupID{group}, storagetest.Voters))
 	for i := 0; i < len(changes); i += each {
 		batch := events.Batch{Stream: schemaStream, Term: 2, Changes: changes[i : i+each]}
@@ -73,7 +76,7 @@ func logged(b *testing.B, changes []*events.Change, each int) onDisk {
 			History: []raftlog.Record{{First: uint64(i + 1), Last: uint64(i + each), Entry: index, Data: make([]byte, len(events.Digest{}))}},
 		}}))
 	}
-	return onDisk{stored: &storedHistory{store: store, group: group, stream: schemaStream}}
+	return onDisk{stored: &History{store: store, group: group, stream: schemaStream}}
 }
 
 func mustDo(b *testing.B, err error) {

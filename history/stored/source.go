@@ -1,9 +1,10 @@
-package member
+package stored
 
 import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/feed"
@@ -16,18 +17,37 @@ import (
 	"github.com/heliosdb/metadata/replica"
 )
 
-// source is what a member has of a stream's past: a history.Live. Recent changes come from the
+// Member is the member that a Source is on, in one life of its streams. Its methods are called from any
+// goroutine.
+type Member interface {
+	// Floor returns where the history of a stream begins, as the service stream has it here.
+	Floor(stream metadatav1.Stream) service.Floor
+	// Done is closed when the streams have ended, and Ended says then why nothing can be read any more.
+	Done() <-chan struct{}
+	Ended() error
+	// NameHolder adds to a HISTORY_GAP failure which other member has the revision in its metadata, if
+	// one can be found, and NameBaseHolder which has the checkpoint of a revision.
+	NameHolder(ctx context.Context, gap *failure.Error) error
+	NameBaseHolder(ctx context.Context, gap *failure.Error, stream metadatav1.Stream, revision uint64) error
+}
+
+// Source is what a member has of a stream's past: a history.Live. Recent changes come from the
 // feed's memory, which has each one until it is stored; what lies further back, from the
 // storage. It ends with the streams.
-type source struct {
-	life   *running
-	member *Member
+type Source struct {
+	member Member
 	origin history.Origin
+	store  raftlog.Storage
 	group  raftlog.GroupID
 	feed   *feed.Log
-	stored *storedHistory
+	stored *History
 	begin  beginning
 }
+
+var _ interface {
+	history.Live
+	history.Dated
+} = (*Source)(nil)
 
 // beginning is the digest before the first revision, as it was looked up last.
 type beginning struct {
@@ -36,28 +56,32 @@ type beginning struct {
 	previous events.Digest
 }
 
-func newSource[D projections.Domain[D]](m *Member, r *running, s *stream[D]) *source {
-	return &source{
-		life: r, member: m, group: s.group, feed: s.feed,
-		origin: history.Origin{Stream: s.id, Cluster: m.cluster, RecoveryEpoch: m.identity.RecoveryEpoch},
-		stored: m.storedOf(r, s.id),
-	}
+// NewSource returns what a member has of the stream of a feed.
+func NewSource(member Member, origin history.Origin, store raftlog.Storage, log *feed.Log) *Source {
+	s := &Source{member: member, origin: origin, store: store, group: raftlog.GroupID(origin.Stream), feed: log}
+	s.stored = NewHistory(store, origin.Stream, s.oldest)
+	return s
 }
 
-// Origin implements history.Source.
-func (s *source) Origin() history.Origin { return s.origin }
+// oldest returns the oldest revision that is kept; 0: nothing was trimmed.
+func (s *Source) oldest() uint64 { return s.member.Floor(s.origin.Stream).OldestRevision() }
 
-// ready reports why nothing can be read any more; nil if it can.
-func (s *source) ready(ctx context.Context) error {
-	if s.life.ctx.Err() != nil {
-		return s.member.notRunning()
+// Origin implements history.Source.
+func (s *Source) Origin() history.Origin { return s.origin }
+
+// Ready reports why nothing can be read any more; nil if it can.
+func (s *Source) Ready(ctx context.Context) error {
+	select {
+	case <-s.member.Done():
+		return s.member.Ended()
+	default:
+		return ctx.Err()
 	}
-	return ctx.Err()
 }
 
 // Read implements history.Source. Of a revision that this member lacks the failure names a
 // member that has it.
-func (s *source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+func (s *Source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
 	head := s.feed.Head() // before: what comes after memory was read is not in the storage either
 	recent, err := s.recent(ctx, from, maxBytes)
 	if err != nil || len(recent) > 0 || from > head {
@@ -68,7 +92,7 @@ func (s *source) Read(ctx context.Context, from uint64, maxBytes int) ([]*events
 }
 
 // Originals implements history.Live.
-func (s *source) Originals(ctx context.Context, from uint64, maxBytes int) (originals [][]byte, err error) {
+func (s *Source) Originals(ctx context.Context, from uint64, maxBytes int) (originals [][]byte, err error) {
 	head := s.feed.Head()
 	recent, err := s.recent(ctx, from, maxBytes)
 	for _, c := range recent {
@@ -83,11 +107,11 @@ func (s *source) Originals(ctx context.Context, from uint64, maxBytes int) (orig
 
 // recent reads from memory; nothing if the revision is not there. It refuses revisions that are
 // not within the bounds.
-func (s *source) recent(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
-	if err := s.ready(ctx); err != nil {
+func (s *Source) recent(ctx context.Context, from uint64, maxBytes int) ([]*events.Change, error) {
+	if err := s.Ready(ctx); err != nil {
 		return nil, err
 	}
-	if oldest := s.life.floor(s.origin.Stream).OldestRevision(); from < oldest {
+	if oldest := s.oldest(); from < oldest {
 		return nil, history.Trimmed(s.origin.Stream, from, oldest)
 	}
 	if recent := s.feed.Recent(from, maxBytes); len(recent) > 0 {
@@ -102,27 +126,27 @@ func (s *source) recent(ctx context.Context, from uint64, maxBytes int) ([]*even
 
 // orLacking returns why a read has found nothing: if there is no error, the member lacks the
 // revision. The failure names a member that has it.
-func (s *source) orLacking(ctx context.Context, revision uint64, found int, err error) error {
+func (s *Source) orLacking(ctx context.Context, revision uint64, found int, err error) error {
 	if err == nil && found == 0 {
 		err = s.stored.missing(revision)
 	}
 	if failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
-		return s.member.nameHolder(ctx, failure.As(err))
+		return s.member.NameHolder(ctx, failure.As(err))
 	}
 	return err
 }
 
 // Await implements history.Live.
-func (s *source) Await(ctx context.Context, revision uint64) error {
+func (s *Source) Await(ctx context.Context, revision uint64) error {
 	for {
 		changed := s.feed.Changed()
 		if s.feed.Head() >= revision {
-			return s.ready(ctx)
+			return s.Ready(ctx)
 		}
 		select {
 		case <-changed:
-		case <-s.life.ctx.Done():
-			return s.member.notRunning()
+		case <-s.member.Done():
+			return s.member.Ended()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -131,8 +155,8 @@ func (s *source) Await(ctx context.Context, revision uint64) error {
 
 // Bounds implements history.Source. What a member that joined by a checkpoint has from before a
 // gap is not within them.
-func (s *source) Bounds(ctx context.Context) (history.Bounds, error) {
-	if err := s.ready(ctx); err != nil {
+func (s *Source) Bounds(ctx context.Context) (history.Bounds, error) {
+	if err := s.Ready(ctx); err != nil {
 		return history.Bounds{}, err
 	}
 	last := s.feed.Head() // before: what comes meanwhile does not matter
@@ -146,15 +170,15 @@ func (s *source) Bounds(ctx context.Context) (history.Bounds, error) {
 
 // first returns from which revision on nothing is missing and nothing was trimmed. What is damaged is
 // not missing: whoever reads it is told, and what lies before it can be read.
-func (s *source) first() (uint64, service.Floor, error) {
-	floor := s.life.floor(s.origin.Stream)
-	_, gap, err := s.member.store.HistoryGap(s.group, s.feed.Durable()+1)
+func (s *Source) first() (uint64, service.Floor, error) {
+	floor := s.member.Floor(s.origin.Stream)
+	_, gap, err := s.store.HistoryGap(s.group, s.feed.Durable()+1)
 	return max(gap+1, floor.OldestRevision()), floor, err
 }
 
 // digestBefore returns the digest of the stream before the first revision: where nothing was
 // trimmed, that is behind a checkpoint, or where a record of history begins.
-func (s *source) digestBefore(first uint64, floor service.Floor) (digest events.Digest, err error) {
+func (s *Source) digestBefore(first uint64, floor service.Floor) (digest events.Digest, err error) {
 	switch {
 	case first == 1:
 		return events.FirstDigest(s.origin.Cluster, s.origin.Stream), nil
@@ -178,16 +202,9 @@ func (s *source) digestBefore(first uint64, floor service.Floor) (digest events.
 }
 
 // findDigest looks for the digest behind a revision in checkpoints and the records around it.
-func (s *source) findDigest(revision uint64) (digest events.Digest, err error) {
-	descriptors, err := s.member.store.Checkpoints(s.group)
-	if err != nil {
-		return digest, err
-	}
-	for _, d := range descriptors {
-		if d.Seq == revision {
-			head, err := projections.ReadHead(d.Meta)
-			return head.Digest, err
-		}
+func (s *Source) findDigest(revision uint64) (digest events.Digest, err error) {
+	if head, found, err := s.checkpointed(revision); err != nil || found {
+		return head.Digest, err
 	}
 	at, digest, err := s.keptBefore(revision)
 	if err == nil && at != revision {
@@ -196,9 +213,38 @@ func (s *source) findDigest(revision uint64) (digest events.Digest, err error) {
 	return digest, err
 }
 
+// checkpointed returns the head of a checkpoint of a revision, if there is one.
+func (s *Source) checkpointed(revision uint64) (head projections.Head, found bool, err error) {
+	descriptors, err := Checkpoints(s.store, s.group)
+	if err != nil {
+		return head, false, err
+	}
+	for _, d := range descriptors {
+		if d.Seq == revision {
+			head, err = projections.ReadHead(d.Meta)
+			return head, true, err
+		}
+	}
+	return head, false, nil
+}
+
+// TimeBefore implements history.Dated. The change before the floor is not deleted before the model
+// behind it is archived.
+func (s *Source) TimeBefore(ctx context.Context, bounds history.Bounds) (time.Time, error) {
+	head, found, err := s.checkpointed(bounds.First - 1)
+	if err != nil || found {
+		return head.Time, err
+	}
+	c, err := history.ReadOne(ctx, NewFolding(s), bounds.First-1)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return c.Time(), nil
+}
+
 // Digest implements history.Live. It begins with the nearest digest before the revision that is
 // kept, and follows the changes from there.
-func (s *source) Digest(ctx context.Context, revision uint64) (events.Digest, error) {
+func (s *Source) Digest(ctx context.Context, revision uint64) (events.Digest, error) {
 	bounds, err := s.Bounds(ctx)
 	switch {
 	case err != nil:
@@ -236,9 +282,9 @@ const digestBytes = 1 << 20
 // keptBefore returns a revision at or before the given one of which a record of history around
 // it has the digest; 0 if none has. A record has the digest behind it, and its entry that before
 // it.
-func (s *source) keptBefore(revision uint64) (at uint64, digest events.Digest, err error) {
+func (s *Source) keptBefore(revision uint64) (at uint64, digest events.Digest, err error) {
 	for _, holding := range []uint64{min(revision, s.feed.Durable()), revision + 1} {
-		past, readErr := s.member.store.ReadHistory(s.group, max(holding, 1), 1)
+		past, readErr := s.store.ReadHistory(s.group, max(holding, 1), 1)
 		if readErr != nil || len(past) == 0 {
 			if _, gap := errors.AsType[*raftlog.GapError](readErr); !gap {
 				err = errors.Join(err, s.stored.explain(holding, readErr)) // the other one may have it
@@ -255,14 +301,4 @@ func (s *source) keptBefore(revision uint64) (at uint64, digest events.Digest, e
 		return past[0].First - 1, record.Previous, nil
 	}
 	return 0, digest, err
-}
-
-// checkpointsOf returns the checkpoints of a group, archived and current ones, oldest first.
-func checkpointsOf(store raftlog.Storage, g raftlog.GroupID) ([]raftlog.Descriptor, error) {
-	current, err := store.Checkpoints(g) // first: one that is archived between the two is in both
-	if err != nil {
-		return nil, err
-	}
-	archived, err := store.Archived(g)
-	return append(archived, current...), err
 }
