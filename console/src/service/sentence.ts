@@ -1,6 +1,6 @@
 import { Code, ErrorReason, MetadataError } from "@heliosdb/metadata";
 
-import { origins } from "./service.js";
+import { origins } from "./origins.js";
 
 /** Says an error in a sentence for the person at the console: what it is, and what to do. */
 export function sentence(error: unknown): string {
@@ -21,7 +21,7 @@ export function sentence(error: unknown): string {
     case Code.DeadlineExceeded:
     case Code.Unknown:
     case Code.Internal:
-      return origins.length > 1
+      return origins().length > 1
         ? `No member answers (${detail(error)}). See that they run, and that they can be reached from here.`
         : `The member at ${location.host} does not answer (${detail(error)}). See that it runs, and that it can be reached from here.`;
     default:
