@@ -299,6 +299,41 @@ test("a service that begins anew with more changes than were seen is followed fr
   }
 });
 
+test("a write that reaches another cluster is refused in a sentence, and the page follows that one once it is alone", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "heliosmeta-console-"));
+  const own = await loneMember(join(directory, "own"), "--cluster-name", "own");
+  const other = await loneMember(join(directory, "other"), "--cluster-name", "other");
+  const client = new Client({ endpoints: [other.url] });
+  const proxy = new Proxy(own.url);
+  try {
+    [own, other].forEach((its) => its.start());
+    await Promise.all([own, other].map((its) => its.ready()));
+    const page = await browser.open(await proxy.listen(), "/schema/new");
+    await live(page);
+    await page.getByText("own · member 1").waitFor();
+    proxy.target = other.url; // but for the subscription, which is open
+    await page.getByLabel("Name", { exact: true }).first().fill("astray");
+    await page.getByRole("button", { name: "Create the table" }).click();
+    await page.getByText(/Another cluster answers at .* Nothing was done\./).first().waitFor();
+    expect((await client.metadata.listTables({})).tables).toEqual([]);
+
+    await client.metadata.createTable({ table: { name: "there", columns: [{ name: "id", dataType: { kind: TypeKind.INT64 } }] } });
+    await own.kill();
+    await page.getByText("other · member 1").waitFor();
+    await live(page);
+    await page.getByRole("button", { name: "Create the table" }).click();
+    await page.getByRole("heading", { level: 1, name: "public.astray" }).waitFor();
+    await page.getByRole("link", { name: "Schema" }).first().click();
+    await page.getByRole("link", { name: "public.there" }).waitFor();
+    await page.close();
+  } finally {
+    client.close();
+    await proxy.close();
+    await Promise.all([own, other].map((its) => its.kill()));
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
+
 test("a page that nobody looks at gives its connection back, and misses nothing", async () => {
   const page = await browser.open(member().url, "/");
   await page.clock.install();

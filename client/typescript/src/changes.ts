@@ -8,7 +8,7 @@ import type { Endpoint } from "./endpoint.js";
 import { asMetadataError, canceled, MetadataError } from "./errors.js";
 import { HistoryService, type StreamChangesResponse } from "./gen/heliosdb/metadata/v1/history_service_pb.js";
 import { Consistency, Stream } from "./gen/heliosdb/metadata/v1/position_pb.js";
-import { judge } from "./judgement.js";
+import { isAboutEndpoint, judge } from "./judgement.js";
 import { Reading } from "./reading.js";
 import { encodable } from "./request.js";
 import type { Surroundings } from "./tries.js";
@@ -76,6 +76,8 @@ class Changes {
   /** When the caller was done with the last message. */
   #heard: number;
   #failed = 0;
+  /** Attempts that failed for what their endpoint is. */
+  #faults = 0;
 
   constructor(around: Surroundings, init: MessageInitShape<typeof method.input>, asked: Asked) {
     this.#around = around;
@@ -182,10 +184,13 @@ class Changes {
     if (end.aborted) {
       return;
     }
+    this.#endpoint.failed(broke);
     const { again, waitMs: hint } = this.#reading.broke(broke.reason, judge(broke));
+    // Once something has come, what another one says of itself ends the call: the caller has to know.
+    const elsewhere = !this.#reading.begun && isAboutEndpoint(broke) && ++this.#faults < pool.endpoints.length;
     const waitMs = Math.max(hint, this.#backoff.next());
     const patience = this.#reading.waits(broke.reason) ? Infinity : this.#heard + this.#asked.patienceMs;
-    if (!again || clock.now() + waitMs >= Math.min(patience, this.#deadline)) {
+    if (!(again || elsewhere) || clock.now() + waitMs >= Math.min(patience, this.#deadline)) {
       throw broke;
     }
     const attempt = ++this.#failed;

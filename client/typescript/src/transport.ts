@@ -1,8 +1,7 @@
-import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, Message, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
 
 import { streamChanges } from "./changes.js";
-import type { Endpoint } from "./endpoint.js";
 import { MetadataError } from "./errors.js";
 import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
 import { HistoryService, type StreamChangesRequestSchema } from "./gen/heliosdb/metadata/v1/history_service_pb.js";
@@ -64,7 +63,9 @@ export class ServiceTransport implements Transport {
       const { endpoint, isFirst, patienceMs } = tries;
       const message = (isFirst ? request.first : request.again) as MessageInitShape<I>;
       const response = await endpoint.transport.unary(method, part.signal, patienceMs, header, message, contextValues);
-      this.#admit(response.message, endpoint, request.requestId !== undefined && !request.dryRun);
+      if (known.learn(response.message, endpoint.url, request.requestId !== undefined && !request.dryRun)) {
+        endpoint.identified();
+      }
       return response;
     };
     try {
@@ -125,17 +126,6 @@ export class ServiceTransport implements Transport {
       return { ...response, message: answersOf(first, answers, tries, part) };
     } catch (error) {
       part.done();
-      throw error;
-    }
-  }
-
-  /** Notes what an answer shows; throws if its endpoint is of another cluster, and leaves that alone from then on. */
-  #admit(answer: Message, endpoint: Endpoint, written: boolean): void {
-    try {
-      this.#around.known.learn(answer, endpoint.url, written);
-      endpoint.identified(false);
-    } catch (error) {
-      endpoint.identified(true);
       throw error;
     }
   }

@@ -117,6 +117,7 @@ export class Tries {
       return answer;
     } catch (thrown) {
       const error = this.errorOf(thrown);
+      endpoint.failed(error);
       if (told(error)) {
         endpoint.answered(clock.now());
       } else if (error.code === Code.DeadlineExceeded && clock.now() - this.#began >= FIRST_ATTEMPT_MS) {

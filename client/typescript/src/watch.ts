@@ -76,7 +76,7 @@ class Watch {
   readonly #end: AbortSignal;
   readonly #backoff: Backoff;
   #index: number;
-  /** A member turned out to be of another cluster. */
+  /** A member that did not refuse the call turned out to be of another cluster: its frames are mixed in. */
   #foreign: MetadataError | undefined;
   /** Endpoints whose last answer was about what they are. */
   readonly #faulty = new Set<Endpoint>();
@@ -147,8 +147,8 @@ class Watch {
     }
     try {
       this.#around.known.see(position, this.#endpoint.url);
+      this.#endpoint.identified();
     } catch (error) {
-      this.#endpoint.identified(true);
       this.#foreign = error as MetadataError;
       throw error;
     }
@@ -159,7 +159,8 @@ class Watch {
     if (this.#foreign !== undefined) {
       throw this.#foreign;
     }
-    await this.#checkCluster(broke);
+    broke = await this.#named(broke);
+    this.#endpoint.failed(broke);
     const { again, waitMs } = this.resumption.broke(broke.reason, judge(broke));
     const elsewhere = this.#elsewhere(broke);
     if (!again && !elsewhere) {
@@ -184,21 +185,19 @@ class Watch {
 
   /**
    * A position is foreign to a cluster that was restored from a backup, which a reset and a
-   * snapshot make up for, and to another cluster, whose changes are no continuation.
+   * snapshot make up for, and to another cluster, whose changes are no continuation: returns
+   * another error then.
    */
-  async #checkCluster(broke: MetadataError): Promise<void> {
+  async #named(broke: MetadataError): Promise<MetadataError> {
     const own = this.resumption.position?.clusterId ?? "";
     if (broke.reason !== ErrorReason.FOREIGN_POSITION || own === "") {
-      return;
+      return broke;
     }
-    let its: string;
     try {
-      its = (await this.#endpoint.cluster.status({}, { signal: this.#end, timeoutMs: MIN_SILENCE_MS })).clusterId;
+      const { clusterId } = await this.#endpoint.cluster.status({}, { signal: this.#end, timeoutMs: MIN_SILENCE_MS });
+      return clusterId === own ? broke : foreign(this.#endpoint.url, clusterId, own);
     } catch {
-      return; // it will say so again, if it is there again
-    }
-    if (its !== own) {
-      throw foreign(this.#endpoint.url, its, own);
+      return broke; // it will say so again, if it is there again
     }
   }
 }

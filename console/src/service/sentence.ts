@@ -1,4 +1,4 @@
-import { Code, ErrorReason, MetadataError } from "@heliosdb/metadata";
+import { Code, ErrorReason, ForeignClusterError, MetadataError } from "@heliosdb/metadata";
 
 import { origins } from "./origins.js";
 
@@ -6,6 +6,10 @@ import { origins } from "./origins.js";
 export function sentence(error: unknown): string {
   if (!(error instanceof MetadataError)) {
     return error instanceof Error ? error.message : String(error);
+  }
+  if (error instanceof ForeignClusterError) {
+    const done = error.written ? "What you asked for was done in that one" : "Nothing was done";
+    return `Another cluster answers at ${error.endpoint} than the one that this page shows. ${done}. The page begins anew if that cluster has taken the other's place; else see where the address leads.`;
   }
   if (error.reason !== ErrorReason.UNSPECIFIED) {
     return upper(error.message);
