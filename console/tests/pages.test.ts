@@ -1,6 +1,7 @@
 import { NodeType, Stream } from "@heliosdb/metadata";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
+import { barriers } from "./accessibility.js";
 import { Browser, DESKTOP, live, PHONE } from "./browser.js";
 import { Cluster } from "./members.js";
 
@@ -21,7 +22,10 @@ afterAll(async () => {
   await cluster?.stop();
 });
 
-afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+afterEach(async () => {
+  await browser.leave();
+  expect(browser.offences.splice(0)).toEqual([]);
+});
 
 /** The paths of all pages, with their headings and what comes last on them. */
 const pages = [
@@ -48,10 +52,10 @@ function sticking(): string[] {
 }
 
 describe.each([
-  ["on a desk", DESKTOP],
-  ["on a phone", PHONE],
-])("%s", (_name, viewport) => {
-  test.each(pages)("%s has its content and does not overflow", async (path, heading, content) => {
+  ["on a desk", DESKTOP, ["light", "dark"]],
+  ["on a phone", PHONE, ["dark"]],
+] as const)("%s", (_name, viewport, schemes) => {
+  test.each(pages)("%s has its content, does not overflow and keeps nobody out", async (path, heading, content) => {
     const page = await browser.open(origin, path, viewport);
     await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
     await live(page);
@@ -60,6 +64,11 @@ describe.each([
     }
     expect(await page.evaluate(sticking)).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+    for (const colorScheme of schemes) {
+      await page.emulateMedia({ colorScheme });
+      await page.locator(`html[data-theme="${colorScheme}"]`).waitFor();
+      expect(await barriers(page)).toEqual([]);
+    }
     await page.close();
   });
 });

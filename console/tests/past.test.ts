@@ -30,7 +30,10 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+afterEach(async () => {
+  await browser.leave();
+  expect(browser.offences.splice(0)).toEqual([]);
+});
 
 async function createTable(name: string): Promise<bigint> {
   return (await client.metadata.createTable({ table: { name, columns } })).table?.tableId ?? 0n;

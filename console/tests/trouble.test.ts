@@ -24,7 +24,10 @@ afterAll(async () => {
   await cluster?.stop();
 });
 
-afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+afterEach(async () => {
+  await browser.leave();
+  expect(browser.offences.splice(0)).toEqual([]);
+});
 
 /** The first member, or another one than that. */
 function member(except?: Member): Member {
