@@ -150,6 +150,52 @@ test("the list of changes can be filtered and paused", async () => {
   await page.close();
 });
 
+test("everything is reached by keyboard, and a new page begins where it begins", async () => {
+  const page = await browser.open(origin, "/");
+  await live(page);
+  const focused = () =>
+    page.evaluate(() => {
+      const { activeElement: its, body } = document;
+      return its === null || its === body ? "" : its.id || its.textContent.trim();
+    });
+  const tabTo = async (what: string) => {
+    for (let i = 0; i < 40 && (await focused()) !== what; i++) {
+      await page.keyboard.press("Tab");
+    }
+    expect(await focused()).toBe(what);
+  };
+  await tabTo("Skip to content");
+  await page.keyboard.press("Enter");
+  expect(await focused()).toBe("main");
+  await page.reload();
+  await live(page);
+  await tabTo("Schema");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Schema" }).waitFor();
+  expect(await focused()).toBe("main");
+  await tabTo("table-search");
+  await page.keyboard.type("nation");
+  await tabTo("tpch.nation");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "tpch.nation" }).waitFor();
+  expect(await focused()).toBe("main");
+  await tabTo("Drop the table");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  expect(await barriers(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  expect(await focused()).toBe("Drop the table");
+
+  // What does not fit scrolls by keyboard.
+  await page.setViewportSize(PHONE);
+  const columns = page.getByRole("region", { name: "Table of columns" });
+  await expect.poll(() => columns.getAttribute("tabindex")).toBe("0");
+  await columns.focus();
+  await page.keyboard.press("ArrowRight");
+  await expect.poll(() => columns.evaluate((box) => box.scrollLeft)).toBeGreaterThan(0);
+});
+
 test("a shard in the drawing of the key space is opened without loading the page anew", async () => {
   const page = await browser.open(origin, "/topology");
   await page.getByText("shards").first().waitFor();
