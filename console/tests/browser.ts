@@ -53,7 +53,7 @@ export class Browser {
       }
     });
     page.on("request", (request) => {
-      const isCall = request.url().startsWith(`${origin}/heliosdb.`);
+      const isCall = [origin, ...this.callable].some((its) => request.url().startsWith(`${its}/heliosdb.`));
       if (isCall && request.headers()["content-type"] !== "application/grpc-web+proto") {
         this.offences.push(`${request.url()} is called by ${request.headers()["content-type"]}`);
       }

@@ -81,7 +81,24 @@ test("the overview says that nothing is wrong, who leads, and what happened last
   const leader = await cluster.leader(Stream.SCHEMA);
   await page.locator("tr", { hasText: leader.url.replace("http://", "") }).getByText("leader").first().waitFor();
   await page.locator("section", { hasText: "Last changes" }).getByText("ada").first().waitFor();
+  const { clusterId } = await cluster.client.cluster.status({});
+  await page.getByText(clusterId).waitFor();
   await page.close();
+});
+
+test("the overview draws how much is written, called and subscribed to", async () => {
+  const page = await browser.open(origin, "/");
+  await live(page);
+  for (const title of ["Writes", "Calls of this member", "Subscriptions"]) {
+    await page.getByRole("img", { name: `${title} over the last five minutes` }).locator("canvas").waitFor();
+  }
+  const rate = (title: string, name: string) =>
+    page.locator("section", { has: page.getByRole("heading", { name: title }) }).locator(".key", { hasText: name }).locator("strong");
+  await expect.poll(() => rate("Writes", "schema").innerText()).toBe("0"); // measured at least twice
+  await cluster.command("table", "create", "tpch.measured", "--column", "id INT64");
+  await expect.poll(() => rate("Writes", "schema").innerText()).toMatch(/[1-9]/);
+  await expect.poll(() => rate("Subscriptions", "open").innerText()).toMatch(/^[1-9]/);
+  await expect.poll(() => rate("Calls", "ended").innerText()).toMatch(/[1-9]/);
 });
 
 test("a change made elsewhere appears without a reload, on every page", async () => {
@@ -103,6 +120,7 @@ test("a change made elsewhere appears without a reload, on every page", async ()
 
   await cluster.command("shard", "delete", "5");
   await topology.getByText("1 hole in the key space").waitFor();
+  expect(await topology.locator("svg .hole").count()).toBe(1);
 
   await cluster.command("table", "drop", "tpch.news");
   await schema.getByRole("link", { name: "tpch.news" }).waitFor({ state: "detached" });

@@ -138,7 +138,7 @@ test("streams that a proxy cuts again and again lose nothing, and nobody notices
     await live(page);
     for (let i = 0; i < 4; i++) {
       await createTable(`cut_${i}`);
-      await expect.poll(() => proxy.cuts, { timeout: 20_000 }).toBeGreaterThan(i);
+      await expect.poll(() => proxy.cuts).toBeGreaterThan(i);
     }
     for (let i = 0; i < 4; i++) {
       await page.getByRole("link", { name: new RegExp(`tpch\\.cut_${i}`) }).waitFor();
@@ -184,7 +184,7 @@ test("a slow older answer does not replace a newer one", async () => {
     await cluster.client.metadata.alterTable({ table: { namespace: "tpch", name: "raced" }, alterations: [{ action: { case: "addColumn", value: { column } } }] });
     await page.getByRole("cell", { name: "newer", exact: true }).waitFor();
     expect(proxy.released).toBe(0);
-    await expect.poll(() => proxy.released, { timeout: 20_000 }).toBe(1);
+    await expect.poll(() => proxy.released).toBe(1);
     await page.waitForTimeout(500);
     expect(await page.getByRole("cell", { name: "newer", exact: true }).count()).toBe(1);
   });

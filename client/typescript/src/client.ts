@@ -22,7 +22,7 @@ import { Life } from "./life.js";
 import { Pool } from "./pool.js";
 import type { Frame } from "./resumption.js";
 import { MAX_TIMEOUT_MS, ServiceTransport } from "./transport.js";
-import type { Retry, Surroundings } from "./tries.js";
+import type { Retry, Shared } from "./tries.js";
 import { watch, type WatchOptions } from "./watch.js";
 
 /** How long a call may take that names no timeout, retries included, in milliseconds. */
@@ -86,7 +86,7 @@ export class Client {
   /** Named consumers, whose positions the service keeps. */
   readonly consumers: ServiceClient<typeof ConsumerService>;
 
-  readonly #around: Surroundings;
+  readonly #shared: Shared;
 
   /** Throws a TypeError or a RangeError if an option makes no sense. */
   constructor(options: ClientOptions) {
@@ -103,7 +103,7 @@ export class Client {
     const clock = options.clock ?? systemClock;
     const life = new Life();
     const known = new Known(clock, clusterId.toLowerCase());
-    this.#around = {
+    this.#shared = {
       pool: new Pool(endpointsOf(options, known), clock, life),
       known,
       clock,
@@ -112,7 +112,7 @@ export class Client {
       onRetry: options.onRetry,
     };
     const consistency = options.consistency ?? Consistency.LINEARIZABLE;
-    const transport = new ServiceTransport(this.#around, { timeoutMs, consistency });
+    const transport = new ServiceTransport(this.#shared, { timeoutMs, consistency });
     this.metadata = createClient(MetadataService, transport);
     this.cluster = createClient(ClusterService, transport);
     this.history = createClient(HistoryService, transport);
@@ -124,7 +124,7 @@ export class Client {
    * it to another client in readOptions.atLeast, and that one reads what this one wrote.
    */
   get position(): Position | undefined {
-    return this.#around.known.position();
+    return this.#shared.known.position();
   }
 
   /**
@@ -144,12 +144,12 @@ export class Client {
     request: MessageInitShape<typeof SubscribeRequestSchema> = {},
     options: WatchOptions = {},
   ): AsyncGenerator<Frame, void, undefined> {
-    return watch(this.#around, request, options);
+    return watch(this.#shared, request, options);
   }
 
   /** Ends the calls and watches that are under way, with errors that isCanceled; further ones fail alike. */
   close(): void {
-    this.#around.life.end(new MetadataError("the client is closed", Code.Canceled));
+    this.#shared.life.end(new MetadataError("the client is closed", Code.Canceled));
   }
 }
 

@@ -62,7 +62,7 @@ export function isAboutEndpoint(error: MetadataError): boolean {
 }
 
 /** Whether an attempt ended with an answer, be it of the service or of somebody in between. */
-export function told(error: MetadataError): boolean {
+export function wasAnswered(error: MetadataError): boolean {
   if (error.reason !== ErrorReason.UNSPECIFIED) {
     return true;
   }

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 
-import { Alive } from "./alive.js";
+import { Watchdog } from "./watchdog.js";
 import { Backoff } from "./backoff.js";
 import { sleep } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
@@ -14,7 +14,7 @@ import { isAboutEndpoint, judge } from "./judgement.js";
 import { foreign } from "./known.js";
 import { encodable } from "./request.js";
 import { Resumption, type Frame } from "./resumption.js";
-import type { Surroundings } from "./tries.js";
+import type { Shared } from "./tries.js";
 
 /** After how many missed bookmarks a subscription counts as broken and is opened again at another member. */
 const SILENCE_FACTOR = 5;
@@ -45,13 +45,13 @@ export interface WatchOptions {
 
 /** See Client.watch. */
 export async function* watch(
-  around: Surroundings,
+  shared: Shared,
   init: MessageInitShape<typeof SubscribeRequestSchema>,
   options: WatchOptions,
 ): AsyncGenerator<Frame, void, undefined> {
-  const { signal, done } = around.life.begin(options.signal);
+  const { signal, done } = shared.life.begin(options.signal);
   try {
-    const w = new Watch(around, encodable(MetadataService.method.subscribe, init), options, signal);
+    const w = new Watch(shared, encodable(MetadataService.method.subscribe, init), options, signal);
     for (;;) {
       const broke = yield* w.session();
       if (signal.aborted) {
@@ -71,7 +71,7 @@ export async function* watch(
 /** Watch drives one watch, from session to session. */
 class Watch {
   readonly resumption: Resumption;
-  readonly #around: Surroundings;
+  readonly #shared: Shared;
   readonly #options: WatchOptions;
   readonly #end: AbortSignal;
   readonly #backoff: Backoff;
@@ -81,32 +81,32 @@ class Watch {
   /** Endpoints whose last answer was about what they are. */
   readonly #faulty = new Set<Endpoint>();
 
-  constructor(around: Surroundings, request: SubscribeRequest, options: WatchOptions, end: AbortSignal) {
-    this.resumption = new Resumption(request, around.pool.endpoints.length);
-    this.#around = around;
+  constructor(shared: Shared, request: SubscribeRequest, options: WatchOptions, end: AbortSignal) {
+    this.resumption = new Resumption(request, shared.pool.endpoints.length);
+    this.#shared = shared;
     this.#options = options;
     this.#end = end;
-    this.#backoff = new Backoff(around.random);
-    this.#index = around.pool.first(Stream.UNSPECIFIED);
+    this.#backoff = new Backoff(shared.random);
+    this.#index = shared.pool.first(Stream.UNSPECIFIED);
   }
 
   get #endpoint(): Endpoint {
-    return this.#around.pool.at(this.#index);
+    return this.#shared.pool.at(this.#index);
   }
 
   /** Follows one subscription until it breaks, and returns why it did. */
   async *session(): AsyncGenerator<Frame, MetadataError, undefined> {
-    const { clock } = this.#around;
+    const { clock } = this.#shared;
     const began = clock.now();
     const request = this.resumption.next();
     const stop = new AbortController();
-    const alive = new Alive(clock, stop, silenceOf(request), "frame");
+    const watchdog = new Watchdog(clock, stop, silenceOf(request), "frame");
     const onEnd = () => stop.abort(this.#end.reason);
     this.#end.addEventListener("abort", onEnd);
     try {
-      alive.expect(request.start.case === "after" ? RESUME_MS : 0);
+      watchdog.expect(request.start.case === "after" ? RESUME_MS : 0);
       for await (const { frame } of await this.#open(request, stop.signal)) {
-        alive.rest(); // the caller may take its time
+        watchdog.rest(); // the caller may take its time
         if (clock.now() - began >= SOUND_SESSION_MS) {
           this.#backoff.reset();
         }
@@ -117,14 +117,14 @@ class Watch {
         if (news !== undefined) {
           yield news;
         }
-        alive.expect(0);
+        watchdog.expect(0);
       }
       return new MetadataError(`${this.#endpoint.url} ended the subscription`, Code.Unavailable);
     } catch (thrown) {
       const why: unknown = stop.signal.aborted ? stop.signal.reason : thrown;
       return asMetadataError(why, { endpoint: this.#endpoint.url, rpc: "Subscribe" });
     } finally {
-      alive.rest();
+      watchdog.rest();
       stop.abort();
       this.#end.removeEventListener("abort", onEnd);
     }
@@ -146,7 +146,7 @@ class Watch {
       return;
     }
     try {
-      this.#around.known.see(position, this.#endpoint.url);
+      this.#shared.known.see(position, this.#endpoint.url);
       this.#endpoint.identified();
     } catch (error) {
       this.#foreign = error as MetadataError;
@@ -167,8 +167,8 @@ class Watch {
       throw broke;
     }
     this.#options.onBreak?.(broke);
-    this.#index = this.#around.pool.after(this.#index, Stream.UNSPECIFIED);
-    if (!(await sleep(this.#around.clock, Math.max(waitMs, this.#backoff.next()), this.#end))) {
+    this.#index = this.#shared.pool.after(this.#index, Stream.UNSPECIFIED);
+    if (!(await sleep(this.#shared.clock, Math.max(waitMs, this.#backoff.next()), this.#end))) {
       throw canceled(this.#end, "Subscribe");
     }
   }
@@ -180,7 +180,7 @@ class Watch {
       return false;
     }
     this.#faulty.add(this.#endpoint);
-    return this.#faulty.size < this.#around.pool.endpoints.length;
+    return this.#faulty.size < this.#shared.pool.endpoints.length;
   }
 
   /**
