@@ -19,6 +19,7 @@ export default defineConfig({
     include: [process.env["SCREENSHOTS"] === undefined ? "tests/**/*.test.ts" : "tests/screenshots.ts"],
     testTimeout: 60_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 20_000 } },
     fileParallelism: false,
   },
 });

@@ -23,7 +23,10 @@ afterAll(async () => {
   await cluster?.stop();
 });
 
-afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+afterEach(async () => {
+  await browser.leave();
+  expect(browser.offences.splice(0)).toEqual([]);
+});
 
 /** The schema's revision, as the service says. */
 async function revision(): Promise<bigint> {

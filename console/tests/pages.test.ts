@@ -1,6 +1,7 @@
 import { NodeType, Stream } from "@heliosdb/metadata";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
+import { barriers } from "./accessibility.js";
 import { Browser, DESKTOP, live, PHONE } from "./browser.js";
 import { Cluster } from "./members.js";
 
@@ -14,6 +15,7 @@ beforeAll(async () => {
   browser.callable = cluster.members.map(({ url }) => url);
   origin = cluster.members[0]?.url ?? "";
   await cluster.command("apply", "-f", "../examples/tpch.yaml", "-f", "../examples/topology.yaml", "--actor", "ada");
+  await cluster.client.consumers.createConsumer({ consumer: { name: "audit" } });
 });
 
 afterAll(async () => {
@@ -21,11 +23,14 @@ afterAll(async () => {
   await cluster?.stop();
 });
 
-afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+afterEach(async () => {
+  await browser.leave();
+  expect(browser.offences.splice(0)).toEqual([]);
+});
 
 /** The paths of all pages, with their headings and what comes last on them. */
 const pages = [
-  ["/", "Overview", ["No named consumer reads changes", "Nothing is wrong", "table created"]],
+  ["/", "Overview", ["nothing is lost", "Nothing is wrong", "table created", "ada"]],
   ["/schema", "Schema", ["lineitem"]],
   ["/schema/tables/2", "tpch.nation", ["n_regionkey", "table created"]],
   ["/schema/tables/9999", "Table 9999 does not exist", ["Nothing of it is in the history"]],
@@ -34,7 +39,7 @@ const pages = [
   ["/topology/nodes/storage-1", "storage-1", ["Lease lasts", "node registered", "[0x"]],
   ["/topology/shards/3", "Shard 3", ["Split keys", "shard created"]],
   ["/topology/register", "Register a node", ["Labels"]],
-  ["/changes", "Changes", ["namespace created", "node registered"]],
+  ["/changes", "Changes", ["namespace created", "node registered", "ada"]],
   ["/changes/schema/1", "Change schema 1", ["Difference to before", "added", '"namespaceCreated"']],
   ["/schema/nowhere", "There is no such page", []],
 ] as const;
@@ -48,18 +53,23 @@ function sticking(): string[] {
 }
 
 describe.each([
-  ["on a desk", DESKTOP],
-  ["on a phone", PHONE],
-])("%s", (_name, viewport) => {
-  test.each(pages)("%s has its content and does not overflow", async (path, heading, content) => {
+  ["on a desk", DESKTOP, ["light", "dark"]],
+  ["on a phone", PHONE, ["dark"]],
+] as const)("%s", (_name, viewport, schemes) => {
+  test.each(pages)("%s has its content, does not overflow and keeps nobody out", async (path, heading, content) => {
     const page = await browser.open(origin, path, viewport);
     await page.getByRole("heading", { level: 1, name: heading, exact: true }).waitFor();
     await live(page);
     for (const text of content) {
-      await page.locator("main").getByText(text).first().waitFor({ state: "attached" });
+      await page.locator("main").getByText(text).first().waitFor({ state: text === "ada" ? "visible" : "attached" });
     }
     expect(await page.evaluate(sticking)).toEqual([]);
     expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+    for (const colorScheme of schemes) {
+      await page.emulateMedia({ colorScheme });
+      await page.locator(`html[data-theme="${colorScheme}"]`).waitFor();
+      expect(await barriers(page)).toEqual([]);
+    }
     await page.close();
   });
 });
@@ -71,7 +81,24 @@ test("the overview says that nothing is wrong, who leads, and what happened last
   const leader = await cluster.leader(Stream.SCHEMA);
   await page.locator("tr", { hasText: leader.url.replace("http://", "") }).getByText("leader").first().waitFor();
   await page.locator("section", { hasText: "Last changes" }).getByText("ada").first().waitFor();
+  const { clusterId } = await cluster.client.cluster.status({});
+  await page.getByText(clusterId).waitFor();
   await page.close();
+});
+
+test("the overview draws how much is written, called and subscribed to", async () => {
+  const page = await browser.open(origin, "/");
+  await live(page);
+  for (const title of ["Writes", "Calls of this member", "Subscriptions"]) {
+    await page.getByRole("img", { name: `${title} over the last five minutes` }).locator("canvas").waitFor();
+  }
+  const rate = (title: string, name: string) =>
+    page.locator("section", { has: page.getByRole("heading", { name: title }) }).locator(".key", { hasText: name }).locator("strong");
+  await expect.poll(() => rate("Writes", "schema").innerText()).toBe("0"); // measured at least twice
+  await cluster.command("table", "create", "tpch.measured", "--column", "id INT64");
+  await expect.poll(() => rate("Writes", "schema").innerText()).toMatch(/[1-9]/);
+  await expect.poll(() => rate("Subscriptions", "open").innerText()).toMatch(/^[1-9]/);
+  await expect.poll(() => rate("Calls", "ended").innerText()).toMatch(/[1-9]/);
 });
 
 test("a change made elsewhere appears without a reload, on every page", async () => {
@@ -93,6 +120,7 @@ test("a change made elsewhere appears without a reload, on every page", async ()
 
   await cluster.command("shard", "delete", "5");
   await topology.getByText("1 hole in the key space").waitFor();
+  expect(await topology.locator("svg .hole").count()).toBe(1);
 
   await cluster.command("table", "drop", "tpch.news");
   await schema.getByRole("link", { name: "tpch.news" }).waitFor({ state: "detached" });
@@ -139,6 +167,52 @@ test("the list of changes can be filtered and paused", async () => {
   await page.getByRole("heading", { level: 1, name: /Change schema/ }).waitFor();
   await page.getByText('"tableCreated"').waitFor();
   await page.close();
+});
+
+test("everything is reached by keyboard, and a new page begins where it begins", async () => {
+  const page = await browser.open(origin, "/");
+  await live(page);
+  const focused = () =>
+    page.evaluate(() => {
+      const { activeElement: its, body } = document;
+      return its === null || its === body ? "" : its.id || its.textContent.trim();
+    });
+  const tabTo = async (what: string) => {
+    for (let i = 0; i < 40 && (await focused()) !== what; i++) {
+      await page.keyboard.press("Tab");
+    }
+    expect(await focused()).toBe(what);
+  };
+  await tabTo("Skip to content");
+  await page.keyboard.press("Enter");
+  expect(await focused()).toBe("main");
+  await page.reload();
+  await live(page);
+  await tabTo("Schema");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "Schema" }).waitFor();
+  expect(await focused()).toBe("main");
+  await tabTo("table-search");
+  await page.keyboard.type("nation");
+  await tabTo("tpch.nation");
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { level: 1, name: "tpch.nation" }).waitFor();
+  expect(await focused()).toBe("main");
+  await tabTo("Drop the table");
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog").waitFor();
+  expect(await barriers(page)).toEqual([]);
+  await page.keyboard.press("Escape");
+  await page.getByRole("dialog").waitFor({ state: "detached" });
+  expect(await focused()).toBe("Drop the table");
+
+  // What does not fit scrolls by keyboard.
+  await page.setViewportSize(PHONE);
+  const columns = page.getByRole("region", { name: "Table of columns" });
+  await expect.poll(() => columns.getAttribute("tabindex")).toBe("0");
+  await columns.focus();
+  await page.keyboard.press("ArrowRight");
+  await expect.poll(() => columns.evaluate((box) => box.scrollLeft)).toBeGreaterThan(0);
 });
 
 test("a shard in the drawing of the key space is opened without loading the page anew", async () => {

@@ -30,7 +30,10 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-afterEach(() => expect(browser.offences.splice(0)).toEqual([]));
+afterEach(async () => {
+  await browser.leave();
+  expect(browser.offences.splice(0)).toEqual([]);
+});
 
 async function createTable(name: string): Promise<bigint> {
   return (await client.metadata.createTable({ table: { name, columns } })).table?.tableId ?? 0n;
@@ -82,12 +85,13 @@ test("the page of a change that is still to come shows it, and what came later",
   await page.close();
 });
 
+// 404 is an answer that no further attempt changes, so that these do not wait for one.
 test("the page of a change recovers by itself", async () => {
   const proxy = new Proxy(member.url);
-  proxy.refuse = { part: "/ReadChanges", status: 503 };
+  proxy.refuse = { part: "/ReadChanges", status: 404 };
   const page = await browser.open(await proxy.listen(), "/changes/schema/1");
   await page.getByRole("alert").first().waitFor();
-  proxy.refuse = { part: "/DiffRevisions", status: 503 };
+  proxy.refuse = { part: "/DiffRevisions", status: 404 };
   await page.getByText('"tableCreated"').waitFor();
   await page.getByRole("button", { name: "Try again" }).waitFor();
   proxy.refuse = undefined;
@@ -137,7 +141,7 @@ test("the filter finds every event of a large change, and says what it did not s
 
 test("a stream that cannot be read at first is read later", async () => {
   const proxy = new Proxy(member.url);
-  proxy.refuse = { part: "/ReadChanges", status: 503 };
+  proxy.refuse = { part: "/ReadChanges", status: 404 };
   const page = await browser.open(await proxy.listen(), "/");
   const last = page.locator("section", { hasText: "Last changes" });
   await last.getByRole("alert").waitFor();

@@ -16,11 +16,10 @@ export class Proxy {
   released = 0;
   /** So many streams were cut. */
   cuts = 0;
-  readonly #target: string;
   readonly #server: Server;
 
-  constructor(target: string) {
-    this.#target = target;
+  /** Passes on to this address, which may change. */
+  constructor(public target: string) {
     this.#server = createServer((asked, answer) => this.#pass(asked, answer));
   }
 
@@ -54,7 +53,7 @@ export class Proxy {
     }
     const held = this.hold !== undefined && asked.url?.includes(this.hold.part) ? this.hold.millis : 0;
     this.hold = held > 0 ? undefined : this.hold;
-    const onward = request(this.#target + asked.url, { method: asked.method, headers: asked.headers }, (its) => {
+    const onward = request(this.target + asked.url, { method: asked.method, headers: asked.headers }, (its) => {
       if (swallowed) {
         its.resume().on("end", () => answer.destroy());
         return;

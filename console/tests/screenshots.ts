@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
-import { TypeKind } from "@heliosdb/metadata";
+import { Stream, TypeKind } from "@heliosdb/metadata";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, test } from "vitest";
 
@@ -80,7 +80,7 @@ async function take(page: Page, directory: string, name: string, fullPage: boole
 }
 
 test("pictures of all pages", async () => {
-  const origin = cluster.members[0]?.url ?? "";
+  const origin = (await cluster.leader(Stream.SCHEMA)).url; // where there are most calls to be seen
   const ending = beLively();
   const overview = await browser.open(origin, "/");
   await delay(LIVELY_MS);

@@ -1,17 +1,17 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, createClient, type ContextValues, type StreamResponse } from "@connectrpc/connect";
 
-import { Alive } from "./alive.js";
+import { Watchdog } from "./watchdog.js";
 import { Backoff } from "./backoff.js";
 import { sleep } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
 import { asMetadataError, canceled, MetadataError } from "./errors.js";
 import { HistoryService, type StreamChangesResponse } from "./gen/heliosdb/metadata/v1/history_service_pb.js";
 import { Consistency, Stream } from "./gen/heliosdb/metadata/v1/position_pb.js";
-import { judge } from "./judgement.js";
+import { isAboutEndpoint, judge } from "./judgement.js";
 import { Reading } from "./reading.js";
 import { encodable } from "./request.js";
-import type { Surroundings } from "./tries.js";
+import type { Shared } from "./tries.js";
 
 /**
  * After how long a silence the changes count as broken and are asked for at another member, in
@@ -40,11 +40,11 @@ export interface Asked {
  * for a member without end once it has begun. Throws what happens before the first message.
  */
 export async function streamChanges(
-  around: Surroundings,
+  shared: Shared,
   init: MessageInitShape<typeof method.input>,
   asked: Asked,
 ): Promise<StreamResponse<typeof method.input, typeof method.output>> {
-  const changes = new Changes(around, init, asked);
+  const changes = new Changes(shared, init, asked);
   const messages = changes.messages();
   const first = await messages.next();
   const { header, trailer } = changes;
@@ -67,7 +67,7 @@ class Changes {
   /** Those of the first answer. */
   header = new Headers();
   trailer = new Headers();
-  readonly #around: Surroundings;
+  readonly #shared: Shared;
   readonly #reading: Reading;
   readonly #asked: Asked;
   readonly #deadline: number;
@@ -76,24 +76,26 @@ class Changes {
   /** When the caller was done with the last message. */
   #heard: number;
   #failed = 0;
+  /** Attempts that failed for what their endpoint is. */
+  #faults = 0;
 
-  constructor(around: Surroundings, init: MessageInitShape<typeof method.input>, asked: Asked) {
-    this.#around = around;
+  constructor(shared: Shared, init: MessageInitShape<typeof method.input>, asked: Asked) {
+    this.#shared = shared;
     this.#asked = asked;
-    this.#reading = new Reading(encodable(method, init), around.pool.endpoints.length);
-    this.#backoff = new Backoff(around.random);
-    this.#index = around.pool.first(Stream.UNSPECIFIED);
-    this.#heard = around.clock.now();
+    this.#reading = new Reading(encodable(method, init), shared.pool.endpoints.length);
+    this.#backoff = new Backoff(shared.random);
+    this.#index = shared.pool.first(Stream.UNSPECIFIED);
+    this.#heard = shared.clock.now();
     this.#deadline = this.#heard + (asked.limitMs ?? Infinity);
   }
 
   get #endpoint(): Endpoint {
-    return this.#around.pool.at(this.#index);
+    return this.#shared.pool.at(this.#index);
   }
 
   /** Yields the messages of all sessions. */
   async *messages(): AsyncGenerator<Message, void> {
-    const { signal, done } = this.#around.life.begin(this.#asked.signal);
+    const { signal, done } = this.#shared.life.begin(this.#asked.signal);
     try {
       while (!signal.aborted) {
         const broke = yield* this.#session(signal);
@@ -111,21 +113,21 @@ class Changes {
   /** Yields what one member sends, and returns why that has ended; undefined: it was all. */
   async *#session(end: AbortSignal): AsyncGenerator<Message, MetadataError | undefined> {
     const stop = new AbortController();
-    const alive = new Alive(this.#around.clock, stop, CHANGES_SILENCE_MS, "message");
+    const watchdog = new Watchdog(this.#shared.clock, stop, CHANGES_SILENCE_MS, "message");
     const onEnd = () => stop.abort(end.reason);
     end.addEventListener("abort", onEnd);
     let known = false;
     try {
-      alive.expect(0);
+      watchdog.expect(0);
       for await (const message of await this.#open(stop.signal)) {
         if (!known) {
           await this.#identify(message, stop.signal);
           known = true;
         }
-        alive.rest(); // the caller may take its time
+        watchdog.rest(); // the caller may take its time
         yield this.#see(message);
-        this.#heard = this.#around.clock.now();
-        alive.expect(0);
+        this.#heard = this.#shared.clock.now();
+        watchdog.expect(0);
       }
       const early = new MetadataError(`${this.#endpoint.url} ended the stream`, Code.Unavailable);
       return this.#reading.follows ? early : undefined;
@@ -133,7 +135,7 @@ class Changes {
       const why: unknown = stop.signal.aborted ? stop.signal.reason : thrown;
       return asMetadataError(why, { endpoint: this.#endpoint.url, rpc: method.name });
     } finally {
-      alive.rest();
+      watchdog.rest();
       stop.abort();
       end.removeEventListener("abort", onEnd);
     }
@@ -145,7 +147,7 @@ class Changes {
     async function* one() {
       yield request;
     }
-    const left = this.#deadline - this.#around.clock.now();
+    const left = this.#deadline - this.#shared.clock.now();
     const limit = left === Infinity ? undefined : Math.max(1, left);
     const response = await this.#endpoint.transport.stream(method, signal, limit, header, one(), contextValues);
     if (!this.#reading.begun) {
@@ -169,7 +171,7 @@ class Changes {
   }
 
   #see(message: Message): Message {
-    this.#endpoint.answered(this.#around.clock.now());
+    this.#endpoint.answered(this.#shared.clock.now());
     if (this.#reading.see(message)) {
       this.#backoff.reset();
     }
@@ -178,14 +180,17 @@ class Changes {
 
   /** Waits for the next session, at the next member; throws if another one cannot help. */
   async #pause(broke: MetadataError, end: AbortSignal): Promise<void> {
-    const { pool, clock, onRetry } = this.#around;
+    const { pool, clock, onRetry } = this.#shared;
     if (end.aborted) {
       return;
     }
+    this.#endpoint.failed(broke);
     const { again, waitMs: hint } = this.#reading.broke(broke.reason, judge(broke));
+    // Once something has come, what another one says of itself ends the call: the caller has to know.
+    const elsewhere = !this.#reading.begun && isAboutEndpoint(broke) && ++this.#faults < pool.endpoints.length;
     const waitMs = Math.max(hint, this.#backoff.next());
     const patience = this.#reading.waits(broke.reason) ? Infinity : this.#heard + this.#asked.patienceMs;
-    if (!again || clock.now() + waitMs >= Math.min(patience, this.#deadline)) {
+    if (!(again || elsewhere) || clock.now() + waitMs >= Math.min(patience, this.#deadline)) {
       throw broke;
     }
     const attempt = ++this.#failed;

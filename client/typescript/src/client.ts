@@ -22,7 +22,7 @@ import { Life } from "./life.js";
 import { Pool } from "./pool.js";
 import type { Frame } from "./resumption.js";
 import { MAX_TIMEOUT_MS, ServiceTransport } from "./transport.js";
-import type { Retry, Surroundings } from "./tries.js";
+import type { Retry, Shared } from "./tries.js";
 import { watch, type WatchOptions } from "./watch.js";
 
 /** How long a call may take that names no timeout, retries included, in milliseconds. */
@@ -49,6 +49,11 @@ export interface ClientOptions {
    * what this client has seen.
    */
   readonly consistency?: Consistency;
+  /**
+   * The cluster that the client is for, as `heliosmeta status` shows its id; the one of the first
+   * answer unless it is said. Members of another one refuse its calls.
+   */
+  readonly clusterId?: string;
   /** Names the caller in the history where its certificate does not. */
   readonly actor?: string;
   /** Connect's interceptors, around each attempt: to send a token, say. */
@@ -81,10 +86,14 @@ export class Client {
   /** Named consumers, whose positions the service keeps. */
   readonly consumers: ServiceClient<typeof ConsumerService>;
 
-  readonly #around: Surroundings;
+  readonly #shared: Shared;
 
   /** Throws a TypeError or a RangeError if an option makes no sense. */
   constructor(options: ClientOptions) {
+    const { clusterId = "" } = options;
+    if (clusterId !== "" && !CLUSTER_ID.test(clusterId)) {
+      throw new TypeError(`clusterId is ${JSON.stringify(clusterId)}; it has to be 32 hexadecimal digits`);
+    }
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
     if (!(timeoutMs > 0 && timeoutMs <= MAX_TIMEOUT_MS)) {
       throw new RangeError(
@@ -93,16 +102,17 @@ export class Client {
     }
     const clock = options.clock ?? systemClock;
     const life = new Life();
-    this.#around = {
-      pool: new Pool(endpointsOf(options), clock, life),
-      known: new Known(clock),
+    const known = new Known(clock, clusterId.toLowerCase());
+    this.#shared = {
+      pool: new Pool(endpointsOf(options, known), clock, life),
+      known,
       clock,
       random: options.random ?? Math.random,
       life,
       onRetry: options.onRetry,
     };
     const consistency = options.consistency ?? Consistency.LINEARIZABLE;
-    const transport = new ServiceTransport(this.#around, { timeoutMs, consistency });
+    const transport = new ServiceTransport(this.#shared, { timeoutMs, consistency });
     this.metadata = createClient(MetadataService, transport);
     this.cluster = createClient(ClusterService, transport);
     this.history = createClient(HistoryService, transport);
@@ -114,7 +124,7 @@ export class Client {
    * it to another client in readOptions.atLeast, and that one reads what this one wrote.
    */
   get position(): Position | undefined {
-    return this.#around.known.position();
+    return this.#shared.known.position();
   }
 
   /**
@@ -126,7 +136,7 @@ export class Client {
    * resume (its history was trimmed, or it was restored from a backup) a reset comes first and then
    * a snapshot, unless failOnGap is set. If a snapshot breaks off, a reset of ours announces that
    * it begins again: what it brought so far has to be forgotten. An endpoint of another cluster
-   * ends the watch with an error.
+   * is passed over, and ends the watch with an error if it is the only one.
    *
    * Frames belong to the caller. While the caller works on one, no next one is handed out.
    */
@@ -134,25 +144,22 @@ export class Client {
     request: MessageInitShape<typeof SubscribeRequestSchema> = {},
     options: WatchOptions = {},
   ): AsyncGenerator<Frame, void, undefined> {
-    return watch(this.#around, request, options);
+    return watch(this.#shared, request, options);
   }
 
   /** Ends the calls and watches that are under way, with errors that isCanceled; further ones fail alike. */
   close(): void {
-    this.#around.life.end(new MetadataError("the client is closed", Code.Canceled));
+    this.#shared.life.end(new MetadataError("the client is closed", Code.Canceled));
   }
 }
 
 /** Makes the endpoints that the options name. */
-function endpointsOf(options: ClientOptions): Endpoint[] {
+function endpointsOf(options: ClientOptions, known: Known): Endpoint[] {
   const { endpoints, protocol = "connect", transport = webTransport(protocol) } = options;
   if (endpoints.length === 0 || endpoints.length > MAX_ENDPOINTS) {
     throw new RangeError(`${endpoints.length} endpoints; name 1 to MAX_ENDPOINTS, ${MAX_ENDPOINTS}`);
   }
-  const interceptors = [...(options.interceptors ?? [])];
-  if (options.actor !== undefined && options.actor !== "") {
-    interceptors.push(actorInterceptor(options.actor));
-  }
+  const interceptors = [...(options.interceptors ?? []), headersInterceptor(options.actor ?? "", known)];
   return endpoints.map((text) => {
     const url = parseEndpoint(text);
     return new Endpoint(url, transport(url.href.replace(/\/+$/, ""), interceptors));
@@ -170,10 +177,20 @@ function webTransport(protocol: Protocol): NonNullable<ClientOptions["transport"
 
 /** Names the caller towards members that do not know it by its certificate. */
 const ACTOR_HEADER = "helios-actor";
+/** Says which cluster a call is for: a member of another one refuses it. */
+const CLUSTER_HEADER = "helios-cluster";
+/** An id of a cluster. */
+const CLUSTER_ID = /^[0-9a-f]{32}$/i;
 
-function actorInterceptor(actor: string): Interceptor {
+/** Says in each call who calls, and which cluster is meant, once that is known. */
+function headersInterceptor(actor: string, known: Known): Interceptor {
   return (next) => (request) => {
-    request.header.set(ACTOR_HEADER, actor);
+    if (actor !== "") {
+      request.header.set(ACTOR_HEADER, actor);
+    }
+    if (known.clusterId !== "") {
+      request.header.set(CLUSTER_HEADER, known.clusterId);
+    }
     return next(request);
   };
 }

@@ -1,5 +1,6 @@
 import { createClient, type Client as ServiceClient, type Transport } from "@connectrpc/connect";
 
+import { ForeignClusterError, type MetadataError } from "./errors.js";
 import { ClusterService } from "./gen/heliosdb/metadata/v1/cluster_service_pb.js";
 
 /** Endpoint is one member as the client reaches it, and whether it answers at all. */
@@ -33,9 +34,14 @@ export class Endpoint {
     return this.#silent || this.#foreign;
   }
 
-  /** Notes whether it turned out to be of another cluster than the others. */
-  identified(foreign: boolean): void {
-    this.#foreign = foreign;
+  /** Notes that an answer has shown it to be of the client's cluster. */
+  identified(): void {
+    this.#foreign = false;
+  }
+
+  /** Notes an error: whether it turned out to be of another cluster. */
+  failed(error: MetadataError): void {
+    this.#foreign ||= error instanceof ForeignClusterError;
   }
 
   /** Notes an answer of any kind. */

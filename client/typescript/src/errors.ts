@@ -70,6 +70,27 @@ export class MetadataError extends Error {
   }
 }
 
+/**
+ * ForeignClusterError says that an endpoint is of another cluster than the client is for. A member
+ * refuses such a call, and nothing was done; one of an older version carries it out, as its answer
+ * shows. Its reason is FOREIGN_CLUSTER.
+ */
+export class ForeignClusterError extends MetadataError {
+  /** The endpoint that was asked, and the id of its cluster. */
+  readonly endpoint: string;
+  readonly clusterId: string;
+  /** The call was a write, which took effect there. */
+  readonly written: boolean;
+
+  constructor(message: string, endpoint: string, clusterId: string, written = false, cause?: unknown) {
+    const values = { cluster_id: clusterId, written: String(written) };
+    super(message, Code.FailedPrecondition, { reason: ErrorReason.FOREIGN_CLUSTER, values, cause });
+    this.endpoint = endpoint;
+    this.clusterId = clusterId;
+    this.written = written;
+  }
+}
+
 /** Makes a MetadataError of whatever a transport has thrown. */
 export function asMetadataError(thrown: unknown, origin: Origin): MetadataError {
   if (thrown instanceof MetadataError) {
@@ -81,6 +102,10 @@ export function asMetadataError(thrown: unknown, origin: Origin): MetadataError 
   const [retry] = error.findDetails(RetryInfoSchema);
   const [unknown] = error.findDetails(OutcomeUnknownSchema);
   const reason = reasonNamed(info?.reason);
+  if (reason === ErrorReason.FOREIGN_CLUSTER) {
+    const its = info?.metadata["cluster_id"] ?? "";
+    return new ForeignClusterError(`${origin.endpoint}: ${error.rawMessage}`, origin.endpoint, its, false, error);
+  }
   const text = reason === ErrorReason.UNSPECIFIED ? explain(error, origin) : error.rawMessage;
   return new MetadataError(text, error.code, {
     reason,

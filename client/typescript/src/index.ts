@@ -3,6 +3,7 @@ export { Code } from "@connectrpc/connect";
 export { Client, DEFAULT_TIMEOUT_MS, MAX_ENDPOINTS, type ClientOptions, type Protocol } from "./client.js";
 export type { Clock, Random } from "./clock.js";
 export {
+  ForeignClusterError,
   isAlreadyExists,
   isCanceled,
   isInvalid,

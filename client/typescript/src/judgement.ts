@@ -1,9 +1,8 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
-import type { MetadataError } from "./errors.js";
+import { ForeignClusterError, type MetadataError } from "./errors.js";
 import { unreached } from "./explanation.js";
 import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
-import { ForeignError } from "./known.js";
 
 /** Judgement is what an error amounts to. */
 export interface Judgement {
@@ -40,7 +39,7 @@ export function judge(error: MetadataError): Judgement {
  * another one may answer differently, and this one not before something is set right.
  */
 export function isAboutEndpoint(error: MetadataError): boolean {
-  if (error instanceof ForeignError) {
+  if (error instanceof ForeignClusterError) {
     return !error.written;
   }
   if (error.reason !== ErrorReason.UNSPECIFIED) {
@@ -63,7 +62,7 @@ export function isAboutEndpoint(error: MetadataError): boolean {
 }
 
 /** Whether an attempt ended with an answer, be it of the service or of somebody in between. */
-export function told(error: MetadataError): boolean {
+export function wasAnswered(error: MetadataError): boolean {
   if (error.reason !== ErrorReason.UNSPECIFIED) {
     return true;
   }

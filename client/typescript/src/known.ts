@@ -1,9 +1,7 @@
 import { clone, create, isMessage, type Message } from "@bufbuild/protobuf";
-import { Code } from "@connectrpc/connect";
 
 import type { Clock } from "./clock.js";
-import { MetadataError } from "./errors.js";
-import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
+import { ForeignClusterError } from "./errors.js";
 import { PositionSchema, type Position, type Stream } from "./gen/heliosdb/metadata/v1/position_pb.js";
 import { WriteResultSchema } from "./gen/heliosdb/metadata/v1/write_pb.js";
 import { larger, revisionOf, setRevision, STREAMS } from "./positions.js";
@@ -11,33 +9,44 @@ import { larger, revisionOf, setRevision, STREAMS } from "./positions.js";
 /** How long a revision seen in an answer counts as what the client knows when it sends a write. */
 export const KNOWN_FOR_MS = 30_000;
 
-/** Known is the highest position that answers have shown, and when. */
+/** Known is of which cluster the members are, and the highest position that answers have shown, and when. */
 export class Known {
   readonly #clock: Clock;
+  #clusterId: string;
   #position: Position | undefined;
   readonly #seen = new Map<Stream, number>();
 
-  constructor(clock: Clock) {
+  /** The cluster is that of the first answer if none is named. */
+  constructor(clock: Clock, clusterId = "") {
     this.#clock = clock;
+    this.#clusterId = clusterId;
   }
 
-  /** Notes the position of an answer, if it has one; throws as see does. */
-  learn(answer: Message, endpoint: string, written: boolean): void {
+  /** The id of the cluster that all calls are for; "" while that is not known. */
+  get clusterId(): string {
+    return this.#clusterId;
+  }
+
+  /** Notes the position of an answer and returns true; false if it has none. Throws as see does. */
+  learn(answer: Message, endpoint: string, written: boolean): boolean {
     const position = positionOf(answer);
-    if (position !== undefined) {
-      this.see(position, endpoint, written);
+    if (position === undefined) {
+      return false;
     }
+    this.see(position, endpoint, written);
+    return true;
   }
 
-  /** Notes a position; throws a ForeignError if it is one of another cluster. Written: a write has led to it. */
+  /** Notes a position; throws a ForeignClusterError if it is one of another cluster. Written: a write has led to it. */
   see(position: Position, endpoint: string, written = false): void {
     if (position.clusterId === "") {
       return;
     }
-    const own = this.#position;
-    if (own !== undefined && own.clusterId !== position.clusterId) {
-      throw foreign(endpoint, position.clusterId, own.clusterId, written);
+    this.#clusterId ||= position.clusterId;
+    if (this.#clusterId !== position.clusterId) {
+      throw foreign(endpoint, position.clusterId, this.#clusterId, written);
     }
+    const own = this.#position;
     const epoch = own?.recoveryEpoch ?? 0n;
     if (own === undefined || position.recoveryEpoch > epoch) {
       // What was seen before a restore may be lost.
@@ -75,7 +84,7 @@ export class Known {
     return at === undefined || this.#clock.now() - at > KNOWN_FOR_MS ? 0n : revisionOf(this.#position, stream);
   }
 
-  /** Forgets everything: the service has gone back behind it. */
+  /** Forgets all that was seen of the cluster: it has gone back behind it. */
   forget(): void {
     this.#position = undefined;
     this.#seen.clear();
@@ -90,25 +99,13 @@ function positionOf(answer: Message): Position | undefined {
   return isMessage(result, WriteResultSchema) ? result.position : undefined;
 }
 
-/** An endpoint is of another cluster than the others are, as its answer shows. */
-export class ForeignError extends MetadataError {
-  /** The call was a write, which took effect there. */
-  readonly written: boolean;
-
-  constructor(message: string, written: boolean) {
-    super(message, Code.FailedPrecondition, {
-      reason: ErrorReason.FOREIGN_POSITION,
-      values: { written: String(written) },
-    });
-    this.written = written;
-  }
-}
-
-/** An endpoint is of another cluster than the others are. */
-export function foreign(endpoint: string, its: string, own: string, written = false): ForeignError {
+/** An endpoint is of another cluster than the client is for. Written: a write took effect there. */
+export function foreign(endpoint: string, its: string, own: string, written = false): ForeignClusterError {
   const effect = written ? "; the write took effect in the other cluster" : "";
-  return new ForeignError(
-    `${endpoint} belongs to cluster ${its}, but what this client has seen before to cluster ${own}: name endpoints of one cluster, and make a new client for another one${effect}`,
+  return new ForeignClusterError(
+    `${endpoint} belongs to cluster ${its}, but this client is for cluster ${own}: name endpoints of one cluster, and make a new client for another one${effect}`,
+    endpoint,
+    its,
     written,
   );
 }

@@ -1,5 +1,5 @@
-/** Part is a call or a watch while it is under way. */
-export interface Part {
+/** Scope is that of a call or a watch while it is under way. */
+export interface Scope {
   /** Ends with the caller's signal or with the client. */
   readonly signal: AbortSignal;
   /** Has to be called when it is over. */
@@ -7,14 +7,14 @@ export interface Part {
 }
 
 /**
- * Life is what is under way in a client, so that it ends with it. Each part has a signal of its
+ * Life is what is under way in a client, so that it ends with it. Each scope has a signal of its
  * own: a single one with a listener for each call would look like a leak to Node.js.
  */
 export class Life {
-  readonly #parts = new Set<AbortController>();
+  readonly #scopes = new Set<AbortController>();
   #end: { readonly reason: unknown } | undefined;
 
-  begin(signal?: AbortSignal): Part {
+  begin(signal?: AbortSignal): Scope {
     const controller = new AbortController();
     const onAbort = () => controller.abort(signal?.reason);
     if (this.#end !== undefined) {
@@ -22,12 +22,12 @@ export class Life {
     } else if (signal?.aborted === true) {
       onAbort();
     }
-    this.#parts.add(controller);
+    this.#scopes.add(controller);
     signal?.addEventListener("abort", onAbort);
     return {
       signal: controller.signal,
       done: () => {
-        this.#parts.delete(controller);
+        this.#scopes.delete(controller);
         signal?.removeEventListener("abort", onAbort);
       },
     };
@@ -36,8 +36,8 @@ export class Life {
   /** Ends all that is under way, and all that will begin. */
   end(reason: unknown): void {
     this.#end ??= { reason };
-    for (const part of this.#parts) {
-      part.abort(this.#end.reason);
+    for (const scope of this.#scopes) {
+      scope.abort(this.#end.reason);
     }
   }
 }

@@ -1,7 +1,7 @@
 import { sleep, type Clock } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
 import { asMetadataError } from "./errors.js";
-import { told } from "./judgement.js";
+import { wasAnswered } from "./judgement.js";
 import type { Life } from "./life.js";
 import { type StatusResponse } from "./gen/heliosdb/metadata/v1/cluster_service_pb.js";
 import { Stream } from "./gen/heliosdb/metadata/v1/position_pb.js";
@@ -105,7 +105,7 @@ export class Pool {
       endpoint.answered(this.#clock.now());
       return status;
     } catch (thrown) {
-      if (told(asMetadataError(thrown, { endpoint: endpoint.url, rpc: "Status" }))) {
+      if (wasAnswered(asMetadataError(thrown, { endpoint: endpoint.url, rpc: "Status" }))) {
         endpoint.answered(this.#clock.now());
       }
       return undefined;

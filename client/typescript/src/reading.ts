@@ -1,5 +1,7 @@
 import { clone } from "@bufbuild/protobuf";
+import { Code } from "@connectrpc/connect";
 
+import { MetadataError } from "./errors.js";
 import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
 import {
   StreamChangesRequestSchema,
@@ -27,7 +29,7 @@ export class Reading {
   /** How many members can be asked. */
   readonly #members: number;
   /** Whose history it is; undefined before the first session. */
-  #history: string | undefined;
+  #history: Identity | undefined;
   /** Everything up to this revision was handed on; undefined: nothing has come yet. */
   #reached: bigint | undefined;
   /** Members in a row that lack what is to follow. */
@@ -66,10 +68,17 @@ export class Reading {
 
   /** Notes whose history a member has; throws if it is another one than those before had. */
   at({ clusterId, recoveryEpoch }: Identity, endpoint: string): void {
-    const its = `${clusterId}, recovery epoch ${recoveryEpoch}`;
-    this.#history ??= its;
-    if (its !== this.#history) {
-      throw foreign(endpoint, its, this.#history);
+    this.#history ??= { clusterId, recoveryEpoch };
+    const { clusterId: own, recoveryEpoch: epoch } = this.#history;
+    if (clusterId !== own) {
+      throw foreign(endpoint, clusterId, own);
+    }
+    if (recoveryEpoch !== epoch) {
+      throw new MetadataError(
+        `${endpoint} has the history of recovery epoch ${recoveryEpoch}, and what was read so far is of ${epoch}: the cluster was restored from a backup; read it anew`,
+        Code.FailedPrecondition,
+        { reason: ErrorReason.FOREIGN_POSITION },
+      );
     }
   }
 

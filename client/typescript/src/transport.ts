@@ -1,16 +1,15 @@
-import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, Message, MessageInitShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethod, DescMethodStreaming, DescMethodUnary, MessageInitShape } from "@bufbuild/protobuf";
 import { Code, type ContextValues, type StreamResponse, type Transport, type UnaryResponse } from "@connectrpc/connect";
 
 import { streamChanges } from "./changes.js";
-import type { Endpoint } from "./endpoint.js";
 import { MetadataError } from "./errors.js";
 import { ErrorReason } from "./gen/heliosdb/metadata/v1/error_pb.js";
 import { HistoryService, type StreamChangesRequestSchema } from "./gen/heliosdb/metadata/v1/history_service_pb.js";
 import { Stream, type Consistency } from "./gen/heliosdb/metadata/v1/position_pb.js";
-import type { Part } from "./life.js";
+import type { Scope } from "./life.js";
 import { within } from "./opening.js";
 import { prepare } from "./request.js";
-import { Tries, type Surroundings } from "./tries.js";
+import { Tries, type Shared } from "./tries.js";
 
 /** The longest deadline of a call: a day. Timers of browsers count to 24 of them. */
 export const MAX_TIMEOUT_MS = 86_400_000;
@@ -32,11 +31,11 @@ export interface Defaults {
  * that: each call of theirs is one here, with its attempts.
  */
 export class ServiceTransport implements Transport {
-  readonly #around: Surroundings;
+  readonly #shared: Shared;
   readonly #defaults: Defaults;
 
-  constructor(around: Surroundings, defaults: Defaults) {
-    this.#around = around;
+  constructor(shared: Shared, defaults: Defaults) {
+    this.#shared = shared;
     this.#defaults = defaults;
   }
 
@@ -48,23 +47,25 @@ export class ServiceTransport implements Transport {
     input: MessageInitShape<I>,
     contextValues?: ContextValues,
   ): Promise<UnaryResponse<I, O>> {
-    const { known, life } = this.#around;
+    const { known, life } = this.#shared;
     const request = prepare<I>(method, input, known, this.#defaults.consistency);
     const limit = checkTimeout(timeoutMs ?? this.#defaults.timeoutMs, method.name);
-    const part = life.begin(signal);
-    const tries = new Tries(this.#around, {
+    const scope = life.begin(signal);
+    const tries = new Tries(this.#shared, {
       rpc: method.name,
       stream: request.stream,
       timeoutMs: limit,
-      signal: part.signal,
+      signal: scope.signal,
       requestId: request.dryRun ? undefined : request.requestId,
       knownRevision: request.knownRevision,
     });
     const attempt = async (): Promise<UnaryResponse<I, O>> => {
       const { endpoint, isFirst, patienceMs } = tries;
       const message = (isFirst ? request.first : request.again) as MessageInitShape<I>;
-      const response = await endpoint.transport.unary(method, part.signal, patienceMs, header, message, contextValues);
-      this.#admit(response.message, endpoint, request.requestId !== undefined && !request.dryRun);
+      const response = await endpoint.transport.unary(method, scope.signal, patienceMs, header, message, contextValues);
+      if (known.learn(response.message, endpoint.url, request.requestId !== undefined && !request.dryRun)) {
+        endpoint.identified();
+      }
       return response;
     };
     try {
@@ -73,7 +74,7 @@ export class ServiceTransport implements Transport {
       this.#doubt(error, request.ownPosition);
       throw error;
     } finally {
-      part.done();
+      scope.done();
     }
   }
 
@@ -94,14 +95,14 @@ export class ServiceTransport implements Transport {
     if ((method as DescMethod) === HistoryService.method.streamChanges) {
       const asked = { signal, patienceMs: limit ?? this.#defaults.timeoutMs, limitMs: limit, header, contextValues };
       const [request] = (await gather(input)) as MessageInitShape<typeof StreamChangesRequestSchema>[];
-      return (await streamChanges(this.#around, request ?? {}, asked)) as unknown as StreamResponse<I, O>;
+      return (await streamChanges(this.#shared, request ?? {}, asked)) as unknown as StreamResponse<I, O>;
     }
-    const part = this.#around.life.begin(signal);
-    const tries = new Tries(this.#around, {
+    const scope = this.#shared.life.begin(signal);
+    const tries = new Tries(this.#shared, {
       rpc: method.name,
       stream: Stream.UNSPECIFIED,
       timeoutMs: limit ?? this.#defaults.timeoutMs,
-      signal: part.signal,
+      signal: scope.signal,
       requestId: undefined,
       knownRevision: 0n,
     });
@@ -109,8 +110,8 @@ export class ServiceTransport implements Transport {
       tries.endpoint.transport.stream(method, signal, limit, header, requests, contextValues);
     try {
       if (method.methodKind !== "server_streaming") {
-        const response = await tries.once(() => open(part.signal, input));
-        return { ...response, message: answersOf(undefined, response.message[Symbol.asyncIterator](), tries, part) };
+        const response = await tries.once(() => open(scope.signal, input));
+        return { ...response, message: answersOf(undefined, response.message[Symbol.asyncIterator](), tries, scope) };
       }
       const requests = await gather(input);
       const begin = async (attempt: AbortSignal) => {
@@ -118,24 +119,13 @@ export class ServiceTransport implements Transport {
         const answers = response.message[Symbol.asyncIterator]();
         return { response, answers, first: await answers.next() };
       };
-      const { clock } = this.#around;
+      const { clock } = this.#shared;
       const { response, answers, first } = await tries.until(() =>
-        within(clock, FIRST_ANSWER_FACTOR * tries.patienceMs, part.signal, begin),
+        within(clock, FIRST_ANSWER_FACTOR * tries.patienceMs, scope.signal, begin),
       );
-      return { ...response, message: answersOf(first, answers, tries, part) };
+      return { ...response, message: answersOf(first, answers, tries, scope) };
     } catch (error) {
-      part.done();
-      throw error;
-    }
-  }
-
-  /** Notes what an answer shows; throws if its endpoint is of another cluster, and leaves that alone from then on. */
-  #admit(answer: Message, endpoint: Endpoint, written: boolean): void {
-    try {
-      this.#around.known.learn(answer, endpoint.url, written);
-      endpoint.identified(false);
-    } catch (error) {
-      endpoint.identified(true);
+      scope.done();
       throw error;
     }
   }
@@ -144,7 +134,7 @@ export class ServiceTransport implements Transport {
   #doubt(error: unknown, ownPosition: boolean): void {
     const reason = error instanceof MetadataError ? error.reason : ErrorReason.UNSPECIFIED;
     if (ownPosition && (reason === ErrorReason.FUTURE_REVISION || reason === ErrorReason.FOREIGN_POSITION)) {
-      this.#around.known.forget();
+      this.#shared.known.forget();
     }
   }
 }
@@ -166,7 +156,7 @@ async function* answersOf<M>(
   first: IteratorResult<M> | undefined,
   rest: AsyncIterator<M>,
   tries: Tries,
-  part: Part,
+  scope: Scope,
 ): AsyncGenerator<M> {
   try {
     for (let next = first ?? (await rest.next()); next.done !== true; next = await rest.next()) {
@@ -176,7 +166,7 @@ async function* answersOf<M>(
     throw tries.errorOf(thrown);
   } finally {
     await rest.return?.();
-    part.done();
+    scope.done();
   }
 }
 

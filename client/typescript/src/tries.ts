@@ -5,7 +5,7 @@ import { sleep, type Clock, type Random } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
 import { asMetadataError, canceled, unknownOutcome, MetadataError } from "./errors.js";
 import type { Stream } from "./gen/heliosdb/metadata/v1/position_pb.js";
-import { isAboutEndpoint, judge, mayHaveHappened, told } from "./judgement.js";
+import { isAboutEndpoint, judge, mayHaveHappened, wasAnswered } from "./judgement.js";
 import type { Known } from "./known.js";
 import type { Life } from "./life.js";
 import type { Pool } from "./pool.js";
@@ -31,8 +31,8 @@ export interface Retry {
   readonly error: MetadataError;
 }
 
-/** Surroundings are what the calls of a client share. */
-export interface Surroundings {
+/** Shared are what the calls of a client share. */
+export interface Shared {
   readonly pool: Pool;
   readonly known: Known;
   readonly clock: Clock;
@@ -56,7 +56,7 @@ export interface Purpose {
 
 /** Tries are the attempts of one call, one after the other. */
 export class Tries {
-  readonly #around: Surroundings;
+  readonly #shared: Shared;
   readonly #purpose: Purpose;
   readonly #deadline: number;
   readonly #backoff: Backoff;
@@ -68,18 +68,18 @@ export class Tries {
   /** An attempt may take or have taken effect, and none told. */
   #uncertain = false;
 
-  constructor(around: Surroundings, purpose: Purpose) {
-    this.#around = around;
+  constructor(shared: Shared, purpose: Purpose) {
+    this.#shared = shared;
     this.#purpose = purpose;
-    this.#began = around.clock.now();
+    this.#began = shared.clock.now();
     this.#deadline = this.#began + purpose.timeoutMs;
-    this.#backoff = new Backoff(around.random);
-    this.#index = around.pool.first(purpose.stream);
+    this.#backoff = new Backoff(shared.random);
+    this.#index = shared.pool.first(purpose.stream);
   }
 
   /** The member to ask now; in the end, the one that has answered. */
   get endpoint(): Endpoint {
-    return this.#around.pool.at(this.#index);
+    return this.#shared.pool.at(this.#index);
   }
 
   /** Whether no attempt has failed yet. */
@@ -97,7 +97,7 @@ export class Tries {
       try {
         const answer = await this.once(attempt);
         if (this.#failed > 0) {
-          this.#around.pool.prefer(this.#index);
+          this.#shared.pool.prefer(this.#index);
         }
         return answer;
       } catch (error) {
@@ -108,7 +108,7 @@ export class Tries {
 
   /** Makes one attempt, and notes what that tells of the member. */
   async once<A>(attempt: () => Promise<A>): Promise<A> {
-    const { clock, pool } = this.#around;
+    const { clock, pool } = this.#shared;
     const endpoint = this.endpoint;
     this.#began = clock.now();
     try {
@@ -117,7 +117,8 @@ export class Tries {
       return answer;
     } catch (thrown) {
       const error = this.errorOf(thrown);
-      if (told(error)) {
+      endpoint.failed(error);
+      if (wasAnswered(error)) {
         endpoint.answered(clock.now());
       } else if (error.code === Code.DeadlineExceeded && clock.now() - this.#began >= FIRST_ATTEMPT_MS) {
         pool.waited(endpoint, this.#began);
@@ -128,7 +129,7 @@ export class Tries {
 
   /** How long the attempt that has begun may take, in milliseconds, so that there is time for others. */
   get patienceMs(): number {
-    const alone = this.#around.pool.endpoints.length === 1;
+    const alone = this.#shared.pool.endpoints.length === 1;
     const growing = FIRST_ATTEMPT_MS * 2 ** Math.floor(this.#failed / 2);
     const patience = alone ? LONGEST_ATTEMPT_MS : Math.min(growing, LONGEST_ATTEMPT_MS);
     return Math.max(1, Math.min(patience, this.#deadline - this.#began));
@@ -143,7 +144,7 @@ export class Tries {
   /** Waits for the next attempt, at another member; throws if there is none. */
   async #next(error: MetadataError): Promise<void> {
     const { rpc, stream, signal } = this.#purpose;
-    const { pool, clock } = this.#around;
+    const { pool, clock } = this.#shared;
     this.#uncertain ||= mayHaveHappened(error);
     const { again, waitMs: hint } = judge(error);
     const elsewhere = isAboutEndpoint(error) && ++this.#faults < pool.endpoints.length;
@@ -151,7 +152,7 @@ export class Tries {
     if (signal.aborted || !(again || elsewhere) || clock.now() + waitMs >= this.#deadline) {
       throw this.#ended(error);
     }
-    this.#around.onRetry?.({ rpc, endpoint: this.endpoint.url, attempt: this.#failed, waitMs, error });
+    this.#shared.onRetry?.({ rpc, endpoint: this.endpoint.url, attempt: this.#failed, waitMs, error });
     this.#index = pool.after(this.#index, stream);
     if (!(await sleep(clock, waitMs, signal))) {
       throw this.#ended(canceled(signal, rpc));
@@ -162,9 +163,9 @@ export class Tries {
   #pause(hint: number): number {
     this.#failed++;
     // Those who were given the same hint should not come back together.
-    const waitMs = hint * (1 + this.#around.random() / 2);
+    const waitMs = hint * (1 + this.#shared.random() / 2);
     // The first round through the endpoints is quick: the next one is likely to be fine.
-    return this.#failed < this.#around.pool.endpoints.length ? waitMs : Math.max(waitMs, this.#backoff.next());
+    return this.#failed < this.#shared.pool.endpoints.length ? waitMs : Math.max(waitMs, this.#backoff.next());
   }
 
   /**

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
 
-import { Alive } from "./alive.js";
+import { Watchdog } from "./watchdog.js";
 import { Backoff } from "./backoff.js";
 import { sleep } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
@@ -14,7 +14,7 @@ import { isAboutEndpoint, judge } from "./judgement.js";
 import { foreign } from "./known.js";
 import { encodable } from "./request.js";
 import { Resumption, type Frame } from "./resumption.js";
-import type { Surroundings } from "./tries.js";
+import type { Shared } from "./tries.js";
 
 /** After how many missed bookmarks a subscription counts as broken and is opened again at another member. */
 const SILENCE_FACTOR = 5;
@@ -45,13 +45,13 @@ export interface WatchOptions {
 
 /** See Client.watch. */
 export async function* watch(
-  around: Surroundings,
+  shared: Shared,
   init: MessageInitShape<typeof SubscribeRequestSchema>,
   options: WatchOptions,
 ): AsyncGenerator<Frame, void, undefined> {
-  const { signal, done } = around.life.begin(options.signal);
+  const { signal, done } = shared.life.begin(options.signal);
   try {
-    const w = new Watch(around, encodable(MetadataService.method.subscribe, init), options, signal);
+    const w = new Watch(shared, encodable(MetadataService.method.subscribe, init), options, signal);
     for (;;) {
       const broke = yield* w.session();
       if (signal.aborted) {
@@ -71,42 +71,42 @@ export async function* watch(
 /** Watch drives one watch, from session to session. */
 class Watch {
   readonly resumption: Resumption;
-  readonly #around: Surroundings;
+  readonly #shared: Shared;
   readonly #options: WatchOptions;
   readonly #end: AbortSignal;
   readonly #backoff: Backoff;
   #index: number;
-  /** A member turned out to be of another cluster. */
+  /** A member that did not refuse the call turned out to be of another cluster: its frames are mixed in. */
   #foreign: MetadataError | undefined;
   /** Endpoints whose last answer was about what they are. */
   readonly #faulty = new Set<Endpoint>();
 
-  constructor(around: Surroundings, request: SubscribeRequest, options: WatchOptions, end: AbortSignal) {
-    this.resumption = new Resumption(request, around.pool.endpoints.length);
-    this.#around = around;
+  constructor(shared: Shared, request: SubscribeRequest, options: WatchOptions, end: AbortSignal) {
+    this.resumption = new Resumption(request, shared.pool.endpoints.length);
+    this.#shared = shared;
     this.#options = options;
     this.#end = end;
-    this.#backoff = new Backoff(around.random);
-    this.#index = around.pool.first(Stream.UNSPECIFIED);
+    this.#backoff = new Backoff(shared.random);
+    this.#index = shared.pool.first(Stream.UNSPECIFIED);
   }
 
   get #endpoint(): Endpoint {
-    return this.#around.pool.at(this.#index);
+    return this.#shared.pool.at(this.#index);
   }
 
   /** Follows one subscription until it breaks, and returns why it did. */
   async *session(): AsyncGenerator<Frame, MetadataError, undefined> {
-    const { clock } = this.#around;
+    const { clock } = this.#shared;
     const began = clock.now();
     const request = this.resumption.next();
     const stop = new AbortController();
-    const alive = new Alive(clock, stop, silenceOf(request), "frame");
+    const watchdog = new Watchdog(clock, stop, silenceOf(request), "frame");
     const onEnd = () => stop.abort(this.#end.reason);
     this.#end.addEventListener("abort", onEnd);
     try {
-      alive.expect(request.start.case === "after" ? RESUME_MS : 0);
+      watchdog.expect(request.start.case === "after" ? RESUME_MS : 0);
       for await (const { frame } of await this.#open(request, stop.signal)) {
-        alive.rest(); // the caller may take its time
+        watchdog.rest(); // the caller may take its time
         if (clock.now() - began >= SOUND_SESSION_MS) {
           this.#backoff.reset();
         }
@@ -117,14 +117,14 @@ class Watch {
         if (news !== undefined) {
           yield news;
         }
-        alive.expect(0);
+        watchdog.expect(0);
       }
       return new MetadataError(`${this.#endpoint.url} ended the subscription`, Code.Unavailable);
     } catch (thrown) {
       const why: unknown = stop.signal.aborted ? stop.signal.reason : thrown;
       return asMetadataError(why, { endpoint: this.#endpoint.url, rpc: "Subscribe" });
     } finally {
-      alive.rest();
+      watchdog.rest();
       stop.abort();
       this.#end.removeEventListener("abort", onEnd);
     }
@@ -146,9 +146,9 @@ class Watch {
       return;
     }
     try {
-      this.#around.known.see(position, this.#endpoint.url);
+      this.#shared.known.see(position, this.#endpoint.url);
+      this.#endpoint.identified();
     } catch (error) {
-      this.#endpoint.identified(true);
       this.#foreign = error as MetadataError;
       throw error;
     }
@@ -159,15 +159,16 @@ class Watch {
     if (this.#foreign !== undefined) {
       throw this.#foreign;
     }
-    await this.#checkCluster(broke);
+    broke = await this.#named(broke);
+    this.#endpoint.failed(broke);
     const { again, waitMs } = this.resumption.broke(broke.reason, judge(broke));
     const elsewhere = this.#elsewhere(broke);
     if (!again && !elsewhere) {
       throw broke;
     }
     this.#options.onBreak?.(broke);
-    this.#index = this.#around.pool.after(this.#index, Stream.UNSPECIFIED);
-    if (!(await sleep(this.#around.clock, Math.max(waitMs, this.#backoff.next()), this.#end))) {
+    this.#index = this.#shared.pool.after(this.#index, Stream.UNSPECIFIED);
+    if (!(await sleep(this.#shared.clock, Math.max(waitMs, this.#backoff.next()), this.#end))) {
       throw canceled(this.#end, "Subscribe");
     }
   }
@@ -179,26 +180,24 @@ class Watch {
       return false;
     }
     this.#faulty.add(this.#endpoint);
-    return this.#faulty.size < this.#around.pool.endpoints.length;
+    return this.#faulty.size < this.#shared.pool.endpoints.length;
   }
 
   /**
    * A position is foreign to a cluster that was restored from a backup, which a reset and a
-   * snapshot make up for, and to another cluster, whose changes are no continuation.
+   * snapshot make up for, and to another cluster, whose changes are no continuation: returns
+   * another error then.
    */
-  async #checkCluster(broke: MetadataError): Promise<void> {
+  async #named(broke: MetadataError): Promise<MetadataError> {
     const own = this.resumption.position?.clusterId ?? "";
     if (broke.reason !== ErrorReason.FOREIGN_POSITION || own === "") {
-      return;
+      return broke;
     }
-    let its: string;
     try {
-      its = (await this.#endpoint.cluster.status({}, { signal: this.#end, timeoutMs: MIN_SILENCE_MS })).clusterId;
+      const { clusterId } = await this.#endpoint.cluster.status({}, { signal: this.#end, timeoutMs: MIN_SILENCE_MS });
+      return clusterId === own ? broke : foreign(this.#endpoint.url, clusterId, own);
     } catch {
-      return; // it will say so again, if it is there again
-    }
-    if (its !== own) {
-      throw foreign(this.#endpoint.url, its, own);
+      return broke; // it will say so again, if it is there again
     }
   }
 }

@@ -232,7 +232,7 @@ describe("a read", () => {
     const client = clientOf([reader([], at(3), at(4, 0, 1, "other"))]);
     await client.metadata.getTable({ table });
     const error = await errorOf(client.metadata.getTable({ table }));
-    expect(error.reason).toBe(ErrorReason.FOREIGN_POSITION);
+    expect(error.reason).toBe(ErrorReason.FOREIGN_CLUSTER);
     expect(error.message).toContain("http://m0:9000 belongs to cluster other");
     expect(client.position).toEqual(at(3));
   });

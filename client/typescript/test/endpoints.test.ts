@@ -1,7 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it, vi } from "vitest";
 
-import { ErrorReason, MetadataError, Stream } from "../src/index.js";
+import { ForeignClusterError, MetadataError, Stream } from "../src/index.js";
 import { at, clientOf, failure, FakeClock, type Member } from "./fake.js";
 
 const table = { name: "t" };
@@ -44,9 +44,9 @@ describe("a write", () => {
     const client = clientOf([own, other]);
     await client.metadata.createTable({ table });
     const error = await errorOf(client.metadata.createTable({ table }));
-    expect(error.reason).toBe(ErrorReason.FOREIGN_POSITION);
+    expect(error).toBeInstanceOf(ForeignClusterError);
+    expect(error).toMatchObject({ endpoint: "http://m1:9000", clusterId: "other", written: true });
     expect(error.message).toContain("the write took effect in the other cluster");
-    expect(error.values).toEqual({ written: "true" });
     await client.metadata.createTable({ table });
     expect([carriedOut, strayed]).toEqual([2, 1]);
   });

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { asMetadataError, MetadataError, unknownOutcome } from "../src/errors.js";
 import { ErrorInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
 import { ErrorReason, OutcomeUnknownSchema } from "../src/index.js";
-import { isAboutEndpoint, judge, mayHaveHappened, told } from "../src/judgement.js";
+import { isAboutEndpoint, judge, mayHaveHappened, wasAnswered } from "../src/judgement.js";
 import { foreign } from "../src/known.js";
 import { failure } from "./fake.js";
 
@@ -17,7 +17,7 @@ function fetchFailed(code: string): TypeError {
 }
 
 // What was thrown; whether another attempt helps, the member has answered, a write may have happened.
-const table: [name: string, thrown: unknown, again: boolean, told: boolean, mayHaveHappened: boolean][] = [
+const table: [name: string, thrown: unknown, again: boolean, answered: boolean, mayHaveHappened: boolean][] = [
   ["no leader", failure(Code.Unavailable, "NO_LEADER"), true, true, false],
   ["outcome unknown", failure(Code.Unavailable, "OUTCOME_UNKNOWN"), true, true, true],
   ["the service's deadline", failure(Code.DeadlineExceeded, "DEADLINE"), true, true, true],
@@ -55,7 +55,7 @@ const table: [name: string, thrown: unknown, again: boolean, told: boolean, mayH
 describe("an error", () => {
   it.each(table)("is judged: %s", (_, thrown, again, answered, happened) => {
     const error = asMetadataError(thrown, origin);
-    expect([judge(error).again, told(error), mayHaveHappened(error)]).toEqual([again, answered, happened]);
+    expect([judge(error).again, wasAnswered(error), mayHaveHappened(error)]).toEqual([again, answered, happened]);
   });
 
   it.each([

@@ -1,5 +1,13 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { Code, ConnectError, createRouterTransport, type ServiceImpl, type Transport } from "@connectrpc/connect";
+import {
+  Code,
+  ConnectError,
+  createRouterTransport,
+  type ConnectRouter,
+  type Interceptor,
+  type ServiceImpl,
+  type Transport,
+} from "@connectrpc/connect";
 
 import { ErrorInfoSchema, RetryInfoSchema } from "../src/gen/google/rpc/error_details_pb.js";
 import {
@@ -26,22 +34,23 @@ export interface Member {
 
 /** A client of members in this process, at http://m0:9000, http://m1:9000 and so on. */
 export function clientOf(members: Member[], options: Partial<ClientOptions> = {}): Client {
-  const transports = new Map(members.map((member, i) => [`http://m${i}:9000`, transportOf(member)]));
+  const served = new Map(members.map((member, i) => [`http://m${i}:9000`, member]));
   return new Client({
-    endpoints: [...transports.keys()],
-    transport: (url) => transports.get(url) ?? transportOf({}),
+    endpoints: [...served.keys()],
+    transport: (url, interceptors) => transportOf(served.get(url) ?? {}, interceptors),
     clock: new FakeClock(),
     random: () => 0.5,
     ...options,
   });
 }
 
-function transportOf(member: Member): Transport {
-  return createRouterTransport(({ service }) => {
+function transportOf(member: Member, interceptors: Interceptor[]): Transport {
+  const routes = ({ service }: ConnectRouter) => {
     service(MetadataService, member.metadata ?? {});
     service(ClusterService, member.cluster ?? {});
     service(HistoryService, member.history ?? {});
-  });
+  };
+  return createRouterTransport(routes, { transport: { interceptors } });
 }
 
 /** An error as the service sends it. */

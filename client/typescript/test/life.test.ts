@@ -5,19 +5,19 @@ import { Life } from "../src/life.js";
 
 it("ends what is under way, and what begins later", () => {
   const life = new Life();
-  const part = life.begin();
+  const scope = life.begin();
   life.end("closed");
   life.end("closed again");
-  expect(part.signal.reason).toBe("closed");
+  expect(scope.signal.reason).toBe("closed");
   expect(life.begin().signal.reason).toBe("closed");
 });
 
 it("ends a part with the caller's signal", () => {
   const life = new Life();
   const caller = new AbortController();
-  const part = life.begin(caller.signal);
+  const scope = life.begin(caller.signal);
   caller.abort("enough");
-  expect(part.signal.reason).toBe("enough");
+  expect(scope.signal.reason).toBe("enough");
   expect(life.begin(caller.signal).signal.reason).toBe("enough");
   expect(life.begin().signal.aborted).toBe(false);
 });
@@ -25,10 +25,10 @@ it("ends a part with the caller's signal", () => {
 it("lets go of what is over", () => {
   const life = new Life();
   const caller = new AbortController();
-  const part = life.begin(caller.signal);
+  const scope = life.begin(caller.signal);
   expect(getEventListeners(caller.signal, "abort")).toHaveLength(1);
-  part.done();
+  scope.done();
   expect(getEventListeners(caller.signal, "abort")).toHaveLength(0);
   life.end("closed");
-  expect(part.signal.aborted).toBe(false);
+  expect(scope.signal.aborted).toBe(false);
 });

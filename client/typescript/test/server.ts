@@ -16,8 +16,14 @@ export class Server {
   readonly #directory = mkdtempSync(join(tmpdir(), "heliosmeta-ts-"));
   #process: ChildProcess | undefined;
   #log = "";
+  readonly #args: readonly string[];
   #listen = "127.0.0.1:0";
   #raftListen = "127.0.0.1:0";
+
+  /** With further arguments of serve. */
+  constructor(...args: string[]) {
+    this.#args = args;
+  }
 
   /** The base URL of its API. */
   get url(): string {
@@ -29,7 +35,7 @@ export class Server {
     const ports = join(this.#directory, "ports");
     rmSync(ports, { force: true });
     const args = ["serve", "--data", join(this.#directory, "data"), "--listen", this.#listen];
-    args.push("--raft-listen", this.#raftListen, "--ports-file", ports);
+    args.push("--raft-listen", this.#raftListen, "--ports-file", ports, ...this.#args);
     const running = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = running;
     process.once("exit", () => running.kill("SIGKILL"));

@@ -2,7 +2,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import { describe, expect, it } from "vitest";
 
 import {
-  ErrorReason,
+  ForeignClusterError,
   isCanceled,
   isInvalid,
   MetadataError,
@@ -214,20 +214,23 @@ describe("a watch", () => {
     ]);
   });
 
-  it("ends at an endpoint of another cluster", async () => {
+  it("passes an endpoint of another cluster over, and ends if there is none but those", async () => {
     let asked = 0;
+    let marked = 0;
     const own = publisher(async function* () {
-      yield bookmark(at(5));
+      yield bookmark(at(5 + marked++));
     });
     const other = publisher(async function* () {
       asked++;
       throw failure(Code.FailedPrecondition, "FOREIGN_POSITION");
     }, "other");
-    const { frames, error } = await collect(clientOf([own, other]), () => false);
-    expect(frames).toHaveLength(1);
-    expect(error).toMatchObject({ reason: ErrorReason.FOREIGN_POSITION });
-    expect((error as Error).message).toContain("http://m1:9000 belongs to cluster other");
+    const { error: none } = await collect(clientOf([own, other]), () => marked >= 3);
+    expect(none).toBeUndefined();
     expect(asked).toBe(1);
+    const { error } = await collect(clientOf([other, other]), () => false, {}, { start: { case: "after", value: at(5) } });
+    expect(error).toBeInstanceOf(ForeignClusterError);
+    expect((error as Error).message).toContain("http://m1:9000 belongs to cluster other");
+    expect(asked).toBe(3);
   });
 
   it("ends when the first endpoint is of another cluster than the calls were", async () => {

@@ -23,7 +23,12 @@ export interface Listener {
 export type Phase = "connecting" | "live" | "interrupted";
 
 /** These say that what came before the break cannot be continued. */
-const lost = new Set([ErrorReason.HISTORY_TRIMMED, ErrorReason.FOREIGN_POSITION, ErrorReason.FUTURE_REVISION]);
+const lost = new Set([
+  ErrorReason.HISTORY_TRIMMED,
+  ErrorReason.FOREIGN_CLUSTER,
+  ErrorReason.FOREIGN_POSITION,
+  ErrorReason.FUTURE_REVISION,
+]);
 
 /** Beginning is a promise to be kept from outside. */
 class Beginning {

@@ -2,6 +2,9 @@ import { Code, Consistency, ErrorReason, MetadataError, Stream, type Change, typ
 
 import { service } from "../service/service.js";
 
+/** So long what is heard may wait for the check; it is made again with the next frame. */
+const TIMEOUT_MS = 2_000;
+
 /** What a change is known by. */
 type Mark = Pick<Change, "revision" | "time" | "requestId" | "commandHash">;
 
@@ -57,7 +60,8 @@ export class Thread {
 async function changeAt(stream: Stream, revision: bigint): Promise<Change | undefined> {
   try {
     const selection = { stream, firstRevision: revision, lastRevision: revision };
-    const page = await service().history.readChanges({ selection, pageSize: 1, read: { consistency: Consistency.LOCAL } });
+    const request = { selection, pageSize: 1, read: { consistency: Consistency.LOCAL } };
+    const page = await service().history.readChanges(request, { timeoutMs: TIMEOUT_MS });
     return page.changes[0];
   } catch (error) {
     if (error instanceof MetadataError && error.reason === ErrorReason.HISTORY_TRIMMED) {

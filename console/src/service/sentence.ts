@@ -1,11 +1,15 @@
-import { Code, ErrorReason, MetadataError } from "@heliosdb/metadata";
+import { Code, ErrorReason, ForeignClusterError, MetadataError } from "@heliosdb/metadata";
 
-import { origins } from "./service.js";
+import { origins } from "./origins.js";
 
 /** Says an error in a sentence for the person at the console: what it is, and what to do. */
 export function sentence(error: unknown): string {
   if (!(error instanceof MetadataError)) {
     return error instanceof Error ? error.message : String(error);
+  }
+  if (error instanceof ForeignClusterError) {
+    const done = error.written ? "What you asked for was done in that one" : "Nothing was done";
+    return `Another cluster answers at ${error.endpoint} than the one that this page shows. ${done}. The page begins anew if that cluster has taken the other's place; else see where the address leads.`;
   }
   if (error.reason !== ErrorReason.UNSPECIFIED) {
     return upper(error.message);
@@ -21,7 +25,7 @@ export function sentence(error: unknown): string {
     case Code.DeadlineExceeded:
     case Code.Unknown:
     case Code.Internal:
-      return origins.length > 1
+      return origins().length > 1
         ? `No member answers (${detail(error)}). See that they run, and that they can be reached from here.`
         : `The member at ${location.host} does not answer (${detail(error)}). See that it runs, and that it can be reached from here.`;
     default:

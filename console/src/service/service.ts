@@ -1,21 +1,14 @@
 import { Client } from "@heliosdb/metadata";
 
 import { identity } from "./identity.svelte.js";
+import { origins } from "./origins.js";
 
 /** How long the console waits for an answer, retries included: an election and one attempt more. */
 const TIMEOUT_MS = 8_000;
 
-/** The origins that the page's policy lets it call: the member that it came from, then the others, if any. */
-export const origins: readonly string[] = [location.origin, ...others()];
-
-function others(): string[] {
-  const told = document.querySelector<HTMLMetaElement>('meta[name="members"]')?.content ?? "";
-  return told.split(" ").filter((origin) => origin !== "");
-}
-
 function connect(): Client {
   return new Client({
-    endpoints: origins,
+    endpoints: origins(),
     protocol: "grpc-web",
     timeoutMs: TIMEOUT_MS,
     interceptors: [

@@ -3,8 +3,8 @@ import { Code } from "@connectrpc/connect";
 import type { Clock } from "./clock.js";
 import { MetadataError } from "./errors.js";
 
-/** Alive breaks a session off in which no message comes in time. */
-export class Alive {
+/** Watchdog breaks a session off in which no message comes in time. */
+export class Watchdog {
   readonly #clock: Clock;
   readonly #stop: AbortController;
   readonly #silenceMs: number;
