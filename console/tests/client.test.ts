@@ -110,7 +110,7 @@ test("a page of an origin that was not named is refused, and is told what to do"
   await page.waitForFunction(() => "metadata" in globalThis);
   const message = await page.evaluate(async (endpoint) => {
     const { metadata } = globalThis as unknown as { metadata: typeof import("@heliosdb/metadata") };
-    const client = new metadata.Client({ endpoints: [endpoint], timeoutMs: 500 });
+    const client = new metadata.Client({ endpoints: [endpoint], timeoutMs: 3_000 });
     return client.metadata.listNamespaces({}).then(() => "answered", (error: unknown) => String(error));
   }, service);
   expect(message).toContain("--cors-origins");
