@@ -129,6 +129,9 @@ func (r *pastRead[D]) leads(revision uint64) (base uint64, leads bool, err error
 			base = max(base, d.Seq)
 		}
 	}
+	if revision > r.s.head().Revision { // the floor is behind what it has come to
+		return base, false, nil
+	}
 	// What lies before a gap is not read, but for what was trimmed.
 	reached := base == revision || revision < r.bounds.Floor || max(base+1, r.bounds.Floor) >= r.bounds.First
 	_, lacks, err := r.s.m.store.HistoryGap(r.s.group, min(revision, r.s.feed.Durable())+1)
