@@ -215,7 +215,7 @@ func (s *session) benchMembers(ctx context.Context, f *benchFlags) ([]string, *f
 	if err != nil {
 		return nil, nil, err
 	}
-	s.tls = tlsfiles.Files{} // they listen on loopback, in plain text
+	s.tls, s.token = tlsfiles.Files{}, "" // they listen on loopback, in plain text
 	cluster, err := fleet.Start(ctx, fleet.Options{Binary: binary, Name: "heliosmeta", Members: f.local, Dir: f.dir})
 	if err != nil {
 		return nil, nil, err

@@ -135,6 +135,11 @@ func sentence(err error, endpoints []string) string {
 	// The service gives details with each error; this one comes from the way to it.
 	where := strings.Join(endpoints, ", ")
 	switch {
+	case client.IsRefused(err):
+		if at, ok := errors.AsType[*client.EndpointError](err); ok {
+			where = at.Endpoint
+		}
+		return fmt.Sprintf("%s refuses this client: %s; show it a token or certificate that it accepts (--token-file, or --tls-cert and --tls-key)", where, reason(e))
 	case e.Code() == connect.CodeDeadlineExceeded:
 		return fmt.Sprintf("no answer from %s in time; see what is wrong with heliosmeta status, or give it longer with --timeout", where)
 	case e.Code() == connect.CodeUnavailable, brokeOff(e):

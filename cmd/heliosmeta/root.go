@@ -71,6 +71,7 @@ func (s *session) root() *cobra.Command {
 	flags.DurationVar(&s.timeout, "timeout", client.DefaultTimeout, "how long a call may take, retries included; if it is not given, one about the past up to a minute")
 	flags.StringVar(&s.actor, "actor", s.user(), "who is said to be asking, for the history")
 	s.tls.AddTo(flags)
+	s.token.AddTo(flags)
 	flags.StringVar(&s.consistency, "consistency", "linearizable", "how fresh reads have to be: linearizable, local or at-least=SCHEMA:TOPOLOGY")
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(output.Formats, cobra.ShellCompDirectiveNoFileComp))
 	_ = root.RegisterFlagCompletionFunc("consistency", cobra.FixedCompletions([]string{"linearizable", "local"}, cobra.ShellCompDirectiveNoFileComp))

@@ -17,6 +17,7 @@ import (
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/progress"
 	"github.com/heliosdb/metadata/internal/positiontext"
 	"github.com/heliosdb/metadata/internal/tlsfiles"
+	"github.com/heliosdb/metadata/internal/tokenfile"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
@@ -33,6 +34,7 @@ type session struct {
 	cluster        string // id; empty: whichever answers
 	actor          string
 	tls            tlsfiles.Files
+	token          tokenfile.File
 	consistency    string
 	writing        writeFlags
 	completionTime time.Duration
@@ -81,7 +83,7 @@ func (s *session) connect() (*client.Client, error) {
 	}
 	return client.New(client.Options{
 		Endpoints: s.endpoints, InOrder: true, Timeout: s.timeout, HistoryTimeout: history, ClusterID: s.cluster, TLS: config, Actor: s.actor,
-		Logger: slog.New(&patience{session: s}),
+		Token: s.token.Token(), Logger: slog.New(&patience{session: s}),
 	})
 }
 
@@ -133,7 +135,7 @@ func (p *patience) Enabled(context.Context, slog.Level) bool { return !p.told }
 
 // Handle implements slog.Handler.
 func (p *patience) Handle(_ context.Context, r slog.Record) error {
-	if p.told {
+	if p.told || r.Level >= slog.LevelWarn { // a warning is of what the command ends with
 		return nil
 	}
 	var failed error

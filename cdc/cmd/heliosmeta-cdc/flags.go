@@ -20,6 +20,7 @@ import (
 	"github.com/heliosdb/metadata/internal/filterflags"
 	"github.com/heliosdb/metadata/internal/positiontext"
 	"github.com/heliosdb/metadata/internal/tlsfiles"
+	"github.com/heliosdb/metadata/internal/tokenfile"
 )
 
 // options are the command line.
@@ -28,6 +29,7 @@ type options struct {
 	actor     string
 	timeout   time.Duration
 	tls       tlsfiles.Files
+	token     tokenfile.File
 
 	consumer, positionFile   string
 	create                   bool
@@ -55,6 +57,7 @@ func (o *options) addGlobal(flags *pflag.FlagSet) {
 	flags.StringVar(&o.actor, "actor", "heliosmeta-cdc", "who is said to be asking, for the history")
 	flags.DurationVar(&o.timeout, "timeout", client.DefaultTimeout, "how long one call may take; the program goes on trying")
 	o.tls.AddTo(flags)
+	o.token.AddTo(flags)
 }
 
 // addTo adds the flags of run.

@@ -122,7 +122,7 @@ func (o *options) connect(log *slog.Logger) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{Endpoints: o.endpoints, Timeout: o.timeout, TLS: config, Actor: o.actor, Logger: log})
+	return client.New(client.Options{Endpoints: o.endpoints, Timeout: o.timeout, TLS: config, Actor: o.actor, Token: o.token.Token(), Logger: log})
 }
 
 // serveMetrics shows metrics, if that is asked for, until stop is called.
