@@ -3,6 +3,9 @@ package main
 import (
 	"go/parser"
 	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,6 +43,32 @@ func TestCatalogue(t *testing.T) {
 				t.Errorf("%s changes %s: mutants change the service", m.name, file)
 			}
 		}
+	}
+}
+
+// The table of mutants that readers are shown has all of them, in the order of the catalogue.
+func TestDocsNameEveryMutant(t *testing.T) {
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "correctness.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(text), "| mutant | caught in seed")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var told, want []string
+	for line := range strings.SplitSeq(table, "\n") {
+		if name, _, ok := strings.Cut(strings.TrimPrefix(line, "| `"), "` |"); ok && strings.HasPrefix(line, "| `") {
+			told = append(told, name)
+		}
+	}
+	for _, m := range mutants {
+		want = append(want, m.name)
+	}
+	if !found || !slices.Equal(told, want) {
+		t.Errorf("docs/correctness.md lists the mutants\n%q, want\n%q", told, want)
 	}
 }
 
