@@ -25,7 +25,8 @@ import (
 // Defaults and limits of Options.
 const (
 	DefaultTimeout = 10 * time.Second
-	// DefaultHistoryTimeout is as long as members work on one call by default.
+	// DefaultHistoryTimeout is less than what members work on one call for, by default: the caller says
+	// when it is too long.
 	DefaultHistoryTimeout = time.Minute
 	// MaxEndpoints bounds Options.Endpoints.
 	MaxEndpoints = 64
@@ -130,8 +131,9 @@ type endpoint struct {
 	grpc    *connection
 	health  health
 
-	http1, http2           service // see calls
-	overHTTP2, speaksHTTP1 atomic.Bool
+	http1, http2             service // see calls
+	overHTTP2                atomic.Bool
+	speaksHTTP1, speaksHTTP2 atomic.Bool // it has answered so
 
 	warned     atomic.Pointer[warning]
 	identified atomic.Bool            // it has said of which cluster it is

@@ -221,11 +221,11 @@ func (r *consumption) begin(ctx context.Context) {
 	}
 }
 
-func (r *consumption) acknowledge(ctx context.Context, p *metadatav1.Position) acked {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+func (r *consumption) acknowledge(life context.Context, p *metadatav1.Position) acked {
+	ctx, cancel := context.WithTimeout(life, ackTimeout)
 	defer cancel()
 	later, err := r.keeper.acknowledge(ctx, p)
-	if err != nil {
+	if err != nil && life.Err() == nil {
 		r.client.metrics.unacked.Add(1)
 	}
 	return acked{p, later, err}

@@ -90,8 +90,8 @@ func aboutEndpoint(err error) string {
 		return saysUntrusted
 	}
 	text := err.Error()
-	if strings.Contains(text, saysHTTP2) {
-		return "" // the next attempt goes by HTTP/2
+	if strings.Contains(text, saysHTTP2) || strings.Contains(text, saysNoHTTP2) {
+		return "" // the next attempt goes the other way
 	}
 	for _, sign := range signs {
 		if strings.Contains(text, sign.text) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"connectrpc.com/connect"
@@ -195,7 +196,9 @@ func retryable(err error) (wait time.Duration, ok bool) {
 	info, _ := detail[*errdetails.RetryInfo](err)
 	wait = max(0, info.GetRetryDelay().AsDuration())
 	switch connect.CodeOf(err) {
-	case connect.CodeUnavailable, connect.CodeDeadlineExceeded:
+	case connect.CodeDeadlineExceeded:
+		return wait, ErrorValues(err)["limit"] != limitOfThePast
+	case connect.CodeUnavailable:
 		return wait, true
 	case connect.CodeResourceExhausted:
 		return wait, info != nil
@@ -206,6 +209,10 @@ func retryable(err error) (wait time.Duration, ok bool) {
 	}
 	return 0, false
 }
+
+// limitOfThePast is the limit that a member names which has worked on a read of the past for as long as it may:
+// others would for as long.
+const limitOfThePast = "HistoryTimeout"
 
 // isLacking reports whether a member lacks what another one may have: changes that it has not
 // been given yet, or a record that is damaged.
@@ -238,8 +245,8 @@ func mayHaveHappened(err error) bool {
 		metadatav1.ErrorReason_ERROR_REASON_CANCELED:
 		return true
 	case metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED:
-		if isAboutEndpoint(err) {
-			return false // it was refused as a whole
+		if isAboutEndpoint(err) || strings.Contains(err.Error(), saysHTTP2) || strings.Contains(err.Error(), saysNoHTTP2) {
+			return false // it was refused as a whole, or nobody could read it
 		}
 		op, ok := errors.AsType[*net.OpError](err)
 		return !ok || op.Op != "dial" // nothing was sent if nobody was reached

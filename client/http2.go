@@ -13,7 +13,7 @@ import (
 
 // Calls that share no stream go by HTTP/1.1, which costs least; but some gateways carry HTTP/2
 // only, as gRPC needs no more. Most of them do not say so: they end a connection that begins otherwise, or wait. So
-// as long as nobody has answered by HTTP/1.1, each call without an answer has the next one go the other way.
+// as long as nobody has answered either way, each call without an answer has the next one go the other way.
 
 // newHTTP2 carries calls as gRPC.
 func newHTTP2(config *tls.Config) *http.Transport {
@@ -37,19 +37,24 @@ func (e *endpoint) calls() service {
 // way notes whether a call by HTTP/1.1, or HTTP/2, was answered, and decides how the next ones go.
 func (e *endpoint) way(ctx context.Context, http2 bool, err error) {
 	switch {
+	case told(err) && http2:
+		e.speaksHTTP2.Store(true)
 	case told(err):
-		if !http2 {
-			e.speaksHTTP1.Store(true)
-		}
-	case http2:
+		e.speaksHTTP1.Store(true)
+		e.overHTTP2.Store(false)
+	case http2 && !e.speaksHTTP2.Load() && ctx.Err() == nil:
 		e.overHTTP2.Store(false) // it may have been a member's end
-	case !e.speaksHTTP1.Load() && unanswered(ctx, err):
+	case !http2 && !e.speaksHTTP1.Load() && unanswered(ctx, err):
 		e.overHTTP2.Store(true)
 	}
 }
 
-// saysHTTP2 is what the error of a call by HTTP/1.1 says if the answer was of HTTP/2.
-const saysHTTP2 = `malformed HTTP response "\x00`
+const (
+	// saysHTTP2 is what the error of a call by HTTP/1.1 says if the answer was of HTTP/2: nobody has read the call.
+	saysHTTP2 = `malformed HTTP response "\x00`
+	// saysNoHTTP2 is what the error of a call by HTTP/2 says where TLS leads to HTTP/1.1 only.
+	saysNoHTTP2 = "tls: no application protocol"
+)
 
 // unanswered reports whether somebody was reached who did not answer in HTTP/1.1, without a better
 // reason.

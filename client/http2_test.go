@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -47,6 +48,12 @@ type pageMember struct{ oldMember }
 
 func (pageMember) ListTables(context.Context, *metadatav1.ListTablesRequest) (*metadatav1.ListTablesResponse, error) {
 	return nil, connect.NewError(connect.CodeNotFound, io.ErrNoProgress)
+}
+
+// ListNodes never answers.
+func (pageMember) ListNodes(ctx context.Context, _ *metadatav1.ListNodesRequest) (*metadatav1.ListNodesResponse, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
 }
 
 // startVersion serves some versions of HTTP.
@@ -102,6 +109,40 @@ func TestCallsGoThroughAGatewayOfHTTP2(t *testing.T) {
 		}
 		if seen := v.all(); len(seen) != 9 || slices.ContainsFunc(seen, func(n int) bool { return n != c.want }) {
 			t.Errorf("%s: calls came by HTTP %v", name, seen)
+		}
+	}
+}
+
+// That a caller has enough of one call does not send the next ones through a gateway of HTTP/2 the wrong way.
+func TestAGatewayOfHTTP2IsRemembered(t *testing.T) {
+	v, client := startVersion(t, false, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
+	if _, err := client.GetTable(soon(t), &metadatav1.GetTableRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := client.ListNodes(ctx, &metadatav1.ListNodesRequest{}); err == nil {
+			t.Fatal("nobody answered, and there is no error")
+		}
+		cancel()
+		if !client.endpoints[0].overHTTP2.Load() {
+			t.Fatal("one call without an answer sends the next by HTTP/1.1")
+		}
+	}
+	if _, err := client.GetTable(soon(t), &metadatav1.GetTableRequest{}); err != nil || client.Stats().Retries != 1 {
+		t.Fatalf("after %d retries: %v", client.Stats().Retries, err)
+	}
+	if seen := v.all(); slices.Contains(seen, 1) {
+		t.Errorf("calls came by HTTP %v", seen)
+	}
+}
+
+// An end that says that it speaks the other HTTP does not refuse the client, and has not read the call.
+func TestTheOtherHTTPIsNoRefusal(t *testing.T) {
+	for _, text := range []string{"remote error: " + saysNoHTTP2, "net/http: HTTP/1.x transport connection broken: " + saysHTTP2} {
+		err := connect.NewError(connect.CodeUnavailable, errors.New(text))
+		if says := aboutEndpoint(err); says != "" || mayHaveHappened(err) {
+			t.Errorf("%s: %q; may have happened: %v", text, says, mayHaveHappened(err))
 		}
 	}
 }

@@ -38,13 +38,14 @@ func inPlace(source Source, c *events.Change, revision uint64) error {
 }
 
 // Earlier returns why a source has nothing before the bounds' first revision:
-// HISTORY_TRIMMED, or what the source says. First has to be above 1.
+// HISTORY_TRIMMED, or what the source says; HISTORY_GAP if it has by now. First has to be above 1.
 func Earlier(ctx context.Context, source Source, bounds Bounds) error {
 	if _, err := source.Read(ctx, bounds.First-1, 1); err != nil {
 		return err
 	}
-	// It was filled in meanwhile: whoever asks again gets an answer.
-	return Trimmed(source.Origin().Stream, bounds.First-1, bounds.First)
+	return failure.New(metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP,
+		"the history of the %s stream before revision %d was filled in at this moment; ask again",
+		events.StreamName(source.Origin().Stream), bounds.First)
 }
 
 // Trimmed returns the failure HISTORY_TRIMMED of somebody who asks for a revision before

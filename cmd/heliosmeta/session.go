@@ -77,6 +77,9 @@ func (s *session) connect() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.token.Check(); err != nil {
+		return nil, err
+	}
 	history := time.Duration(0) // as long as it takes
 	if s.timeout != client.DefaultTimeout {
 		history = s.timeout

@@ -30,16 +30,24 @@ func (f File) Token() func(context.Context) (string, error) {
 	if f == "" {
 		return nil
 	}
-	return func(context.Context) (string, error) {
-		token, err := f.read()
-		if err != nil {
-			return "", fmt.Errorf("--token-file: %w", err)
-		}
-		return token, nil
+	return func(context.Context) (string, error) { return f.read() }
+}
+
+// Check reports what is wrong with the file now: then a program need not begin.
+func (f File) Check() error {
+	if f == "" {
+		return nil
 	}
+	_, err := f.read()
+	return err
 }
 
 func (f File) read() (_ string, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("--token-file: %w", err)
+		}
+	}()
 	file, err := os.Open(string(f))
 	if err != nil {
 		return "", err

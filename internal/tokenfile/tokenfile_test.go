@@ -13,7 +13,7 @@ func TestToken(t *testing.T) {
 	var f File
 	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
 	f.AddTo(flags)
-	if f.Token() != nil {
+	if f.Token() != nil || f.Check() != nil {
 		t.Fatal("there is a token without a file")
 	}
 	path := filepath.Join(t.TempDir(), "token")
@@ -24,6 +24,9 @@ func TestToken(t *testing.T) {
 	expect := func(want, failure string) {
 		t.Helper()
 		got, err := token(t.Context())
+		if wrong := f.Check(); (wrong != nil) != (err != nil) {
+			t.Errorf("checked: %v; read: %v", wrong, err)
+		}
 		if got != want || (err != nil) != (failure != "") || err != nil && (!strings.Contains(err.Error(), failure) || !strings.Contains(err.Error(), "--token-file")) {
 			t.Errorf("got %q, %v; want %q, an error with %q", got, err, want, failure)
 		}

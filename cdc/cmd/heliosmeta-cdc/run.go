@@ -122,6 +122,9 @@ func (o *options) connect(log *slog.Logger) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := o.token.Check(); err != nil {
+		return nil, err
+	}
 	return client.New(client.Options{Endpoints: o.endpoints, Timeout: o.timeout, TLS: config, Actor: o.actor, Token: o.token.Token(), Logger: log})
 }
 

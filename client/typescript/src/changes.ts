@@ -76,8 +76,8 @@ class Changes {
   /** When the caller was done with the last message. */
   #heard: number;
   #failed = 0;
-  /** Attempts that failed for what their endpoint is. */
-  #faults = 0;
+  /** Endpoints of which an attempt failed for what they are. */
+  readonly #faulty = new Set<Endpoint>();
 
   constructor(shared: Shared, init: MessageInitShape<typeof method.input>, asked: Asked) {
     this.#shared = shared;
@@ -187,7 +187,7 @@ class Changes {
     this.#endpoint.failed(broke);
     const { again, waitMs: hint } = this.#reading.broke(broke.reason, judge(broke));
     // Once something has come, what another one says of itself ends the call: the caller has to know.
-    const elsewhere = !this.#reading.begun && isAboutEndpoint(broke) && ++this.#faults < pool.endpoints.length;
+    const elsewhere = !this.#reading.begun && isAboutEndpoint(broke) && this.#faulty.add(this.#endpoint).size < pool.endpoints.length;
     const waitMs = Math.max(hint, this.#backoff.next());
     const patience = this.#reading.waits(broke.reason) ? Infinity : this.#heard + this.#asked.patienceMs;
     if (!(again || elsewhere) || clock.now() + waitMs >= Math.min(patience, this.#deadline)) {

@@ -62,8 +62,8 @@ export class Tries {
   readonly #backoff: Backoff;
   #index: number;
   #failed = 0;
-  /** Attempts that failed for what their endpoint is. */
-  #faults = 0;
+  /** Endpoints of which an attempt failed for what they are. */
+  readonly #faulty = new Set<Endpoint>();
   #began: number;
   /** An attempt may take or have taken effect, and none told. */
   #uncertain = false;
@@ -147,7 +147,7 @@ export class Tries {
     const { pool, clock } = this.#shared;
     this.#uncertain ||= mayHaveHappened(error);
     const { again, waitMs: hint } = judge(error);
-    const elsewhere = isAboutEndpoint(error) && ++this.#faults < pool.endpoints.length;
+    const elsewhere = isAboutEndpoint(error) && this.#faulty.add(this.endpoint).size < pool.endpoints.length;
     const waitMs = this.#pause(hint);
     if (signal.aborted || !(again || elsewhere) || clock.now() + waitMs >= this.#deadline) {
       throw this.#ended(error);

@@ -64,6 +64,35 @@ describe("a read", () => {
     expect(client.position).toEqual(at(5));
   });
 
+  it("outlasts an endpoint of another cluster, however often that one answers", async () => {
+    const answers = [undefined, failure(Code.Unavailable, "NO_LEADER"), failure(Code.Unavailable, "NO_LEADER"), undefined];
+    let strayed = 0;
+    const own: Member = {
+      metadata: {
+        getTable() {
+          const answer = answers.shift();
+          if (answer !== undefined) {
+            throw answer;
+          }
+          return { position: at(5) };
+        },
+      },
+    };
+    const other: Member = {
+      metadata: {
+        getTable() {
+          strayed++;
+          return { position: at(4, 0, 1, "other") };
+        },
+      },
+    };
+    const client = clientOf([own, other]);
+    await client.metadata.getTable({ table });
+    await client.metadata.getTable({ table });
+    expect(answers).toHaveLength(0);
+    expect(strayed).toBeGreaterThan(0);
+  });
+
   it.each([
     ["is older", new ConnectError("HTTP 404", Code.Unimplemented)],
     ["refuses the caller", new ConnectError("HTTP 401", Code.Unauthenticated)],
