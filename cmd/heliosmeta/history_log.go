@@ -9,9 +9,11 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/heliosdb/metadata/client"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/moment"
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
 	"github.com/heliosdb/metadata/history/objects"
+	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
@@ -239,11 +241,27 @@ func (q query) sequences(ctx context.Context, p past.Past) (all []iter.Seq2[entr
 		}))
 	}
 	for _, ref := range q.objects {
-		all = append(all, q.within(entries(p.ObjectLog(ctx, ref, 0, 0), func(c *metadatav1.ObjectChange) entry {
+		all = append(all, q.within(entries(kept(p.ObjectLog(ctx, ref, 0, 0)), func(c *metadatav1.ObjectChange) entry {
 			return entry{stream: objects.StreamOf(ref), object: c}
 		})))
 	}
 	return all
+}
+
+// kept yields what a sequence yields, and nothing of an object all of whose changes were trimmed: where
+// the list ends is said anyway.
+func kept(changes iter.Seq2[*metadatav1.ObjectChange, error]) iter.Seq2[*metadatav1.ObjectChange, error] {
+	const trimmed = metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED
+	return func(yield func(*metadatav1.ObjectChange, error) bool) {
+		for c, err := range changes {
+			if failure.Is(err, trimmed) || client.Reason(err) == trimmed {
+				return
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
 }
 
 // entries turns what a sequence yields into entries.

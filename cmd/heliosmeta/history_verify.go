@@ -153,7 +153,7 @@ func (s *session) tellVerified(v verification, failed error, allowUnsigned bool)
 	case failed != nil:
 		return failed
 	case !v.Fits:
-		return errors.New(unsigned + "; have members sign with serve --audit-key, or pass it with --allow-unsigned")
+		return errors.New(unsigned + "; have members sign with serve --audit-key, more often than history is trimmed (--audit-every), or pass it with --allow-unsigned")
 	case len(v.Unsigned) > 0:
 		s.say("%s", unsigned)
 	default:
