@@ -124,13 +124,13 @@ func TestConsumeGoesOnWhereItWas(t *testing.T) {
 	opts := fromTheBeginning()
 	opts.BatchChanges, opts.AckInterval = 1, time.Hour // it is acknowledged at the end only
 	got := newCatcher()
-	if err := c.Consume(t.Context(), "audit", opts, got.until(4)); !errors.Is(err, errEnough) {
+	if err := c.Consume(soon(t), "audit", opts, got.until(4)); !errors.Is(err, errEnough) {
 		t.Fatal(err)
 	}
 	if at := feed.Consumer("audit").GetPosition().GetSchemaRevision(); at != 3 {
 		t.Fatalf("three batches were carried out, the fourth was not; %d is acknowledged", at)
 	}
-	if err := c.Consume(t.Context(), "audit", ConsumeOptions{}, got.until(11)); !errors.Is(err, errEnough) {
+	if err := c.Consume(soon(t), "audit", ConsumeOptions{}, got.until(11)); !errors.Is(err, errEnough) {
 		t.Fatal(err)
 	}
 	if want := []string{"/schema/4", "/schema/4", "/schema/5"}; !strings.HasSuffix(got.ids[3], want[0]) || !strings.HasSuffix(got.ids[4], want[1]) || !strings.HasSuffix(got.ids[5], want[2]) {
@@ -164,7 +164,7 @@ func TestConsumeWhateverBreaks(t *testing.T) {
 		opts := fromTheBeginning()
 		opts.BatchChanges, opts.AckChanges = 7, 10
 		enough := got.until(got.count() + 1 + rand.IntN(60))
-		err := c.Consume(t.Context(), "audit", opts, func(ctx context.Context, batch []Delivery) error {
+		err := c.Consume(soon(t), "audit", opts, func(ctx context.Context, batch []Delivery) error {
 			if err := enough(ctx, batch); err != nil || !complete() {
 				return err
 			}
@@ -183,7 +183,7 @@ func TestConsumeIsFencedOff(t *testing.T) {
 	feed, c := startFeed(t, nil)
 	feed.Append(schemaStream, 1)
 	other := false
-	err := c.Consume(t.Context(), "audit", fromTheBeginning(), func(ctx context.Context, _ []Delivery) error {
+	err := c.Consume(soon(t), "audit", fromTheBeginning(), func(ctx context.Context, _ []Delivery) error {
 		if !other {
 			other = true
 			if _, err := c.OpenConsumer(ctx, &metadatav1.OpenConsumerRequest{Name: "audit"}); err != nil {
@@ -207,7 +207,7 @@ func TestConsumeIsFencedOff(t *testing.T) {
 func TestConsumeIsFencedOffInTheMiddleOfABatch(t *testing.T) {
 	feed, c := startFeed(t, nil)
 	feed.Append(schemaStream, 1)
-	err := c.Consume(t.Context(), "audit", fromTheBeginning(), func(ctx context.Context, _ []Delivery) error {
+	err := c.Consume(soon(t), "audit", fromTheBeginning(), func(ctx context.Context, _ []Delivery) error {
 		if _, err := c.OpenConsumer(ctx, &metadatav1.OpenConsumerRequest{Name: "audit"}); err != nil {
 			return err
 		}
@@ -256,7 +256,7 @@ func TestConsumeNamesTrimmedHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	feed.Trim(topologyStream, 4)
-	err := c.Consume(t.Context(), "audit", fromTheBeginning(), func(context.Context, []Delivery) error { return errors.New("delivered") })
+	err := c.Consume(soon(t), "audit", fromTheBeginning(), func(context.Context, []Delivery) error { return errors.New("delivered") })
 	trimmed, ok := errors.AsType[*TrimmedError](err)
 	if !ok || trimmed.Oldest != 4 || trimmed.Stream != topologyStream || trimmed.Position.GetTopologyRevision() != 0 {
 		t.Fatalf("got %v", err)
@@ -272,10 +272,10 @@ func TestConsumeFromTheOldest(t *testing.T) {
 	feed.Trim(topologyStream, 9)
 	named := func(opts ConsumeOptions, handle Handler) error {
 		opts.Create = true
-		return c.Consume(t.Context(), "audit", opts, handle)
+		return c.Consume(soon(t), "audit", opts, handle)
 	}
 	own := func(opts ConsumeOptions, handle Handler) error {
-		return c.ConsumeFrom(t.Context(), PositionFile(filepath.Join(t.TempDir(), "position.json")), opts, handle)
+		return c.ConsumeFrom(soon(t), PositionFile(filepath.Join(t.TempDir(), "position.json")), opts, handle)
 	}
 	for what, consume := range map[string]func(ConsumeOptions, Handler) error{"named": named, "own": own} {
 		got := newCatcher()
@@ -292,7 +292,7 @@ func TestConsumeFromTheOldest(t *testing.T) {
 		}
 	}
 	opts := ConsumeOptions{Create: true, Start: new(metadatav1.Position)}
-	if err := c.Consume(t.Context(), "late", opts, nil); Reason(err) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED || ErrorValues(err)["oldest_revision"] != "9" {
+	if err := c.Consume(soon(t), "late", opts, nil); Reason(err) != metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED || ErrorValues(err)["oldest_revision"] != "9" {
 		t.Errorf("what was trimmed: %v", err)
 	}
 }
@@ -300,7 +300,7 @@ func TestConsumeFromTheOldest(t *testing.T) {
 func TestConsumeNeverGoesOnInAnotherEpoch(t *testing.T) {
 	feed, c := startFeed(t, nil)
 	feed.Append(schemaStream, 1)
-	err := c.Consume(t.Context(), "audit", fromTheBeginning(), func(context.Context, []Delivery) error {
+	err := c.Consume(soon(t), "audit", fromTheBeginning(), func(context.Context, []Delivery) error {
 		feed.Restore()
 		return nil
 	})
@@ -317,12 +317,12 @@ func TestConsumeWaitsForAMemberThatLags(t *testing.T) {
 	got := newCatcher()
 	got.last[schemaStream] = 5
 	time.AfterFunc(50*time.Millisecond, func() { feed.Append(schemaStream, 5) })
-	if err := c.Consume(t.Context(), "audit", opts, got.until(2)); !errors.Is(err, errEnough) {
+	if err := c.Consume(soon(t), "audit", opts, got.until(2)); !errors.Is(err, errEnough) {
 		t.Fatal(err)
 	}
 	c.patience.future = 0
 	opts.Start.SchemaRevision = 50
-	if err := c.Consume(t.Context(), "ahead", opts, got.until(1)); Reason(err) != metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION {
+	if err := c.Consume(soon(t), "ahead", opts, got.until(1)); Reason(err) != metadatav1.ErrorReason_ERROR_REASON_FUTURE_REVISION {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -336,7 +336,7 @@ func TestConsumeRefusesAnotherFilter(t *testing.T) {
 	if _, err := c.CreateConsumer(t.Context(), &metadatav1.CreateConsumerRequest{Consumer: topologyOnly}); err != nil {
 		t.Fatal(err)
 	}
-	err := c.Consume(t.Context(), "audit", fromTheBeginning(), never)
+	err := c.Consume(soon(t), "audit", fromTheBeginning(), never)
 	if err == nil || !strings.Contains(err.Error(), "filter") {
 		t.Fatalf("got %v", err)
 	}
@@ -347,10 +347,10 @@ func TestConsumeRefusesAnotherFilter(t *testing.T) {
 	if err := c.Consume(ctx, "audit", opts, never); !errors.Is(err, context.Canceled) {
 		t.Fatalf("the same filter in another order: %v", err)
 	}
-	if err := c.Consume(t.Context(), "nobody", ConsumeOptions{}, never); !IsNotFound(err) {
+	if err := c.Consume(soon(t), "nobody", ConsumeOptions{}, never); !IsNotFound(err) {
 		t.Fatalf("a consumer that nobody created: %v", err)
 	}
-	if err := c.Consume(t.Context(), "audit", ConsumeOptions{BatchChanges: -1}, never); err == nil {
+	if err := c.Consume(soon(t), "audit", ConsumeOptions{BatchChanges: -1}, never); err == nil {
 		t.Fatal("batches of -1")
 	}
 }
@@ -358,7 +358,7 @@ func TestConsumeRefusesAnotherFilter(t *testing.T) {
 func TestConsumeEndsWithTheClient(t *testing.T) {
 	feed, c := startFeed(t, nil)
 	feed.Append(schemaStream, 1)
-	err := c.Consume(t.Context(), "audit", fromTheBeginning(), func(context.Context, []Delivery) error {
+	err := c.Consume(soon(t), "audit", fromTheBeginning(), func(context.Context, []Delivery) error {
 		go c.Close()
 		return nil
 	})
@@ -400,7 +400,7 @@ func TestAcknowledgementsDoNotHoldUpDeliveries(t *testing.T) {
 	got := newCatcher()
 	opts := fromTheBeginning()
 	opts.BatchChanges, opts.AckChanges = 1, 1
-	err := c.Consume(t.Context(), "audit", opts, func(ctx context.Context, batch []Delivery) error {
+	err := c.Consume(soon(t), "audit", opts, func(ctx context.Context, batch []Delivery) error {
 		if err := got.take(batch); err != nil {
 			return err
 		}

@@ -23,14 +23,14 @@ func TestConsumeFromAFile(t *testing.T) {
 	file := PositionFile(filepath.Join(t.TempDir(), "position.json"))
 	got := newCatcher()
 	opts := ConsumeOptions{Start: new(metadatav1.Position), BatchChanges: 3}
-	if err := c.ConsumeFrom(t.Context(), file, opts, got.until(7)); !errors.Is(err, errEnough) {
+	if err := c.ConsumeFrom(soon(t), file, opts, got.until(7)); !errors.Is(err, errEnough) {
 		t.Fatal(err)
 	}
 	saved, err := file.Load(t.Context())
 	if p := saved.GetPosition(); err != nil || p.GetSchemaRevision() != 6 || p.GetClusterId() != fakefeed.ClusterID {
 		t.Fatalf("the file has %v, %v", saved, err)
 	}
-	if err := c.ConsumeFrom(t.Context(), file, opts, got.until(13)); !errors.Is(err, errEnough) {
+	if err := c.ConsumeFrom(soon(t), file, opts, got.until(13)); !errors.Is(err, errEnough) {
 		t.Fatal(err)
 	}
 	if !strings.HasSuffix(got.ids[9], "/schema/7") {
@@ -52,17 +52,17 @@ func TestAPositionBelongsToItsFilter(t *testing.T) {
 		return ConsumeOptions{Start: new(metadatav1.Position), Filter: &metadatav1.Filter{Streams: all, Nodes: []string{"n1"}}, BatchChanges: 1}
 	}
 	got := newCatcher()
-	if err := c.ConsumeFrom(t.Context(), file, streams(topologyStream), got.until(3)); !errors.Is(err, errEnough) {
+	if err := c.ConsumeFrom(soon(t), file, streams(topologyStream), got.until(3)); !errors.Is(err, errEnough) {
 		t.Fatal(err)
 	}
 	never := func(context.Context, []Delivery) error { return errors.New("delivered") }
 	for _, other := range []ConsumeOptions{{}, streams(schemaStream), streams(topologyStream, schemaStream)} {
-		err := c.ConsumeFrom(t.Context(), file, other, never)
+		err := c.ConsumeFrom(soon(t), file, other, never)
 		if err == nil || !strings.Contains(err.Error(), "filter") {
 			t.Fatalf("the filter {%v}: %v", other.Filter, err)
 		}
 	}
-	if err := c.ConsumeFrom(t.Context(), file, streams(topologyStream, topologyStream), got.until(4)); !errors.Is(err, errEnough) {
+	if err := c.ConsumeFrom(soon(t), file, streams(topologyStream, topologyStream), got.until(4)); !errors.Is(err, errEnough) {
 		t.Fatalf("the same filter: %v", err)
 	}
 }
@@ -107,7 +107,7 @@ func TestConsumeFromTheNewestChange(t *testing.T) {
 			feed.Append(schemaStream, 1)
 		}
 	}}
-	err := c.ConsumeFrom(t.Context(), file, opts, func(ctx context.Context, batch []Delivery) error {
+	err := c.ConsumeFrom(soon(t), file, opts, func(ctx context.Context, batch []Delivery) error {
 		if saved, err := file.Load(ctx); err != nil || saved.GetPosition().GetSchemaRevision() != 10 || batch[0].Change.GetRevision() != 11 {
 			return fmt.Errorf("handed %v, kept is %v, %v", batch, saved, err) //nolint:errorlint // for people
 		}

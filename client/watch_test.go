@@ -18,7 +18,7 @@ import (
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
 
-// publisher serves Subscribe as told.
+// publisher serves Subscribe as told; with nothing to serve, a stream that stays silent.
 type publisher struct {
 	metadatav1connect.UnimplementedMetadataServiceHandler
 	serve func(context.Context, *metadatav1.SubscribeRequest, func(frames.Frame) bool) error
@@ -27,6 +27,10 @@ type publisher struct {
 func (p *publisher) Subscribe(
 	ctx context.Context, req *metadatav1.SubscribeRequest, stream *connect.ServerStream[metadatav1.SubscribeResponse],
 ) error {
+	if p.serve == nil {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return p.serve(ctx, req, func(f frames.Frame) bool { return stream.Send(f) == nil })
 }
 
