@@ -84,9 +84,10 @@ func (r *pastRead[D]) searchIsHurt(at time.Time) bool {
 // meets damage: it goes back to the last change of the object that the member has. An object that is
 // gone by then is looked for by what it was before.
 func (r *pastRead[D]) versionIsHurt(ref *metadatav1.ObjectRef, revision uint64) bool {
+	revision = min(revision, r.bounds.Last) // it cannot see what came later elsewhere
 	by := r.changedBy(ref, r.bounds.First, revision)
 	if by > 0 && r.w.judge.pasts.object(ref, by) == nil {
 		by = r.changedBy(ref, r.bounds.First, by-1)
 	}
-	return r.s.hurtWithin(max(by, r.bounds.First), min(revision, r.bounds.Last))
+	return r.s.hurtWithin(max(by, r.bounds.First), revision)
 }
