@@ -272,7 +272,7 @@ func (r *pastRead[D]) versions() {
 	var got []objects.Version
 	for v, err := range log.Versions(ctx, o, first, last, newestFirst) {
 		if err != nil {
-			before := max(r.changedBy(ref, r.bounds.First, max(first, 1)-1), r.bounds.First)
+			before := max(r.changedBy(ref, r.bounds.First, min(max(first, 1)-1, r.bounds.Last)), r.bounds.First)
 			if !r.refused(err, excuses{hurt: r.s.hurtWithin(before, min(last, r.bounds.Last))}) {
 				r.wrong("log", "%v from %d to %d: %v", ref, first, last, err)
 			}
