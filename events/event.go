@@ -109,7 +109,7 @@ func (e *Event) decode(level uint32) error {
 		return err
 	}
 	// The levels above the kind's message are those of change and event.
-	if err := bodies[e.kind].check(e.raw[e.from:e.to], maxNesting-2); err != nil {
+	if err := bodies[e.kind].check(e.raw[e.from:e.to], maxNesting-2, false); err != nil {
 		return corrupt("event", "kind %v does not decode: %v", e.kind, err)
 	}
 	if level == FeatureLevel {

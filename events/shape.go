@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/binary"
 	"errors"
 	"unicode/utf8"
 
@@ -85,13 +86,19 @@ func fieldShapeOf(f protoreflect.FieldDescriptor, known map[protoreflect.FullNam
 // longByte is the least first byte of a tag, a number or a length that has several bytes.
 const longByte = 0x80
 
+// shortMessage is the length in bytes up to which a message is looked at as a whole. A bound,
+// because each message in a message would be looked at again.
+const shortMessage = 128
+
 // check reports whether b encodes a message of the shape, with so many levels of
 // messages in it at most. Of nearly all fields the tag is one byte, and the number or length
-// another: they are read without a call.
-func (s *shape) check(b []byte, levels int) error {
+// another: they are read without a call. ascii says that b is, and so all text in it UTF-8; of a
+// short message one look at all of it costs less than one at each of its texts.
+func (s *shape) check(b []byte, levels int, ascii bool) error {
 	if levels == 0 {
 		return errTooNested
 	}
+	ascii = ascii || len(b) <= shortMessage && isASCII(b)
 	for len(b) > 0 {
 		var value []byte
 		num, n := int(b[0]>>3), 2
@@ -114,11 +121,11 @@ func (s *shape) check(b []byte, levels int) error {
 		}
 		switch f := &s.fields[num]; {
 		case f.message != nil:
-			if err := f.message.check(value, levels-1); err != nil {
+			if err := f.message.check(value, levels-1, ascii); err != nil {
 				return err
 			}
 		case f.text:
-			if !utf8.Valid(value) {
+			if !ascii && !utf8.Valid(value) {
 				return errNoText
 			}
 		case f.packed != nil:
@@ -157,4 +164,23 @@ func (f *fieldShape) checkPacked(b []byte) error {
 		b = b[n:]
 	}
 	return nil
+}
+
+// highBits are those of eight bytes.
+const highBits = 0x8080808080808080
+
+// isASCII reports whether no byte has its highest bit set. It looks at eight at a time.
+func isASCII(b []byte) bool {
+	for len(b) >= 8 {
+		if binary.NativeEndian.Uint64(b)&highBits != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

@@ -208,27 +208,34 @@ func (m *Models[D]) foldFrom(ctx context.Context, base *projections.State[D], re
 	if base.Head.Revision == revision {
 		return base, nil
 	}
-	draft := draftFor(base, revision)
-	for next := base.Head.Revision + 1; next <= revision; next = draft.State().Head.Revision + 1 {
+	state, err := foldThrough(base, revision, func(draft *projections.Draft[D]) error { return m.foldUp(ctx, draft, revision) })
+	if err != nil {
+		return nil, err
+	}
+	if m.save != nil && revision-base.Head.Revision > m.every {
+		m.save(state)
+	}
+	return state, nil
+}
+
+// foldUp reads and folds up to a revision.
+func (m *Models[D]) foldUp(ctx context.Context, draft *projections.Draft[D], revision uint64) error {
+	for next := draft.State().Head.Revision + 1; next <= revision; next = draft.State().Head.Revision + 1 {
 		changes, err := m.source.Read(ctx, next, foldBytes)
 		if err == nil {
 			err = ctx.Err()
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if len(changes) == 0 {
-			return nil, Future(m.source.Origin().Stream, next, next-1)
+			return Future(m.source.Origin().Stream, next, next-1)
 		}
 		for _, c := range changes[:min(uint64(len(changes)), revision+1-next)] {
 			draft.Fold(c) // panics at what does not follow
 		}
 	}
-	state := draft.Freeze()
-	if m.save != nil && revision-base.Head.Revision > m.every {
-		m.save(state)
-	}
-	return state, nil
+	return nil
 }
 
 // laterBase returns where a fold begins anew that has failed: what lies behind its base may have

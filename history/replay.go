@@ -26,24 +26,38 @@ func Replay[D projections.Domain[D]](
 	if err != nil {
 		return nil, err
 	}
-	draft := draftFor(from, last)
-	for changes, err := range Scan(ctx, source, from.Head.Revision+1, last) {
-		if err == nil {
-			err = foldInto(draft, changes, func(revision uint64) { progress.At(revision, last) })
+	return foldThrough(from, last, func(draft *projections.Draft[D]) error {
+		for changes, err := range Scan(ctx, source, from.Head.Revision+1, last) {
+			if err == nil {
+				err = foldInto(draft, changes, func(revision uint64) { progress.At(revision, last) })
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	return draft.Freeze(), nil
+		return nil
+	})
 }
 
-// draftFor returns a draft of a state to fold into up to a revision.
-func draftFor[D projections.Domain[D]](from *projections.State[D], last uint64) *projections.Draft[D] {
+// foldThrough returns the state up to a revision that lies behind another state. It has fold give
+// the changes in between to a draft, in the best case once.
+func foldThrough[D projections.Domain[D]](
+	from *projections.State[D], last uint64, fold func(*projections.Draft[D]) error,
+) (*projections.State[D], error) {
 	if last-from.Head.Revision > projections.MaxRequests {
-		return from.Pass()
+		draft := from.Pass(last)
+		if err := fold(draft); err != nil {
+			return nil, err
+		}
+		if draft.Complete() {
+			return draft.Freeze(), nil
+		}
 	}
-	return from.Draft()
+	draft := from.Draft()
+	if err := fold(draft); err != nil {
+		return nil, err
+	}
+	return draft.Freeze(), nil
 }
 
 // Confirm reports whether a state leads to a later state of the stream, of which the caller is

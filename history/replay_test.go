@@ -3,13 +3,16 @@ package history_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/heliosdb/metadata/events"
 	"github.com/heliosdb/metadata/history"
 	"github.com/heliosdb/metadata/history/historytest"
 	"github.com/heliosdb/metadata/internal/failure"
 	"github.com/heliosdb/metadata/projections"
+	"github.com/heliosdb/metadata/projections/schema"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 	"go.uber.org/goleak"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -46,6 +49,32 @@ func TestReplay(t *testing.T) {
 	}
 	if got, err = history.Replay(t.Context(), source, half, 1000, nil); err != nil || got.Head != half.Head {
 		t.Errorf("replayed nothing to %v: %v", got, err)
+	}
+}
+
+// Of many changes only the last are remembered by their request ids, and if some of those have none,
+// older ones: by a replay and by a model of the past.
+func TestReplayRemembersRequests(t *testing.T) {
+	const n = projections.MaxRequests + 100
+	all := historytest.Tables(n, 0)
+	nobodyRetries := slices.Clone(all)
+	nobodyRetries[n-1] = events.Seal(events.Header{Revision: n, Time: all[n-1].Time()}, all[n-1].Events())
+	for name, changes := range map[string][]*events.Change{"all": all, "but the last": nobodyRetries} {
+		source, want := historytest.New(schemaStream, changes), genesis().FoldAll(changes)
+		replayed, err := history.Replay(t.Context(), source, genesis(), 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		past, err := history.NewModels(source, history.Beginning[*schema.Model]{State: genesis()}, nil).At(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, got := range map[string]*projections.Schema{"replay": replayed, "model": past} {
+			if got.Head != want.Head || got.Requests.Forgotten() != want.Requests.Forgotten() || got.Requests.Len() != want.Requests.Len() {
+				t.Errorf("%s, a %s at %d remembers %d requests and forgot those up to %d; want %d, %d", name, what, got.Head.Revision,
+					got.Requests.Len(), got.Requests.Forgotten(), want.Requests.Len(), want.Requests.Forgotten())
+			}
+		}
 	}
 }
 

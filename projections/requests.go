@@ -71,24 +71,18 @@ func (r *Requests) add(c *events.Change) {
 	}
 }
 
-// pass is add without the index of ids, for many changes of which most are forgotten
-// again: ids have to be indexed when all have passed.
-func (r *Requests) pass(c *events.Change) {
-	if c.RequestID() == "" {
-		return
-	}
-	r.push(c)
-	for r.order.len() > MaxRequests || r.bytes > MaxRequestBytes {
-		r.pop()
+// skip notes a change that will have been forgotten when all of those that follow are added, if
+// they fill the window. It has to be empty.
+func (r *Requests) skip(c *events.Change) {
+	if c.RequestID() != "" {
+		r.forgotten = c.Revision()
 	}
 }
 
-// index makes the index of ids anew.
-func (r *Requests) index() {
-	r.ids = newRequests().ids
-	for c := range r.order.all() {
-		r.ids.Put(requestID{c.RequestID(), c})
-	}
+// reach reports whether the window is what it would be if the changes up to a revision had been
+// added and not skipped: it is full, none of them had an id, or what came behind them was too much already.
+func (r *Requests) reach(skipped uint64) bool {
+	return r.order.len() == MaxRequests || r.forgotten == 0 || r.forgotten > skipped
 }
 
 func (r *Requests) put(c *events.Change) {

@@ -82,45 +82,75 @@ func TestRequestsForgetTheOldestBeyondTheBytes(t *testing.T) {
 	}
 }
 
-// A draft that many changes pass through remembers what others do, over both limits, from
-// the middle of a window, and when it is used on after a freeze.
+// A draft that many changes pass through remembers what others do, or says that it does not.
 func TestPassingChangesAreRememberedAlike(t *testing.T) {
 	const n = MaxRequests + 1000
-	start := NewTopology(cluster, 1)
-	id := func(i uint64) string {
-		switch {
-		case i%7 == 0:
-			return ""
-		case i%100 == 1:
-			return fmt.Sprint("r", i-2) // used again
-		}
-		return fmt.Sprint("r", i)
-	}
-	var changes []*events.Change
-	for i := range uint64(n) {
-		size := 0
-		if i > n-40 {
-			size = 1 << 20
-		}
-		changes = append(changes, nodeChange(i+1, id(i+1), size))
-	}
-	for _, from := range []int{0, 500} {
-		base := start.FoldAll(changes[:from])
-		passing := base.Pass()
-		for at, until := range []int{n - 100, n - 20, n} {
-			for _, c := range changes[passing.State().Head.Revision:until] {
-				passing.Fold(c)
+	unlike := func(revision, _ uint64) string { return fmt.Sprint("r", revision) }
+	for name, c := range map[string]struct {
+		id       func(revision, last uint64) string
+		large    uint64 // how many of the last are
+		complete bool
+	}{
+		"all have ids": {id: unlike, complete: true},
+		"ids that are used again": {complete: true, id: func(revision, _ uint64) string {
+			return fmt.Sprint("r", revision-revision%100/99*2)
+		}},
+		"none has one": {id: func(uint64, uint64) string { return "" }, complete: true},
+		"older ones have none": {complete: true, id: func(revision, last uint64) string {
+			if revision+MaxRequests <= last {
+				return ""
 			}
-			got, want := passing.Freeze(), start.FoldAll(changes[:until])
-			if got.Head != want.Head || got.Hash() != want.Hash() {
-				t.Fatalf("stage %d from %d: another state", at, from)
+			return fmt.Sprint("r", revision)
+		}},
+		"none at the end": {id: func(revision, last uint64) string {
+			if revision == last {
+				return ""
 			}
-			for i := range uint64(n) {
-				c, ok := got.Requests.Lookup(id(i + 1))
-				if other, known := want.Requests.Lookup(id(i + 1)); c != other || ok != known {
-					t.Fatalf("stage %d from %d: request %q is that of %v, want %v", at, from, id(i+1), c, other)
+			return fmt.Sprint("r", revision)
+		}},
+		"some have none, the last are large": {large: 40, complete: true, id: func(revision, _ uint64) string {
+			if revision%7 == 0 {
+				return ""
+			}
+			return fmt.Sprint("r", revision)
+		}},
+	} {
+		for _, from := range []int{0, 999} {
+			t.Run(fmt.Sprint(name, " from ", from), func(t *testing.T) {
+				var changes []*events.Change
+				for i := range uint64(n) {
+					size := 0
+					if i+c.large >= n {
+						size = 1 << 20
+					}
+					changes = append(changes, nodeChange(i+1, c.id(i+1, n), size))
 				}
-			}
+				base := NewTopology(cluster, 1).FoldAll(changes[:from])
+				passing := base.Pass(n)
+				for _, change := range changes[from:] {
+					passing.Fold(change)
+				}
+				if passing.Complete() != c.complete {
+					t.Fatalf("it is complete: %v", !c.complete)
+				}
+				if c.complete {
+					wantRemembered(t, passing.Freeze(), base.FoldAll(changes[from:]), changes)
+				}
+			})
+		}
+	}
+}
+
+// wantRemembered fails the test if two states are not the same, or do not remember the same of changes.
+func wantRemembered(t *testing.T, got, want *Topology, changes []*events.Change) {
+	t.Helper()
+	if got.Head != want.Head || got.Hash() != want.Hash() || got.Requests.Forgotten() != want.Requests.Forgotten() {
+		t.Fatalf("another state, which forgot up to revision %d, not %d", got.Requests.Forgotten(), want.Requests.Forgotten())
+	}
+	for _, change := range changes {
+		c, ok := got.Requests.Lookup(change.RequestID())
+		if other, known := want.Requests.Lookup(change.RequestID()); c != other || ok != known {
+			t.Fatalf("request %q is that of %v, want %v", change.RequestID(), c, other)
 		}
 	}
 }
