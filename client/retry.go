@@ -247,7 +247,7 @@ func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 	res, err := attend(t, a, call)
 	switch {
 	case told(err):
-		a.at.health.answered()
+		a.at.answered(err)
 		if t.isLong() {
 			t.alive.Store(time.Now().UnixNano())
 		}
