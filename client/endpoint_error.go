@@ -99,7 +99,7 @@ func aboutEndpoint(err error) string {
 	default:
 		return ""
 	}
-	if told(err) {
+	if wasAnswered(err) {
 		return "" // the service has been reached
 	}
 	if _, bad := errors.AsType[*tls.CertificateVerificationError](err); bad {

@@ -63,7 +63,7 @@ func (t *tries) watch(ctx context.Context, at *endpoint, cancel context.CancelCa
 		switch {
 		case ctx.Err() != nil:
 			return
-		case told(err):
+		case wasAnswered(err):
 			silent, began = 0, time.Now()
 			t.alive.Store(began.UnixNano())
 			at.answered(err)
