@@ -17,7 +17,7 @@ const clusterHeader = "helios-cluster"
 type callInterceptor struct {
 	client   *Client
 	endpoint *endpoint
-	http2    bool // which way the call goes
+	isHTTP2  bool // else its calls go by HTTP/1.1
 }
 
 // WrapUnary implements connect.Interceptor.
@@ -37,7 +37,7 @@ func (a callInterceptor) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 			req.Header().Set(tokenHeader, token)
 		}
 		res, err := next(ctx, req)
-		a.endpoint.way(ctx, a.http2, err)
+		a.endpoint.noteTransport(ctx, a.isHTTP2, err)
 		return res, err
 	}
 }

@@ -111,10 +111,11 @@ type Client struct {
 	wrote     follow.Seen            // in answers to writes
 	cluster   atomic.Pointer[string] // whose client this is; nil: not known yet
 	hedging   hedging
-	transport *http.Transport // of unary calls that no stream carries
-	http2     *http.Transport // of those too, where HTTP/1.1 is not spoken
 	metrics   metrics
 	patience  patience
+
+	// Unary calls that no stream carries go by the first, or by the second where HTTP/1.1 is not spoken.
+	transportHTTP1, transportHTTP2 *http.Transport
 
 	life context.Context // ends with Close
 	end  context.CancelFunc
@@ -131,9 +132,9 @@ type endpoint struct {
 	grpc    *connection
 	health  health
 
-	http1, http2             service // see calls
-	overHTTP2                atomic.Bool
-	speaksHTTP1, speaksHTTP2 atomic.Bool // it has answered so
+	serviceHTTP1, serviceHTTP2 service     // see unaryService
+	prefersHTTP2               atomic.Bool // which of them is used
+	speaksHTTP1, speaksHTTP2   atomic.Bool // it has answered so
 
 	warned     atomic.Pointer[warning]
 	identified atomic.Bool            // it has said of which cluster it is
@@ -181,7 +182,7 @@ func New(opts Options) (*Client, error) {
 	}
 	c.metrics.latency = newLatency(opts.Name)
 	c.life, c.end = context.WithCancel(context.Background())
-	c.transport, c.http2 = newTransport(opts.TLS), newHTTP2(opts.TLS)
+	c.transportHTTP1, c.transportHTTP2 = newTransportHTTP1(opts.TLS), newTransportHTTP2(opts.TLS)
 	for _, text := range opts.Endpoints {
 		base, err := baseURL(text, opts.TLS != nil)
 		if err != nil {
@@ -208,8 +209,8 @@ func (c *Client) Close() {
 	clear(c.caches) // they show nothing any more
 	c.mu.Unlock()
 	c.background.Wait()
-	c.transport.CloseIdleConnections()
-	c.http2.CloseIdleConnections()
+	c.transportHTTP1.CloseIdleConnections()
+	c.transportHTTP2.CloseIdleConnections()
 	for _, e := range c.endpoints {
 		_ = e.grpc.conn.Close() // fails if it was closed before
 	}
@@ -232,17 +233,17 @@ func (c *Client) newEndpoint(base *url.URL) (*endpoint, error) {
 	if e.grpc, err = c.newConnection(e, base); err != nil {
 		return nil, err
 	}
-	e.http1 = c.newService(e, base, c.transport, false)
-	e.http2 = c.newService(e, base, c.http2, true, connect.WithGRPC())
+	e.serviceHTTP1 = c.newService(e, base, c.transportHTTP1, false)
+	e.serviceHTTP2 = c.newService(e, base, c.transportHTTP2, true, connect.WithGRPC())
 	return e, nil
 }
 
-// newService makes the calls to an endpoint that go one of its ways.
-func (c *Client) newService(e *endpoint, base *url.URL, over *http.Transport, http2 bool, options ...connect.ClientOption) service {
+// newService makes the calls to an endpoint that go by one transport.
+func (c *Client) newService(e *endpoint, base *url.URL, over *http.Transport, isHTTP2 bool, options ...connect.ClientOption) service {
 	options = append(options,
 		connect.WithReadMaxBytes(maxReceiveBytes),
 		connect.WithInterceptors(c.opts.Interceptors...),
-		connect.WithInterceptors(callInterceptor{c, e, http2}),
+		connect.WithInterceptors(callInterceptor{c, e, isHTTP2}),
 		// Members are to spend no time on packing answers that are read in a moment.
 		connect.WithAcceptCompression("gzip", nil, nil),
 	)
@@ -255,9 +256,9 @@ func (c *Client) newService(e *endpoint, base *url.URL, over *http.Transport, ht
 	}
 }
 
-// newTransport speaks HTTP/1.1, the cheapest way to make single calls with net/http, and
+// newTransportHTTP1 speaks HTTP/1.1, the cheapest way to make single calls with net/http, and
 // the one that nearly every proxy carries.
-func newTransport(config *tls.Config) *http.Transport {
+func newTransportHTTP1(config *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	t := &http.Transport{
 		DialContext:         dialer.DialContext,

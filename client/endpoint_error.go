@@ -57,7 +57,7 @@ func (c *Client) explained(e *endpoint, err error) error {
 		return err
 	}
 	err = &EndpointError{Endpoint: e.address, says: says, cause: err}
-	now := &warning{says, time.Now()}
+	now := &warning{says, isOfCall(err), time.Now()}
 	if last := e.warned.Load(); (last == nil || last.says != says || now.at.Sub(last.at) > warnInterval) && e.warned.CompareAndSwap(last, now) {
 		c.log.Warn("an endpoint is of no use", "error", err)
 	}
@@ -69,8 +69,24 @@ const warnInterval = time.Minute
 
 // warning is what was last logged of an endpoint.
 type warning struct {
-	says string
-	at   time.Time
+	says   string
+	ofCall bool // the endpoint may be well, and other calls answered
+	at     time.Time
+}
+
+// isOfCall reports whether what is wrong with an endpoint may be so for one call and not for others.
+func isOfCall(err error) bool {
+	code := connect.CodeOf(err)
+	return code == connect.CodeUnimplemented || code == connect.CodePermissionDenied
+}
+
+// answered notes an answer, be it an error. What was wrong with the endpoint is set right if that is not
+// about it, and worth a warning when it comes again; what one call meets is not, by the answer to another.
+func (e *endpoint) answered(err error) {
+	e.health.answered()
+	if last := e.warned.Load(); last != nil && !last.ofCall && aboutEndpoint(err) == "" {
+		e.warned.CompareAndSwap(last, nil)
+	}
 }
 
 func aboutEndpoint(err error) string {
@@ -83,7 +99,7 @@ func aboutEndpoint(err error) string {
 	default:
 		return ""
 	}
-	if told(err) {
+	if wasAnswered(err) {
 		return "" // the service has been reached
 	}
 	if _, bad := errors.AsType[*tls.CertificateVerificationError](err); bad {

@@ -26,10 +26,10 @@ func (t *tries) isSettled(err error) bool {
 // somebody has to mend, rather than that another one did not answer; and of the attempt before
 // rather than of one that began just before the end.
 func (t *tries) final(err error, began time.Time) error {
-	if t.before != nil && connect.CodeOf(err) == connect.CodeDeadlineExceeded && !told(err) && time.Since(began) < minAttempt {
+	if t.before != nil && connect.CodeOf(err) == connect.CodeDeadlineExceeded && !wasAnswered(err) && time.Since(began) < minAttempt {
 		err = t.before
 	}
-	if t.fault != nil && !told(err) && !(t.effect && t.uncertain) {
+	if t.fault != nil && !wasAnswered(err) && !(t.effect && t.uncertain) {
 		return t.fault
 	}
 	return err

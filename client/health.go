@@ -57,8 +57,8 @@ func (h *health) askOn() bool {
 // isAvoided reports whether others are asked instead, if there are any.
 func (e *endpoint) isAvoided() bool { return e.health.isSilent() || e.foreign.Load() != nil }
 
-// told reports whether an attempt ended with an answer of the service.
-func told(err error) bool {
+// wasAnswered reports whether an attempt ended with an answer of the service.
+func wasAnswered(err error) bool {
 	return err == nil || Reason(err) != metadatav1.ErrorReason_ERROR_REASON_UNSPECIFIED || connect.IsWireError(err)
 }
 
@@ -88,8 +88,8 @@ func (c *Client) noteWaited(e *endpoint, since time.Time) {
 	c.log.Warn("an endpoint is silent", "endpoint", e.address)
 	c.inBackground(func() {
 		for pause := minSilence; e.health.askOn() && sleep(c.life, pause); pause = min(2*pause, maxSilence) {
-			if _, err := c.statusOf(c.life, e); told(err) {
-				e.health.answered()
+			if _, err := c.statusOf(c.life, e); wasAnswered(err) {
+				e.answered(err)
 				c.log.Info("an endpoint answers again", "endpoint", e.address)
 			}
 		}

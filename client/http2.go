@@ -15,9 +15,9 @@ import (
 // only, as gRPC needs no more. Most of them do not say so: they end a connection that begins otherwise, or wait. So
 // as long as nobody has answered either way, each call without an answer has the next one go the other way.
 
-// newHTTP2 carries calls as gRPC.
-func newHTTP2(config *tls.Config) *http.Transport {
-	t := newTransport(config)
+// newTransportHTTP2 carries calls as gRPC.
+func newTransportHTTP2(config *tls.Config) *http.Transport {
+	t := newTransportHTTP1(config)
 	t.MaxConnsPerHost = 0 // one carries all
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second}
 	t.Protocols = new(http.Protocols)
@@ -26,26 +26,26 @@ func newHTTP2(config *tls.Config) *http.Transport {
 	return t
 }
 
-// calls is how calls of their own reach the endpoint right now.
-func (e *endpoint) calls() service {
-	if e.overHTTP2.Load() {
-		return e.http2
+// unaryService makes calls of their own at the endpoint, by the transport that reaches it as far as is known.
+func (e *endpoint) unaryService() service {
+	if e.prefersHTTP2.Load() {
+		return e.serviceHTTP2
 	}
-	return e.http1
+	return e.serviceHTTP1
 }
 
-// way notes whether a call by HTTP/1.1, or HTTP/2, was answered, and decides how the next ones go.
-func (e *endpoint) way(ctx context.Context, http2 bool, err error) {
+// noteTransport notes how a call ended by HTTP/2, or else HTTP/1.1, and decides how the next ones go.
+func (e *endpoint) noteTransport(ctx context.Context, isHTTP2 bool, err error) {
 	switch {
-	case told(err) && http2:
+	case wasAnswered(err) && isHTTP2:
 		e.speaksHTTP2.Store(true)
-	case told(err):
+	case wasAnswered(err):
 		e.speaksHTTP1.Store(true)
-		e.overHTTP2.Store(false)
-	case http2 && !e.speaksHTTP2.Load() && ctx.Err() == nil:
-		e.overHTTP2.Store(false) // it may have been a member's end
-	case !http2 && !e.speaksHTTP1.Load() && unanswered(ctx, err):
-		e.overHTTP2.Store(true)
+		e.prefersHTTP2.Store(false)
+	case isHTTP2 && !e.speaksHTTP2.Load() && ctx.Err() == nil:
+		e.prefersHTTP2.Store(false) // it may have been a member's end
+	case !isHTTP2 && !e.speaksHTTP1.Load() && mayWantHTTP2(ctx, err):
+		e.prefersHTTP2.Store(true)
 	}
 }
 
@@ -56,9 +56,9 @@ const (
 	saysNoHTTP2 = "tls: no application protocol"
 )
 
-// unanswered reports whether somebody was reached who did not answer in HTTP/1.1, without a better
+// mayWantHTTP2 reports whether somebody was reached who did not answer in HTTP/1.1, without a better
 // reason.
-func unanswered(ctx context.Context, err error) bool {
+func mayWantHTTP2(ctx context.Context, err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" || errors.Is(ctx.Err(), context.Canceled) {
 		return false
 	}

@@ -125,7 +125,7 @@ func TestAGatewayOfHTTP2IsRemembered(t *testing.T) {
 			t.Fatal("nobody answered, and there is no error")
 		}
 		cancel()
-		if !client.endpoints[0].overHTTP2.Load() {
+		if !client.endpoints[0].prefersHTTP2.Load() {
 			t.Fatal("one call without an answer sends the next by HTTP/1.1")
 		}
 	}
@@ -183,13 +183,13 @@ func TestAMembersEndKeepsHTTP1(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := len(f.all()); n != 3 || c.endpoints[0].overHTTP2.Load() {
-		t.Fatalf("after %d calls HTTP/1.1 is given up: %v", n, c.endpoints[0].overHTTP2.Load())
+	if n := len(f.all()); n != 3 || c.endpoints[0].prefersHTTP2.Load() {
+		t.Fatalf("after %d calls HTTP/1.1 is given up: %v", n, c.endpoints[0].prefersHTTP2.Load())
 	}
 	dead := newClient(t, "127.0.0.1:1")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := dead.GetTable(ctx, &metadatav1.GetTableRequest{}); err == nil || dead.endpoints[0].overHTTP2.Load() {
+	if _, err := dead.GetTable(ctx, &metadatav1.GetTableRequest{}); err == nil || dead.endpoints[0].prefersHTTP2.Load() {
 		t.Fatalf("nobody is there, and HTTP/1.1 is given up: %v", err)
 	}
 }

@@ -100,7 +100,7 @@ func (c *Client) allIdentified() bool {
 func (c *Client) statusOf(ctx context.Context, e *endpoint) (*metadatav1.StatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaderTimeout/2)
 	defer cancel()
-	return e.calls().Status(ctx, &metadatav1.StatusRequest{})
+	return e.unaryService().Status(ctx, &metadatav1.StatusRequest{})
 }
 
 // lookUp gathers what members say about who leads.

@@ -61,7 +61,9 @@ func TestWhatIsLogged(t *testing.T) {
 	if n := logged.have("level=DEBUG", "retrying", f.addrs[0]); n != 3 {
 		t.Errorf("%d of 3 retries are logged", n)
 	}
-	c.endpoints[0].warned.Load().at = time.Now().Add(-2 * warnInterval)
+	before := *c.endpoints[0].warned.Load()
+	before.at = time.Now().Add(-2 * warnInterval)
+	c.endpoints[0].warned.Store(&before)
 	c.preferred.Store(0)
 	if err := getTableOnce(t, c); err != nil || logged.have("level=WARN", "show it a token") != 2 {
 		t.Errorf("an endpoint that refuses still is not warned of any more: %v", err)
@@ -77,5 +79,30 @@ func TestWhatIsLogged(t *testing.T) {
 	defer cancel()
 	if _, err := c.GetTable(ctx, &metadatav1.GetTableRequest{}); err == nil || logged.have("level=WARN", "silent") == 0 {
 		t.Errorf("no warning of an endpoint that is silent: %v", err)
+	}
+}
+
+// An endpoint that was set right and fails again is a new trouble, however soon. One that refuses or
+// lacks one call and answers others is the same one still.
+func TestWhatIsWrongAgainIsLoggedAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		status, warnings int
+	}{
+		"refused": {http.StatusUnauthorized, 2}, "forbidden": {http.StatusForbidden, 1}, "unknown": {http.StatusNotFound, 1},
+	} {
+		f, client := startFakes(t, 2, done)
+		logged := new(lines)
+		client.log = slog.New(slog.NewTextHandler(logged, nil))
+		fails := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) }
+		for _, first := range []answer{fails, inCluster("aaaa", 1), fails, fails} {
+			byServer(f, first, inCluster("aaaa", 1))
+			client.preferred.Store(0)
+			if err := getTableOnce(t, client); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := logged.have("level=WARN", f.addrs[0], "of no use"); n != c.warnings {
+			t.Errorf("%s, well and %s again: %d warnings, want %d", name, name, n, c.warnings)
+		}
 	}
 }

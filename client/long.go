@@ -63,10 +63,10 @@ func (t *tries) watch(ctx context.Context, at *endpoint, cancel context.CancelCa
 		switch {
 		case ctx.Err() != nil:
 			return
-		case told(err):
+		case wasAnswered(err):
 			silent, began = 0, time.Now()
 			t.alive.Store(began.UnixNano())
-			at.health.answered()
+			at.answered(err)
 		default:
 			if silent++; silent == 1 {
 				began = asked

@@ -55,7 +55,7 @@ func (a try) limited() (context.Context, context.CancelFunc) {
 func alone[Q, A any](a try, req Q, call func(service, context.Context, Q) (A, error)) (A, error) {
 	ctx, cancel := a.limited()
 	defer cancel()
-	return call(a.at.calls(), ctx, req)
+	return call(a.at.unaryService(), ctx, req)
 }
 
 // unshared is the name of methods that no stream carries: those of other services than
@@ -246,8 +246,8 @@ func (t *tries) try(ctx context.Context, index int, began time.Time) try {
 func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 	res, err := attend(t, a, call)
 	switch {
-	case told(err):
-		a.at.health.answered()
+	case wasAnswered(err):
+		a.at.answered(err)
 		if t.isLong() {
 			t.alive.Store(time.Now().UnixNano())
 		}

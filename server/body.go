@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -17,13 +18,14 @@ const compressedFlag = 1
 
 // boundedBody is the body of a call, and ends with our error where the call breaks
 // the rules of all protocols: its one message is too large, by its own word or as it
-// arrives, or messages are framed wrongly or cut short. Connect would read such a
-// message to its end, call it an internal error, or leave out the details of the
-// contract.
+// arrives, or does not arrive in time, or messages are framed wrongly or cut short.
+// Connect would read such a message to its end, call it an internal error, or leave out
+// the details of the contract.
 type boundedBody struct {
 	io.ReadCloser
-	left   int      // of a unary call; below 0: no limit
-	frames *framing // nil: the body is the message
+	left   int          // of a unary call; below 0: no limit
+	late   func() error // what to say when the time to read it is over; nil: it has no end
+	frames *framing     // nil: the body is the message
 	failed error
 }
 
@@ -55,6 +57,10 @@ func (b *boundedBody) Read(to []byte) (n int, err error) {
 		n, err = b.ReadCloser.Read(to)
 	} else {
 		n, err = readBounded(b.ReadCloser, to, &b.left, "the request")
+	}
+	if b.late != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		b.failed = b.late()
+		return n, b.failed
 	}
 	if b.frames == nil {
 		return n, err

@@ -108,15 +108,21 @@ func TestDeadlines(t *testing.T) {
 
 // A read of the past may take longer than other calls, and ends at a limit of its own.
 func TestDeadlinesOfThePast(t *testing.T) {
-	w := start(t, Options{Limits: Limits{UnaryTimeout: 20 * time.Millisecond, HistoryTimeout: 400 * time.Millisecond}})
+	w := start(t, Options{Limits: Limits{UnaryTimeout: 100 * time.Millisecond, HistoryTimeout: 400 * time.Millisecond}})
 	must(w.rpc().CreateTable(t.Context(), createTable("t")))(t)
+	clients := make(map[string]metadatav1connect.HistoryServiceClient)
 	for name, client := range historians(w) {
+		clients[name] = client
+	}
+	clients["get"] = metadatav1connect.NewHistoryServiceClient(w.http1(), w.url, connect.WithHTTPGet())
+	clients["http/1"] = metadatav1connect.NewHistoryServiceClient(w.http1(), w.url)
+	for name, client := range clients {
 		var took time.Duration
 		w.member.onAsOf = func(ctx context.Context) error {
 			began := time.Now()
 			select {
 			case <-ctx.Done():
-			case <-time.After(60 * time.Millisecond): // a fold that is longer than UnaryTimeout
+			case <-time.After(200 * time.Millisecond): // a fold that is longer than UnaryTimeout
 			}
 			took = time.Since(began)
 			return ctx.Err()

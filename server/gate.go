@@ -108,6 +108,9 @@ func newGate(l Limits, m *Metrics, now func() time.Time, draining func() bool, c
 	return g
 }
 
+// unaryCalls returns how many calls are in progress that are no streams.
+func (g *gate) unaryCalls() int64 { return g.requests.taken.Load() + g.historyReads.taken.Load() }
+
 // admit is a connect.RequestGateFunc.
 func (g *gate) admit(ctx context.Context, spec connect.Spec, peer connect.Peer, header http.Header) (context.Context, error) {
 	c := callOf(ctx)

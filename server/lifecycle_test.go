@@ -135,6 +135,42 @@ func TestStopGivesUpOnTime(t *testing.T) {
 	}
 }
 
+// Reads of the past are answered by a server that stops, as other unary calls are, by grpc-go and by
+// Connect. It takes longer than streams are given for their end.
+func TestStopWaitsForReadsOfThePast(t *testing.T) {
+	w := start(t, Options{})
+	must(w.rpc().CreateTable(t.Context(), createTable("t")))(t)
+	entered, leave := make(chan struct{}, 2), make(chan struct{})
+	w.member.onAsOf = func(ctx context.Context) error {
+		entered <- struct{}{}
+		select {
+		case <-leave:
+		case <-ctx.Done():
+		}
+		return ctx.Err()
+	}
+	request, done := &metadatav1.ListTablesAsOfRequest{At: atRevision(1)}, make(chan error, 2)
+	conn, client := w.grpc(), metadatav1connect.NewHistoryServiceClient(w.http1(), w.url)
+	go func() {
+		done <- conn.Invoke(t.Context(), metadatav1connect.HistoryServiceListTablesAsOfProcedure, request, new(metadatav1.ListTablesAsOfResponse))
+	}()
+	go func() { _, err := client.ListTablesAsOf(t.Context(), request); done <- err }()
+	<-entered
+	<-entered
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.server.Stop(t.Context()) }()
+	time.Sleep(drainWrites + 2*sampleEvery)
+	close(leave)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Errorf("a read of the past was not answered: %v", err)
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPlacesAreLimitedAndGivenBack(t *testing.T) {
 	w := start(t, Options{Limits: Limits{Requests: 1, Streams: 1, Subscriptions: 1}})
 	rpc := w.rpc()

@@ -100,12 +100,12 @@ type Limits struct {
 	HistoryStreams int
 	// Verifications bounds VerifyHistory calls in progress. Default 2.
 	Verifications int
-	// UnaryTimeout ends a unary call, the reading of its request included.
-	// Default 1 minute.
+	// UnaryTimeout ends a unary call, the reading of its request included, and every other
+	// call whose request is one message that has not arrived by then. Default 1 minute.
 	UnaryTimeout time.Duration
-	// HistoryTimeout is UnaryTimeout for the calls of HistoryService, of which there are at most
-	// HistoryReads: folding a long past takes its time, and its caller says how long it waits.
-	// Default 10 minutes.
+	// HistoryTimeout ends the unary calls of HistoryService instead, of which there are at most
+	// HistoryReads, once their request has arrived: folding a long past takes its time, and its
+	// caller says how long it waits. It counts from the beginning of the call. Default 10 minutes.
 	HistoryTimeout time.Duration
 	// PeerRate is the number of calls a second that one peer may start, in the
 	// mean. Default 0: no limit.

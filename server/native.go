@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -38,7 +39,7 @@ type native struct {
 }
 
 func newNative(s *Server) *grpc.Server {
-	n := &native{service: service{s}, unaryPaths: unaryPaths()}
+	n := &native{service: service{s}, unaryPaths: pathsOf(isUnary)}
 	server := grpc.NewServer(
 		grpc.Creds(handed{}),
 		grpc.ForceServerCodecV2(nativeCodec{}),
@@ -69,7 +70,7 @@ func newNative(s *Server) *grpc.Server {
 // included, and makes streams cancelable: reading and writing end with this context
 // only.
 func (n *native) limitTime(ctx context.Context, info *tap.Info) (context.Context, error) {
-	var limited limitedContext
+	limited := new(limitedContext)
 	if n.unaryPaths[info.FullMethodName] {
 		limited.Context, limited.cancel = n.times.of(info.FullMethodName).begin(ctx)
 	} else {
@@ -82,26 +83,36 @@ func (n *native) limitTime(ctx context.Context, info *tap.Info) (context.Context
 type limitedContext struct {
 	context.Context
 	cancel context.CancelFunc
+	late   atomic.Bool // it is canceled because its request has not arrived in time
 }
 
 type limitedKey struct{}
 
 // Value is of context.Context.
-func (c limitedContext) Value(key any) any {
+func (c *limitedContext) Value(key any) any {
 	if key == (limitedKey{}) {
-		return c.cancel
+		return c
 	}
 	return c.Context.Value(key)
+}
+
+// Err is of context.Context; grpc-go tells the client what it says where a request does not arrive.
+func (c *limitedContext) Err() error {
+	err := c.Context.Err()
+	if err != nil && c.late.Load() {
+		return context.DeadlineExceeded
+	}
+	return err
 }
 
 // endWithServer cancels a stream whose client does not read what it is told when the
 // server drains. The function that it returns has to be called when the stream ends.
 func (n *native) endWithServer(ctx context.Context) func() bool {
-	cancel, ok := ctx.Value(limitedKey{}).(context.CancelFunc)
+	limited, ok := ctx.Value(limitedKey{}).(*limitedContext)
 	if !ok {
 		return func() bool { return false }
 	}
-	return context.AfterFunc(n.life, func() { time.AfterFunc(drainWrites, cancel) })
+	return context.AfterFunc(n.life, func() { time.AfterFunc(drainWrites, limited.cancel) })
 }
 
 // admit is the gate for a call of grpc-go. The function that it returns gives the
@@ -149,6 +160,24 @@ func (n *native) receive(stream grpc.ServerStream, message proto.Message) error 
 		return err
 	}
 	return n.edge.check(message)
+}
+
+// receiveInTime is receive for the one message of a call that may take longer, and ends the call
+// with the time that its request has to arrive.
+func (n *native) receiveInTime(stream grpc.ServerStream, message proto.Message) error {
+	limited, ok := stream.Context().Value(limitedKey{}).(*limitedContext)
+	if !ok {
+		return n.receive(stream, message)
+	}
+	end := time.AfterFunc(n.times.arrival.after, func() {
+		limited.late.Store(true)
+		limited.cancel()
+	})
+	err := n.receive(stream, message)
+	if !end.Stop() {
+		return n.late()
+	}
+	return err
 }
 
 // asStatus turns what the Connect handlers answer into grpc-go's form.

@@ -52,7 +52,7 @@ func serverStream[Q, A any, PQ interface {
 	desc := stream(procedure, func(s grpc.ServerStream) error {
 		return n.call(s.Context(), spec, func(ctx context.Context) error {
 			request := PQ(new(Q))
-			if err := n.receive(s, request); err != nil {
+			if err := n.receiveInTime(s, request); err != nil {
 				return err
 			}
 			return handle(ctx, request, newNativeDuplex[Q, A, PQ](n, s, spec).Send)
@@ -63,10 +63,14 @@ func serverStream[Q, A any, PQ interface {
 }
 
 func (n *native) unary(rpc unaryRPC) grpc.StreamDesc {
+	receive := n.receive // which the limit of the call ends
+	if n.times.of(rpc.spec.Procedure).after > n.times.arrival.after {
+		receive = n.receiveInTime
+	}
 	return stream(rpc.spec.Procedure, func(s grpc.ServerStream) error {
 		return n.call(s.Context(), rpc.spec, func(ctx context.Context) error {
 			request := rpc.request()
-			if err := n.receive(s, request); err != nil {
+			if err := receive(s, request); err != nil {
 				return err
 			}
 			answer, err := rpc.handle(ctx, request)
@@ -84,7 +88,7 @@ func (n *native) subscribe() grpc.StreamDesc {
 	desc := stream(spec.Procedure, func(s grpc.ServerStream) error {
 		return n.call(s.Context(), spec, func(ctx context.Context) error {
 			request := new(metadatav1.SubscribeRequest)
-			if err := n.receive(s, request); err != nil {
+			if err := n.receiveInTime(s, request); err != nil {
 				return err
 			}
 			sent := n.metrics.sent.WithLabelValues(spec.Procedure)

@@ -127,21 +127,26 @@ func allowOrigins(o Options, next http.Handler) http.Handler {
 	return cors.New(options).Handler(next)
 }
 
-// track gives each call its record and its time limits: unary calls end within
-// the limit, streams soon after the server begins to drain.
+// track gives each call its record and its time limits: a request that is one message
+// arrives in time, unary calls end within the limit, streams soon after the server begins
+// to drain.
 func (s *Server) track(next http.Handler) http.Handler {
-	unary := unaryPaths()
+	unary, single := pathsOf(isUnary), pathsOf(isSingle)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{tls: tlsOf(r), control: http.NewResponseController(w)}
 		defer c.end()
 		ctx := context.WithValue(r.Context(), callKey{}, c)
 		body := newBoundedBody(r, unary[r.URL.Path])
+		if single[r.URL.Path] && r.Body != http.NoBody {
+			// net/http lifts it when the body has been read. Without a body, it waits for the
+			// client to go away already, and would take a deadline for that.
+			c.deadline((*http.ResponseController).SetReadDeadline, time.Now().Add(s.times.arrival.after))
+			body.late = s.late
+		}
 		if unary[r.URL.Path] {
-			limit := s.times.of(r.URL.Path)
 			var cancel context.CancelFunc
-			ctx, cancel = limit.begin(ctx)
+			ctx, cancel = s.times.of(r.URL.Path).begin(ctx)
 			defer cancel()
-			c.deadline((*http.ResponseController).SetReadDeadline, time.Now().Add(limit.after))
 		} else if r.URL.Path != metadatav1connect.MetadataServicePipelineProcedure {
 			stop := context.AfterFunc(s.life, func() {
 				c.stopReading()
@@ -181,15 +186,23 @@ func contract() (names []string) {
 	return names
 }
 
-// unaryPaths are the paths of the contract's rpcs that are not streams.
-func unaryPaths() map[string]bool {
+// isUnary reports whether an rpc is no stream.
+func isUnary(m protoreflect.MethodDescriptor) bool {
+	return !m.IsStreamingClient() && !m.IsStreamingServer()
+}
+
+// isSingle reports whether the request of an rpc is one message, whatever its answer is.
+func isSingle(m protoreflect.MethodDescriptor) bool { return !m.IsStreamingClient() }
+
+// pathsOf has the paths of those of the contract's rpcs that are meant.
+func pathsOf(meant func(protoreflect.MethodDescriptor) bool) map[string]bool {
 	paths := make(map[string]bool)
 	for _, file := range contractFiles {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
 			for j := range service.Methods().Len() {
 				m := service.Methods().Get(j)
-				paths[fmt.Sprintf("/%s/%s", service.FullName(), m.Name())] = !m.IsStreamingClient() && !m.IsStreamingServer()
+				paths[fmt.Sprintf("/%s/%s", service.FullName(), m.Name())] = meant(m)
 			}
 		}
 	}

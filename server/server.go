@@ -203,9 +203,10 @@ func (s *Server) Drain() { s.die() }
 
 func (s *Server) draining() bool { return s.life.Err() != nil }
 
-// Stop drains, closes the listeners and waits for the calls in progress. When
-// ctx ends before they do, it closes their connections and returns the
-// context's error.
+// Stop drains, closes the listeners and waits for the calls in progress: unary ones, reads of
+// the past among them, until they are answered, in whatever protocol; streams, which have
+// ended, until their clients have read that, but for no longer than 2 seconds. When ctx ends
+// before they do, it closes their connections and returns the context's error.
 func (s *Server) Stop(ctx context.Context) error {
 	s.Drain()
 	s.work.Wait()
@@ -238,7 +239,7 @@ func (s *Server) stopNative(ctx context.Context) error {
 			s.grpc.Stop()
 			return fmt.Errorf("waiting for gRPC calls in progress: %w", ctx.Err())
 		case <-patience.C:
-			if s.gate.requests.taken.Load() == 0 {
+			if s.gate.unaryCalls() == 0 {
 				s.grpc.Stop()
 			}
 			patience.Reset(sampleEvery)

@@ -11,14 +11,18 @@ import (
 	"github.com/heliosdb/metadata/proto/heliosdb/metadata/v1/metadatav1connect"
 )
 
-// timeLimit is how long a unary call may take, and what one that takes longer is told.
+// timeLimit is how long something may take, and what a call is told of which it takes longer.
 type timeLimit struct {
 	after time.Duration
 	told  *failure.Error
 }
 
-// timeLimits are those of a server: reads of the past fold, and take longer than anything else.
-type timeLimits struct{ unary, history timeLimit }
+// timeLimits are those of a server.
+type timeLimits struct {
+	unary   timeLimit // of a call, its request's arrival included
+	history timeLimit // likewise: reads of the past fold, and take longer than anything else
+	arrival timeLimit // of a request that is one message, whatever its call may take
+}
 
 func newTimeLimits(l Limits) timeLimits {
 	deadline := func(name string, after time.Duration, format string) timeLimit {
@@ -30,6 +34,8 @@ func newTimeLimits(l Limits) timeLimits {
 			"no answer within %s, %v; a write may still take effect: retry with the same request id"),
 		history: deadline("HistoryTimeout", l.HistoryTimeout,
 			"this member works on one read of the past no longer than %s, %v; `heliosmeta history replay` folds on your side, without a limit"),
+		arrival: deadline("UnaryTimeout", l.UnaryTimeout,
+			"the request did not arrive within %s, %v, and nothing was done; send it again, at once and to its end"),
 	}
 }
 
@@ -46,6 +52,14 @@ func (t *timeLimits) of(path string) *timeLimit {
 // begin returns the context of a call that begins now.
 func (l *timeLimit) begin(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, l.after, l.told)
+}
+
+// late is what a call is told whose request has not arrived when it is read no longer.
+func (s *Server) late() error {
+	if s.draining() {
+		return encode(errStopping)
+	}
+	return encode(s.times.arrival.told)
 }
 
 // overTime returns what a call is told that has taken longer than it may: the caller's own time limit

@@ -84,4 +84,9 @@ func TestWhatCannotBeFolded(t *testing.T) {
 	if _, err := source.TimeBefore(t.Context(), history.Bounds{First: 8}); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
 		t.Errorf("when the change before the floor was decided: %v", err)
 	}
+	// The floor was at 5 when the bounds were read.
+	_, err := source.TimeBefore(t.Context(), history.Bounds{First: 5})
+	if f := failure.As(err); !failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_TRIMMED) || f.Metadata["oldest_revision"] != "8" {
+		t.Errorf("when the change before a floor that has moved on was decided: %v", err)
+	}
 }

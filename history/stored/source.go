@@ -229,17 +229,21 @@ func (s *Source) checkpointed(revision uint64) (head projections.Head, found boo
 }
 
 // TimeBefore implements history.Dated. The change before the floor is not deleted before the model
-// behind it is archived.
+// behind it is archived. If the floor has moved on since the bounds were read, that change may be gone,
+// here as everywhere: the error is HISTORY_TRIMMED then.
 func (s *Source) TimeBefore(ctx context.Context, bounds history.Bounds) (time.Time, error) {
 	head, found, err := s.checkpointed(bounds.First - 1)
 	if err != nil || found {
 		return head.Time, err
 	}
 	c, err := history.ReadOne(ctx, NewFolding(s), bounds.First-1)
-	if err != nil {
-		return time.Time{}, err
+	if err == nil {
+		return c.Time(), nil
 	}
-	return c.Time(), nil
+	if oldest := s.oldest(); bounds.First < oldest && failure.Is(err, metadatav1.ErrorReason_ERROR_REASON_HISTORY_GAP) {
+		err = history.Trimmed(s.origin.Stream, bounds.First-1, oldest)
+	}
+	return time.Time{}, err
 }
 
 // Digest implements history.Live. It begins with the nearest digest before the revision that is

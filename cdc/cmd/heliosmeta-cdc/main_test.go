@@ -66,9 +66,15 @@ func (b *buffer) String() string {
 // start runs the program against a service.
 func start(t *testing.T, feed *fakefeed.Service, args ...string) *program {
 	t.Helper()
+	return startAt(t, feed.Addr(), args...)
+}
+
+// startAt runs the program against an endpoint.
+func startAt(t *testing.T, endpoint string, args ...string) *program {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	p := &program{t: t, cancel: cancel, ended: make(chan int, 1)}
-	all := append([]string{"--endpoints", feed.Addr(), "run", "--ack-interval", "10ms"}, args...)
+	all := append([]string{"--endpoints", endpoint, "run", "--ack-interval", "10ms"}, args...)
 	go func() { p.ended <- run(ctx, all, &p.out, &p.err, func(string) (string, bool) { return "", false }) }()
 	t.Cleanup(func() { p.cancel() })
 	return p

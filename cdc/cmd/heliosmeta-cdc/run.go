@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -18,6 +19,7 @@ import (
 	"github.com/heliosdb/metadata/cdc/record"
 	"github.com/heliosdb/metadata/cdc/sink"
 	"github.com/heliosdb/metadata/client"
+	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
 func runCommand(global *pflag.FlagSet, stdout, stderr io.Writer, started *bool) *cobra.Command {
@@ -87,6 +89,7 @@ func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io
 		return err
 	}
 	defer stop()
+	defer o.watchReach(ctx, c, log)()
 	log.Info("carrying changes", "consumer", cmp.Or(o.consumer, o.positionFile), "to", target)
 	handle := func(ctx context.Context, batch []client.Delivery) error { return deliver(ctx, courier, batch) }
 	if o.positionFile != "" {
@@ -98,6 +101,21 @@ func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io
 		return nil // a signal is how one ends it
 	}
 	return err
+}
+
+// watchReach tells people when the service cannot be reached, until stop is called.
+func (o *options) watchReach(ctx context.Context, c *client.Client, log *slog.Logger) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &reach{endpoints: o.endpoints, log: log, ask: func(ctx context.Context) error {
+		_, err := c.Status(ctx, &metadatav1.StatusRequest{})
+		return err
+	}}
+	var watching sync.WaitGroup
+	watching.Go(func() { r.watch(ctx) })
+	return func() {
+		cancel()
+		watching.Wait()
+	}
 }
 
 // ended reports whether an error says no more than that the work was to end.
