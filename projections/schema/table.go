@@ -30,14 +30,20 @@ type span struct{ at, size uint16 }
 
 const headSize = unsafe.Sizeof(Table{})
 
-// newTable copies the encoding.
+// blank is the head of a table that is being made.
+var blank [headSize]byte
+
+// newTable copies the encoding. Appending it to a head takes memory that need not be cleared; it
+// is aligned as a head has to be, as all memory of its size and more is.
 func newTable(raw []byte) (*Table, error) {
-	t := (*Table)(unsafe.Pointer(unsafe.SliceData(make([]uint64, wordsFor(headSize, len(raw))))))
-	if len(raw) > math.MaxUint32 {
-		return t, fmt.Errorf("a table of %d bytes", len(raw))
+	switch {
+	case len(raw) == 0:
+		return new(Table), nil
+	case len(raw) > math.MaxUint32:
+		return nil, fmt.Errorf("a table of %d bytes", len(raw))
 	}
+	t := (*Table)(unsafe.Pointer(unsafe.SliceData(append(blank[:], raw...))))
 	t.size = uint32(len(raw))
-	copy(t.Bytes(), raw)
 	whole := t.raw()
 	var far error
 	err := fold.Fields(whole, func(num protowire.Number, number uint64, value string) {
