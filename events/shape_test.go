@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
@@ -48,6 +49,10 @@ func notMessages() map[string][]byte {
 	return map[string][]byte{
 		"cut short":             table(appendField(nil, 3, []byte("orders")))[:5],
 		"name":                  table(appendField(nil, 3, []byte("\xff"))),
+		"name's first letter":   table(appendField(nil, 3, []byte("\xff abcdefghijklmnopqrstuvwxyz"))),
+		"name's tenth letter":   table(appendField(nil, 3, []byte("abcdefghi\xffjklmnopqrstuvwxyz"))),
+		"name's last letter":    table(appendField(nil, 3, []byte("abcdefghijklmnopqrstuvwxyz\xff"))),
+		"long name":             table(appendField(nil, 3, []byte(strings.Repeat("a", 2*shortMessage)+"\xff"))),
 		"property's value":      table(appendField(nil, 7, appendField(nil, 2, []byte("\xff")))),
 		"nesting":               table(appendField(nil, 4, appendField(nil, 3, deep))),
 		"packed number":         table(appendField(nil, 13, []byte{0x80})),

@@ -208,7 +208,7 @@ func (m *Models[D]) foldFrom(ctx context.Context, base *projections.State[D], re
 	if base.Head.Revision == revision {
 		return base, nil
 	}
-	state, err := foldThrough(base, revision, func(draft *projections.Draft[D]) error { return m.foldUp(ctx, draft, revision) })
+	state, err := foldTo(base, revision, func(draft *projections.Draft[D]) error { return m.foldUp(ctx, draft, revision) })
 	if err != nil {
 		return nil, err
 	}

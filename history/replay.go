@@ -18,7 +18,8 @@ import (
 // The source has to be of the state's stream, cluster and recovery epoch, and to hold
 // everything behind it: HISTORY_TRIMMED if it does not, FUTURE_REVISION if it ends before
 // the revision. A change that cannot be folded is a [*projections.FoldError]; other errors
-// are those of the source.
+// are those of the source. Members give every change a request id; where some of the last
+// [projections.MaxRequests] have none, all are folded a second time.
 func Replay[D projections.Domain[D]](
 	ctx context.Context, source Source, from *projections.State[D], until uint64, progress Progress,
 ) (*projections.State[D], error) {
@@ -26,7 +27,7 @@ func Replay[D projections.Domain[D]](
 	if err != nil {
 		return nil, err
 	}
-	return foldThrough(from, last, func(draft *projections.Draft[D]) error {
+	return foldTo(from, last, func(draft *projections.Draft[D]) error {
 		for changes, err := range Scan(ctx, source, from.Head.Revision+1, last) {
 			if err == nil {
 				err = foldInto(draft, changes, func(revision uint64) { progress.At(revision, last) })
@@ -39,22 +40,18 @@ func Replay[D projections.Domain[D]](
 	})
 }
 
-// foldThrough returns the state up to a revision that lies behind another state. It has fold give
-// the changes in between to a draft, in the best case once.
-func foldThrough[D projections.Domain[D]](
+// foldTo returns the state at a later revision. It has fold give the changes in between to a draft,
+// and again to another if the first cannot know what to remember of them.
+func foldTo[D projections.Domain[D]](
 	from *projections.State[D], last uint64, fold func(*projections.Draft[D]) error,
 ) (*projections.State[D], error) {
-	if last-from.Head.Revision > projections.MaxRequests {
-		draft := from.Pass(last)
-		if err := fold(draft); err != nil {
-			return nil, err
-		}
-		if draft.Complete() {
-			return draft.Freeze(), nil
-		}
+	draft := from.DraftTo(last)
+	err := fold(draft)
+	if err == nil && !draft.Complete() {
+		draft = from.Draft()
+		err = fold(draft)
 	}
-	draft := from.Draft()
-	if err := fold(draft); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return draft.Freeze(), nil

@@ -11,9 +11,9 @@ type ModelDraft[D any] = fold.Draft[D]
 // Draft is a state that changes in place: the maps are not copied for each change,
 // but once after each Freeze. It belongs to one goroutine.
 type Draft[D Domain[D]] struct {
-	state State[D] // its Model is the view of model
-	model ModelDraft[D]
-	skips uint64 // the changes up to this revision are not remembered
+	state   State[D] // its Model is the view of model
+	model   ModelDraft[D]
+	forgets uint64 // changes up to this revision are not remembered
 }
 
 // Draft returns a private copy to fold changes into. It costs next to nothing.
@@ -24,21 +24,26 @@ func (s *State[D]) Draft() *Draft[D] {
 	return d
 }
 
-// Pass is Draft for folding the changes up to a revision, of which there have to be more than
-// [MaxRequests]. It takes up to a third of the time less: only the last MaxRequests of them are
-// remembered by their request ids. [Draft.Complete] says whether that was enough.
-func (s *State[D]) Pass(last uint64) *Draft[D] {
+// DraftTo is Draft for folding all changes up to a revision. If there are more than [MaxRequests],
+// it takes up to a third of the time less, because only the last ones are remembered by their
+// request ids. [Draft.Complete] says whether that was enough when they are folded.
+func (s *State[D]) DraftTo(last uint64) *Draft[D] {
 	d := s.Draft()
-	d.skips = last - MaxRequests
+	if last <= MaxRequests || last-MaxRequests <= s.Head.Revision {
+		return d
+	}
+	d.forgets = last - MaxRequests
 	d.state.Requests = newRequests()
 	d.state.Requests.forgotten = s.Requests.newest()
 	return d
 }
 
-// Complete reports whether the draft remembers what the changes folded into it have to be
-// remembered of. One that Pass returned does not if some of the last changes have no request id:
-// older ones are remembered in their place.
-func (d *Draft[D]) Complete() bool { return d.skips == 0 || d.state.Requests.reach(d.skips) }
+// Complete reports whether the draft remembers what it has to of the changes folded into it. One of
+// DraftTo does not if some of the last changes have no request id: older ones are to be remembered in
+// their place.
+func (d *Draft[D]) Complete() bool {
+	return d.forgets == 0 || d.state.Requests.isWholeBehind(d.forgets)
+}
 
 // State returns the draft as it is. It changes with the next Fold: use it at once,
 // on the draft's own goroutine.
@@ -48,7 +53,7 @@ func (d *Draft[D]) State() *State[D] { return &d.state }
 // use after that.
 func (d *Draft[D]) Fold(c *events.Change) {
 	d.state.advance(c)
-	if c.Revision() <= d.skips {
+	if c.Revision() <= d.forgets {
 		d.state.Requests.skip(c)
 	} else {
 		d.state.Requests.add(c)

@@ -71,40 +71,30 @@ func (r *Requests) add(c *events.Change) {
 	}
 }
 
-// skip notes a change that will have been forgotten when all of those that follow are added, if
-// they fill the window. It has to be empty.
+// skip is add for a change that is forgotten by the end, if those behind it fill the window, which is
+// empty still.
 func (r *Requests) skip(c *events.Change) {
 	if c.RequestID() != "" {
 		r.forgotten = c.Revision()
 	}
 }
 
-// reach reports whether the window is what it would be if the changes up to a revision had been
-// added and not skipped: it is full, none of them had an id, or what came behind them was too much already.
-func (r *Requests) reach(skipped uint64) bool {
-	return r.order.len() == MaxRequests || r.forgotten == 0 || r.forgotten > skipped
+// isWholeBehind reports whether the window is as if the changes up to a revision had been added and
+// not skipped: it is full, or those behind them were too large for it already, or none of them had an id.
+func (r *Requests) isWholeBehind(skipped uint64) bool {
+	return r.order.len() == MaxRequests || r.forgotten > skipped || r.forgotten == 0
 }
 
 func (r *Requests) put(c *events.Change) {
 	r.ids.Put(requestID{c.RequestID(), c})
-	r.push(c)
-}
-
-func (r *Requests) push(c *events.Change) {
 	r.order.push(c)
 	r.bytes += len(c.Raw())
 }
 
-// pop takes the oldest out, but for its id.
-func (r *Requests) pop() *events.Change {
+func (r *Requests) forgetOldest() {
 	oldest := r.order.pop()
 	r.bytes -= len(oldest.Raw())
 	r.forgotten = oldest.Revision()
-	return oldest
-}
-
-func (r *Requests) forgetOldest() {
-	oldest := r.pop()
 	// The id may have been used for a newer change since.
 	if at, ok := r.ids.Get(requestID{id: oldest.RequestID()}); ok && at.change == oldest {
 		r.ids.Delete(at)

@@ -82,38 +82,31 @@ func TestRequestsForgetTheOldestBeyondTheBytes(t *testing.T) {
 	}
 }
 
-// A draft that many changes pass through remembers what others do, or says that it does not.
-func TestPassingChangesAreRememberedAlike(t *testing.T) {
+// A draft up to a revision far away remembers what others do, or says that it does not.
+func TestADraftToARevisionRemembersAlike(t *testing.T) {
 	const n = MaxRequests + 1000
-	unlike := func(revision, _ uint64) string { return fmt.Sprint("r", revision) }
+	// unless returns ids for all changes but some.
+	unless := func(none func(revision uint64) bool) func(uint64) string {
+		return func(revision uint64) string {
+			if none(revision) {
+				return ""
+			}
+			return fmt.Sprint("r", revision)
+		}
+	}
 	for name, c := range map[string]struct {
-		id       func(revision, last uint64) string
+		id       func(revision uint64) string
 		large    uint64 // how many of the last are
 		complete bool
 	}{
-		"all have ids": {id: unlike, complete: true},
-		"ids that are used again": {complete: true, id: func(revision, _ uint64) string {
-			return fmt.Sprint("r", revision-revision%100/99*2)
-		}},
-		"none has one": {id: func(uint64, uint64) string { return "" }, complete: true},
-		"older ones have none": {complete: true, id: func(revision, last uint64) string {
-			if revision+MaxRequests <= last {
-				return ""
-			}
-			return fmt.Sprint("r", revision)
-		}},
-		"none at the end": {id: func(revision, last uint64) string {
-			if revision == last {
-				return ""
-			}
-			return fmt.Sprint("r", revision)
-		}},
-		"some have none, the last are large": {large: 40, complete: true, id: func(revision, _ uint64) string {
-			if revision%7 == 0 {
-				return ""
-			}
-			return fmt.Sprint("r", revision)
-		}},
+		"all have ids":                        {unless(func(uint64) bool { return false }), 0, true},
+		"ids that are used again":             {func(revision uint64) string { return fmt.Sprint("r", revision-revision%100/99*2) }, 0, true},
+		"none has one":                        {unless(func(uint64) bool { return true }), 0, true},
+		"older ones have none":                {unless(func(revision uint64) bool { return revision <= n-MaxRequests }), 0, true},
+		"the last of the older ones has none": {unless(func(revision uint64) bool { return revision == n-MaxRequests }), 0, true},
+		"nor has the last of all":             {unless(func(revision uint64) bool { return revision == n-MaxRequests || revision == n }), 0, false},
+		"none at the end":                     {unless(func(revision uint64) bool { return revision == n }), 0, false},
+		"some have none, the last are large":  {unless(func(revision uint64) bool { return revision%7 == 0 }), 40, true},
 	} {
 		for _, from := range []int{0, 999} {
 			t.Run(fmt.Sprint(name, " from ", from), func(t *testing.T) {
@@ -123,18 +116,18 @@ func TestPassingChangesAreRememberedAlike(t *testing.T) {
 					if i+c.large >= n {
 						size = 1 << 20
 					}
-					changes = append(changes, nodeChange(i+1, c.id(i+1, n), size))
+					changes = append(changes, nodeChange(i+1, c.id(i+1), size))
 				}
 				base := NewTopology(cluster, 1).FoldAll(changes[:from])
-				passing := base.Pass(n)
+				draft := base.DraftTo(n)
 				for _, change := range changes[from:] {
-					passing.Fold(change)
+					draft.Fold(change)
 				}
-				if passing.Complete() != c.complete {
+				if draft.Complete() != c.complete {
 					t.Fatalf("it is complete: %v", !c.complete)
 				}
 				if c.complete {
-					wantRemembered(t, passing.Freeze(), base.FoldAll(changes[from:]), changes)
+					wantRemembered(t, draft.Freeze(), base.FoldAll(changes[from:]), changes)
 				}
 			})
 		}
@@ -151,6 +144,27 @@ func wantRemembered(t *testing.T, got, want *Topology, changes []*events.Change)
 		c, ok := got.Requests.Lookup(change.RequestID())
 		if other, known := want.Requests.Lookup(change.RequestID()); c != other || ok != known {
 			t.Fatalf("request %q is that of %v, want %v", change.RequestID(), c, other)
+		}
+	}
+}
+
+// Up to a revision that is not so far away nothing is forgotten early.
+func TestADraftToANearRevision(t *testing.T) {
+	var changes []*events.Change
+	for i := range uint64(MaxRequests + 20) {
+		changes = append(changes, nodeChange(i+1, fmt.Sprint("r", i+1), 0))
+	}
+	for _, from := range []int{0, 10, 20, MaxRequests} {
+		base := NewTopology(cluster, 1).FoldAll(changes[:from])
+		for _, last := range []int{from, min(from+MaxRequests, len(changes)), from + 1} {
+			draft := base.DraftTo(uint64(last))
+			for _, change := range changes[from:last] {
+				draft.Fold(change)
+			}
+			if !draft.Complete() {
+				t.Fatalf("from %d to %d it is not complete", from, last)
+			}
+			wantRemembered(t, draft.Freeze(), base.FoldAll(changes[from:last]), changes[:last])
 		}
 	}
 }

@@ -27,7 +27,7 @@ func putName(memory []uint64, id uint64, namespace, table string) *name {
 	if namespace == Public {
 		namespace = ""
 	}
-	if words := wordsFor(nameHeadSize, len(namespace)+len(table)); cap(memory) < words {
+	if words := nameWords(len(namespace) + len(table)); cap(memory) < words {
 		memory = make([]uint64, words)
 	}
 	n := (*name)(unsafe.Pointer(unsafe.SliceData(memory)))
@@ -35,6 +35,13 @@ func putName(memory []uint64, id uint64, namespace, table string) *name {
 	text := n.text()
 	copy(text[copy(text, namespace):], table)
 	return n
+}
+
+// nameWords returns how many words hold a name with a text of so many bytes. Words, because memory
+// of these is aligned as the head has to be.
+func nameWords(text int) int {
+	const word = unsafe.Sizeof(uint64(0))
+	return int((nameHeadSize + uintptr(text) + word - 1) / word)
 }
 
 // text returns both parts.

@@ -33,8 +33,8 @@ const headSize = unsafe.Sizeof(Table{})
 // blank is the head of a table that is being made.
 var blank [headSize]byte
 
-// newTable copies the encoding. Appending it to a head takes memory that need not be cleared; it
-// is aligned as a head has to be, as all memory of its size and more is.
+// newTable copies the encoding. Appending it to a head takes memory that need not be cleared first, and
+// is aligned for heads: Go aligns by 8 bytes all that is as large.
 func newTable(raw []byte) (*Table, error) {
 	switch {
 	case len(raw) == 0:
@@ -72,13 +72,6 @@ func spanOf(whole, part string, before error) (span, error) {
 		return span{}, fmt.Errorf("a table with a name of %d bytes at byte %d", len(part), at)
 	}
 	return span{uint16(at), uint16(len(part))}, before
-}
-
-// wordsFor returns how many words hold a head and so many bytes behind it. Words, because memory
-// of these is aligned as heads have to be.
-func wordsFor(head uintptr, bytes int) int {
-	const word = unsafe.Sizeof(uint64(0))
-	return int((head + uintptr(bytes) + word - 1) / word)
 }
 
 func (t *Table) part(s span) string { return t.raw()[s.at:][:s.size] }
