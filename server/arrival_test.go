@@ -52,6 +52,7 @@ func TestRequestsArriveInTime(t *testing.T) {
 	const plain, framed, web = "application/json", "application/connect+json", "application/grpc-web+proto"
 	for name, client := range map[string]*http.Client{"HTTP/1.1": w.http1(), "HTTP/2": w.http2()} {
 		for _, c := range []struct{ procedure, media string }{
+			{healthCheck, plain},
 			{metadatav1connect.MetadataServiceCreateTableProcedure, plain},
 			{metadatav1connect.MetadataServiceSubscribeProcedure, framed},
 			{metadatav1connect.HistoryServiceListTablesAsOfProcedure, plain},
@@ -91,6 +92,7 @@ func TestNativeRequestsArriveInTime(t *testing.T) {
 	w := start(t, Options{Limits: Limits{UnaryTimeout: 100 * time.Millisecond, HistoryTimeout: time.Minute}})
 	conn := w.grpc()
 	for _, procedure := range []string{
+		healthCheck,
 		metadatav1connect.MetadataServiceSubscribeProcedure,
 		metadatav1connect.HistoryServiceListTablesAsOfProcedure,
 		metadatav1connect.HistoryServiceStreamChangesProcedure,
@@ -110,7 +112,7 @@ func TestNativeRequestsArriveInTime(t *testing.T) {
 
 // A stream whose request has arrived goes on beyond the time for that.
 func TestStreamsOutliveTheArrivalOfTheirRequest(t *testing.T) {
-	const limit = 100 * time.Millisecond
+	const limit = 300 * time.Millisecond
 	w := start(t, Options{Limits: Limits{UnaryTimeout: limit}})
 	for name, client := range map[string]metadatav1connect.MetadataServiceClient{
 		"HTTP/1.1": metadatav1connect.NewMetadataServiceClient(w.http1(), w.url), "HTTP/2": w.rpc(),

@@ -108,7 +108,7 @@ func TestDeadlines(t *testing.T) {
 
 // A read of the past may take longer than other calls, and ends at a limit of its own.
 func TestDeadlinesOfThePast(t *testing.T) {
-	w := start(t, Options{Limits: Limits{UnaryTimeout: 100 * time.Millisecond, HistoryTimeout: 400 * time.Millisecond}})
+	w := start(t, Options{Limits: Limits{UnaryTimeout: 200 * time.Millisecond, HistoryTimeout: 800 * time.Millisecond}})
 	must(w.rpc().CreateTable(t.Context(), createTable("t")))(t)
 	clients := make(map[string]metadatav1connect.HistoryServiceClient)
 	for name, client := range historians(w) {
@@ -122,7 +122,7 @@ func TestDeadlinesOfThePast(t *testing.T) {
 			began := time.Now()
 			select {
 			case <-ctx.Done():
-			case <-time.After(200 * time.Millisecond): // a fold that is longer than UnaryTimeout
+			case <-time.After(400 * time.Millisecond): // a fold that is longer than UnaryTimeout
 			}
 			took = time.Since(began)
 			return ctx.Err()
@@ -132,7 +132,7 @@ func TestDeadlinesOfThePast(t *testing.T) {
 		}
 		w.member.onAsOf = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		_, err := client.ListTablesAsOf(t.Context(), &metadatav1.ListTablesAsOfRequest{At: atRevision(1)})
-		failed := wantFailure(t, err, connect.CodeDeadlineExceeded, "DEADLINE", "HistoryTimeout, 400ms", "history replay")
+		failed := wantFailure(t, err, connect.CodeDeadlineExceeded, "DEADLINE", "HistoryTimeout, 800ms", "history replay")
 		if info := detail[*errdetails.ErrorInfo](failed); info.GetMetadata()["limit"] != "HistoryTimeout" {
 			t.Errorf("%s: the error names %v", name, info.GetMetadata())
 		}

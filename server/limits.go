@@ -101,7 +101,8 @@ type Limits struct {
 	// Verifications bounds VerifyHistory calls in progress. Default 2.
 	Verifications int
 	// UnaryTimeout ends a unary call, the reading of its request included, and every other
-	// call whose request is one message that has not arrived by then. Default 1 minute.
+	// call whose request is one message that has not arrived by then; gRPC clients are told
+	// that by the code alone. Default 1 minute.
 	UnaryTimeout time.Duration
 	// HistoryTimeout ends the unary calls of HistoryService instead, of which there are at most
 	// HistoryReads, once their request has arrived: folding a long past takes its time, and its

@@ -96,7 +96,8 @@ func (c *limitedContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// Err is of context.Context; grpc-go tells the client what it says where a request does not arrive.
+// Err is of context.Context. Where a request does not arrive, grpc-go asks this very context, not one
+// that was derived from it, and tells the client no more than its code.
 func (c *limitedContext) Err() error {
 	err := c.Context.Err()
 	if err != nil && c.late.Load() {

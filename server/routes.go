@@ -194,9 +194,12 @@ func isUnary(m protoreflect.MethodDescriptor) bool {
 // isSingle reports whether the request of an rpc is one message, whatever its answer is.
 func isSingle(m protoreflect.MethodDescriptor) bool { return !m.IsStreamingClient() }
 
-// pathsOf has the paths of those of the contract's rpcs that are meant.
+// healthCheck is the one call beside the contract that is no stream.
+const healthCheck = "/" + grpchealth.HealthV1ServiceName + "/Check"
+
+// pathsOf has the paths of those of the contract's rpcs that are meant, and of healthCheck.
 func pathsOf(meant func(protoreflect.MethodDescriptor) bool) map[string]bool {
-	paths := make(map[string]bool)
+	paths := map[string]bool{healthCheck: true}
 	for _, file := range contractFiles {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)
