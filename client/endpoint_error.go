@@ -57,36 +57,21 @@ func (c *Client) explained(e *endpoint, err error) error {
 		return err
 	}
 	err = &EndpointError{Endpoint: e.address, says: says, cause: err}
-	now := &warning{says, isOfCall(err), time.Now()}
+	now := &warning{says, time.Now()}
 	if last := e.warned.Load(); (last == nil || last.says != says || now.at.Sub(last.at) > warnInterval) && e.warned.CompareAndSwap(last, now) {
 		c.log.Warn("an endpoint is of no use", "error", err)
 	}
 	return err
 }
 
-// warnInterval is between two warnings of what is wrong with an endpoint.
+// warnInterval is between two warnings of the same being wrong with an endpoint, even if it was well in
+// between: who flaps, or refuses some calls and not others, would fill the log.
 const warnInterval = time.Minute
 
 // warning is what was last logged of an endpoint.
 type warning struct {
-	says   string
-	ofCall bool // the endpoint may be well, and other calls answered
-	at     time.Time
-}
-
-// isOfCall reports whether what is wrong with an endpoint may be so for one call and not for others.
-func isOfCall(err error) bool {
-	code := connect.CodeOf(err)
-	return code == connect.CodeUnimplemented || code == connect.CodePermissionDenied
-}
-
-// answered notes an answer, be it an error. What was wrong with the endpoint is set right if that is not
-// about it, and worth a warning when it comes again; what one call meets is not, by the answer to another.
-func (e *endpoint) answered(err error) {
-	e.health.answered()
-	if last := e.warned.Load(); last != nil && !last.ofCall && aboutEndpoint(err) == "" {
-		e.warned.CompareAndSwap(last, nil)
-	}
+	says string
+	at   time.Time
 }
 
 func aboutEndpoint(err error) string {

@@ -89,7 +89,7 @@ func (c *Client) noteWaited(e *endpoint, since time.Time) {
 	c.inBackground(func() {
 		for pause := minSilence; e.health.askOn() && sleep(c.life, pause); pause = min(2*pause, maxSilence) {
 			if _, err := c.statusOf(c.life, e); wasAnswered(err) {
-				e.answered(err)
+				e.health.answered()
 				c.log.Info("an endpoint answers again", "endpoint", e.address)
 			}
 		}

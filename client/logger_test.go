@@ -81,28 +81,3 @@ func TestWhatIsLogged(t *testing.T) {
 		t.Errorf("no warning of an endpoint that is silent: %v", err)
 	}
 }
-
-// An endpoint that was set right and fails again is a new trouble, however soon. One that refuses or
-// lacks one call and answers others is the same one still.
-func TestWhatIsWrongAgainIsLoggedAgain(t *testing.T) {
-	for name, c := range map[string]struct {
-		status, warnings int
-	}{
-		"refused": {http.StatusUnauthorized, 2}, "forbidden": {http.StatusForbidden, 1}, "unknown": {http.StatusNotFound, 1},
-	} {
-		f, client := startFakes(t, 2, done)
-		logged := new(lines)
-		client.log = slog.New(slog.NewTextHandler(logged, nil))
-		fails := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(c.status) }
-		for _, first := range []answer{fails, inCluster("aaaa", 1), fails, fails} {
-			byServer(f, first, inCluster("aaaa", 1))
-			client.preferred.Store(0)
-			if err := getTableOnce(t, client); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if n := logged.have("level=WARN", f.addrs[0], "of no use"); n != c.warnings {
-			t.Errorf("%s, well and %s again: %d warnings, want %d", name, name, n, c.warnings)
-		}
-	}
-}

@@ -66,7 +66,7 @@ func (t *tries) watch(ctx context.Context, at *endpoint, cancel context.CancelCa
 		case wasAnswered(err):
 			silent, began = 0, time.Now()
 			t.alive.Store(began.UnixNano())
-			at.answered(err)
+			at.health.answered()
 		default:
 			if silent++; silent == 1 {
 				began = asked

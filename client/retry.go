@@ -247,7 +247,7 @@ func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 	res, err := attend(t, a, call)
 	switch {
 	case wasAnswered(err):
-		a.at.answered(err)
+		a.at.health.answered()
 		if t.isLong() {
 			t.alive.Store(time.Now().UnixNano())
 		}
