@@ -425,10 +425,13 @@ func TestWaitsForTheService(t *testing.T) {
 		return nil
 	}
 	p := start(t, feed, "--timeout", "100ms", "--consumer", "audit", "--create", "--from", "beginning", "--to", "stdout")
-	time.Sleep(500 * time.Millisecond)
+	eventually(t, "people are told", func() bool {
+		return strings.Contains(p.err.String(), "cannot be used; trying on") && strings.Contains(p.err.String(), "no leader")
+	})
 	mu.Lock()
 	down = false
 	mu.Unlock()
 	eventually(t, "all acknowledged", acknowledged(feed, "audit", 3, 0))
+	eventually(t, "people are told that all is well", func() bool { return strings.Contains(p.err.String(), "can be used again") })
 	p.stop()
 }

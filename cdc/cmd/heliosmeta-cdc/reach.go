@@ -14,17 +14,17 @@ const (
 	reachPatience = 3 * time.Second
 )
 
-// reach tells people when the service cannot be reached, and when it can be again. The client says
-// nothing of that: it tries on, and a consumer without changes looks the same.
+// reach tells people when the service cannot be used, and when it can be again. The client tries on
+// without a word, and a consumer without changes looks the same.
 type reach struct {
-	ask       func(context.Context) error // of any endpoint
+	ask       func(context.Context) error // something of which the consumer needs the answer
 	endpoints []string
 	log       *slog.Logger
 }
 
 // watch asks again and again until the context ends.
 func (r *reach) watch(ctx context.Context) {
-	var away time.Time // since when nobody answers; zero: somebody does
+	var away time.Time // since when there is no answer; zero: there is
 	ticker := time.NewTicker(reachEvery)
 	defer ticker.Stop()
 	for {
@@ -35,9 +35,9 @@ func (r *reach) watch(ctx context.Context) {
 			return
 		case err != nil && away.IsZero():
 			away = began
-			r.log.Warn("the service cannot be reached; trying on until it can", "endpoints", strings.Join(r.endpoints, ","), "error", err)
+			r.log.Warn("the service cannot be used; trying on until it can", "endpoints", strings.Join(r.endpoints, ","), "error", err)
 		case err == nil && !away.IsZero():
-			r.log.Info("the service can be reached again", "after", time.Since(away).Round(time.Second))
+			r.log.Info("the service can be used again", "after", time.Since(away).Round(time.Second))
 			away = time.Time{}
 		}
 		select {

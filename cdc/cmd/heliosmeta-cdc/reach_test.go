@@ -51,15 +51,15 @@ func TestReach(t *testing.T) {
 		const soon = reachEvery + reachPatience
 		expect("all is well", time.Minute)
 		hangs.Store(true)
-		expect("nobody answers", soon, "WARN", "cannot be reached; trying on", "h:1,h:2", "deadline exceeded")
+		expect("nobody answers", soon, "WARN", "cannot be used; trying on", "h:1,h:2", "deadline exceeded")
 		refuses.Store(true)
 		expect("nobody answers still", time.Minute)
 		hangs.Store(false)
 		refuses.Store(false)
-		expect("well again", soon, "can be reached again", "after=1m")
+		expect("well again", soon, "can be used again", "after=1m")
 		expect("still well", time.Minute)
 		refuses.Store(true)
-		expect("away again", soon, "cannot be reached", "connection refused")
+		expect("away again", soon, "cannot be used", "connection refused")
 		cancel()
 		running.Wait()
 	})
@@ -116,15 +116,15 @@ func TestAServiceThatIsNotThereYet(t *testing.T) {
 	feed.Append(schema, 3)
 	g := startGate(t, feed.Addr())
 	p := startAt(t, g.Addr().String(), "--consumer", "audit", "--create", "--from", "beginning", "--to", "stdout")
-	eventually(t, "people are told", func() bool { return strings.Contains(p.err.String(), "cannot be reached; trying on") })
+	eventually(t, "people are told", func() bool { return strings.Contains(p.err.String(), "cannot be used; trying on") })
 	if text := p.err.String(); !strings.Contains(text, "endpoints="+g.Addr().String()) || strings.Contains(text, "again") {
 		t.Errorf("it says %s", text)
 	}
 	g.open.Store(true)
 	eventually(t, "all acknowledged", acknowledged(feed, "audit", 3, 0))
-	eventually(t, "people are told that all is well", func() bool { return strings.Contains(p.err.String(), "can be reached again") })
+	eventually(t, "people are told that all is well", func() bool { return strings.Contains(p.err.String(), "can be used again") })
 	p.stop()
-	if n := strings.Count(p.err.String(), "cannot be reached"); n != 1 {
+	if n := strings.Count(p.err.String(), "cannot be used"); n != 1 {
 		t.Errorf("it says so %d times: %s", n, &p.err)
 	}
 }

@@ -103,19 +103,30 @@ func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io
 	return err
 }
 
-// watchReach tells people when the service cannot be reached, until stop is called.
+// watchReach tells people when the service cannot be used, until stop is called.
 func (o *options) watchReach(ctx context.Context, c *client.Client, log *slog.Logger) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	r := &reach{endpoints: o.endpoints, log: log, ask: func(ctx context.Context) error {
-		_, err := c.Status(ctx, &metadatav1.StatusRequest{})
-		return err
-	}}
+	r := &reach{endpoints: o.endpoints, log: log, ask: func(ctx context.Context) error { return o.answers(ctx, c) }}
 	var watching sync.WaitGroup
 	watching.Go(func() { r.watch(ctx) })
 	return func() {
 		cancel()
 		watching.Wait()
 	}
+}
+
+// answers reports whether the service does what the consumer needs: one with a name has its position
+// there, which takes a leader; one with a position file is content with any member.
+func (o *options) answers(ctx context.Context, c *client.Client) error {
+	if o.consumer == "" {
+		_, err := c.Status(ctx, &metadatav1.StatusRequest{})
+		return err
+	}
+	_, err := c.GetConsumer(ctx, &metadatav1.GetConsumerRequest{Name: o.consumer})
+	if client.IsNotFound(err) {
+		return nil
+	}
+	return err
 }
 
 // ended reports whether an error says no more than that the work was to end.
