@@ -9,25 +9,25 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/heliosdb/metadata/cmd/heliosmeta/internal/past"
-	"github.com/heliosdb/metadata/history/objects"
 	metadatav1 "github.com/heliosdb/metadata/proto/heliosdb/metadata/v1"
 )
 
-// followed is how many changes are printed before those that are waited for.
-const followed = 10
+// shownBefore is how many changes are printed before those that are waited for.
+const shownBefore = 10
 
 // followLog prints the newest changes, oldest first, and then what comes.
 func (s *session) followLog(ctx context.Context, p past.Past, f *logFlags, q query) error {
 	if q.until != nil {
 		return usage("--until and --follow exclude each other")
 	}
-	selections, err := q.followable()
+	all, err := q.followed(ctx, p)
 	if err != nil {
 		return err
 	}
 	seen := make(map[metadatav1.Stream]uint64) // what comes is behind these revisions
-	for _, selection := range selections {
-		source, err := p.Source(ctx, selection.GetStream())
+	for _, f := range all {
+		stream := f.selection.GetStream()
+		source, err := p.Source(ctx, stream)
 		if err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (s *session) followLog(ctx context.Context, p past.Past, f *logFlags, q que
 		if err != nil {
 			return err
 		}
-		seen[selection.GetStream()] = bounds.Last
+		seen[stream] = bounds.Last
 	}
 	var before []entry
 	for e, err := range past.Merge(newer, q.sequences(ctx, p)) {
@@ -45,7 +45,7 @@ func (s *session) followLog(ctx context.Context, p past.Past, f *logFlags, q que
 		if e.info().GetRevision() > seen[e.stream] {
 			continue
 		}
-		if before = append(before, e); len(before) == followed {
+		if before = append(before, e); len(before) == shownBefore {
 			break
 		}
 	}
@@ -56,20 +56,7 @@ func (s *session) followLog(ctx context.Context, p past.Past, f *logFlags, q que
 	}
 	s.say("waiting for more; Ctrl-C ends it")
 	w := &waiter{session: s, left: f.limit, seen: seen}
-	return w.wait(ctx, p, selections)
-}
-
-// followable are the selections that follow what the query lists.
-func (q query) followable() ([]*metadatav1.ChangeSelection, error) {
-	selections := slices.Clone(q.selections)
-	for _, ref := range q.objects {
-		filter := filterOf(ref)
-		if filter == nil {
-			return nil, usage("a table by id, or a consumer, cannot be followed; name the table, or follow --stream service")
-		}
-		selections = append(selections, &metadatav1.ChangeSelection{Stream: objects.StreamOf(ref), Actor: q.actor, Filter: filter})
-	}
-	return selections, nil
+	return w.wait(ctx, p, all)
 }
 
 // waiter prints changes as they come.
@@ -82,29 +69,37 @@ type waiter struct {
 }
 
 // wait prints what comes until there was enough or the context ends.
-func (w *waiter) wait(ctx context.Context, p past.Past, selections []*metadatav1.ChangeSelection) error {
+func (w *waiter) wait(ctx context.Context, p past.Past, all []followed) error {
 	group, following := errgroup.WithContext(ctx)
-	for _, selection := range selections {
-		group.Go(func() error {
-			stream := selection.GetStream()
-			behind := &metadatav1.ChangeSelection{
-				Stream: stream, FirstRevision: max(1, w.seen[stream]), Filter: selection.GetFilter(), Actor: selection.GetActor(),
-			}
-			for c, err := range p.Follow(following, behind) {
-				if err != nil {
-					return err
-				}
-				if err := w.take(entry{stream: stream, change: c}); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	for _, f := range all {
+		group.Go(func() error { return w.follow(following, p, f) })
 	}
 	if err := group.Wait(); ctx.Err() == nil && !errors.Is(err, errEnough) {
 		return err
 	}
 	return nil // Ctrl-C is how one stops waiting
+}
+
+// follow prints what comes of one of what is followed.
+func (w *waiter) follow(ctx context.Context, p past.Past, f followed) error {
+	stream := f.selection.GetStream()
+	behind := &metadatav1.ChangeSelection{
+		Stream: stream, FirstRevision: max(1, w.seen[stream]), Filter: f.selection.GetFilter(), Actor: f.selection.GetActor(),
+	}
+	for c, err := range p.Follow(ctx, behind) {
+		if err != nil {
+			return err
+		}
+		for e, err := range f.entries(ctx, p, c) {
+			if err == nil {
+				err = w.take(e)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // take prints a change, unless it was printed before.

@@ -41,7 +41,7 @@ Without, it lists all changes of schema and topology, or those that the filters 
 With -o json each change is one line: {"stream", "change"}, or of an object an
 ObjectChange of the contract. Where the list ends because older changes are not kept, that
 is said, and with -o json in a last line {"stream", "kept_from"} for each such stream. With -f the newest ones are printed oldest first, and then
-those that come, until Ctrl-C or until --limit of them have come.`,
+those that come, until Ctrl-C or until --limit of them have come; a table is followed when its name changes, too.`,
 		Example: `  heliosmeta history log shop.orders shard/7 --limit 20
   heliosmeta history log --namespace shop --actor deploy --since 3d
   heliosmeta history log --stream topology -f
@@ -183,7 +183,11 @@ func (f *logFlags) filters() (map[metadatav1.Stream]*metadatav1.Filter, error) {
 	case f.table != "" && f.namespace != "":
 		return nil, usage("--table %s and --namespace %s exclude each other; a table is [NAMESPACE.]NAME", f.table, f.namespace)
 	case f.table != "":
-		filters[metadatav1.Stream_STREAM_SCHEMA] = filterOf(tableObject(tableRef(f.table)))
+		table := tableRef(f.table)
+		filters[metadatav1.Stream_STREAM_SCHEMA] = &metadatav1.Filter{
+			Kinds:      []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_TABLE},
+			Namespaces: []string{cmp.Or(table.GetNamespace(), schema.Public)}, Tables: []string{table.GetName()},
+		}
 	case f.namespace != "":
 		filters[metadatav1.Stream_STREAM_SCHEMA] = &metadatav1.Filter{Namespaces: []string{f.namespace}}
 	}
@@ -199,27 +203,6 @@ func (f *logFlags) filters() (map[metadatav1.Stream]*metadatav1.Filter, error) {
 		filters[metadatav1.Stream_STREAM_TOPOLOGY] = filter
 	}
 	return filters, nil
-}
-
-// filterOf selects one object by its name; nil if it cannot be done.
-func filterOf(ref *metadatav1.ObjectRef) *metadatav1.Filter {
-	switch o := ref.GetObject().(type) {
-	case *metadatav1.ObjectRef_Table:
-		if o.Table.GetTableId() != 0 {
-			return nil
-		}
-		return &metadatav1.Filter{
-			Kinds:      []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_TABLE},
-			Namespaces: []string{cmp.Or(o.Table.GetNamespace(), schema.Public)}, Tables: []string{o.Table.GetName()},
-		}
-	case *metadatav1.ObjectRef_Namespace:
-		return &metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_NAMESPACE}, Namespaces: []string{o.Namespace}}
-	case *metadatav1.ObjectRef_NodeId:
-		return &metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_NODE}, Nodes: []string{o.NodeId}}
-	case *metadatav1.ObjectRef_ShardId:
-		return &metadatav1.Filter{Kinds: []metadatav1.ObjectKind{metadatav1.ObjectKind_OBJECT_KIND_SHARD}, Shards: []uint64{o.ShardId}}
-	}
-	return nil
 }
 
 func parseTimeFlag(flag, text string, now time.Time) (*timestamppb.Timestamp, error) {
