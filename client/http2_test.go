@@ -187,9 +187,16 @@ func TestAMembersEndKeepsHTTP1(t *testing.T) {
 		t.Fatalf("after %d calls HTTP/1.1 is given up: %v", n, c.endpoints[0].prefersHTTP2.Load())
 	}
 	dead := newClient(t, "127.0.0.1:1")
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context()) // a deadline might pass before an attempt has found out
 	defer cancel()
-	if _, err := dead.GetTable(ctx, &metadatav1.GetTableRequest{}); err == nil || dead.endpoints[0].prefersHTTP2.Load() {
+	ended := make(chan error, 1)
+	go func() {
+		_, err := dead.GetTable(ctx, &metadatav1.GetTableRequest{})
+		ended <- err
+	}()
+	eventually(t, "nobody is found twice", func() bool { return dead.Stats().Retries > 1 })
+	cancel()
+	if err := <-ended; err == nil || dead.endpoints[0].prefersHTTP2.Load() {
 		t.Fatalf("nobody is there, and HTTP/1.1 is given up: %v", err)
 	}
 }
