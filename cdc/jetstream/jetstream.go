@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strings"
 	"time"
@@ -59,6 +60,8 @@ type Options struct {
 	// Timeout is how long the server may take to say that it has a message; 0:
 	// DefaultTimeout.
 	Timeout time.Duration
+	// Log is told when the servers cannot be reached, and when they can be again; nil: nobody is.
+	Log *slog.Logger
 
 	pause time.Duration // before connecting again; 0: reconnectPause
 }
@@ -92,13 +95,17 @@ func New(o Options) (*Sink, error) {
 	case o.Create && o.Stream == "":
 		return nil, sink.Usage("nats: a stream is to be created and has no name")
 	}
-	last := new(trouble)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	last := &trouble{log: o.Log}
 	settings := []nats.Option{
 		nats.Name("heliosmeta-cdc"), nats.Timeout(connectTimeout),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(cmp.Or(o.pause, reconnectPause)),
 		nats.ReconnectBufSize(-1),   // what cannot be sent now fails now: it is for the courier to try again
 		nats.IgnoreAuthErrorAbort(), // credentials can be mended while it goes on
-		nats.DisconnectErrHandler(last.note), nats.ReconnectErrHandler(last.note),
+		nats.DisconnectErrHandler(last.lost), nats.ReconnectErrHandler(last.lost),
+		nats.ConnectHandler(last.found), nats.ReconnectHandler(last.found),
 		nats.ErrorHandler(func(c *nats.Conn, _ *nats.Subscription, err error) { last.note(c, err) }),
 	}
 	if o.Credentials != "" {

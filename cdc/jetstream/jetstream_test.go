@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -128,6 +129,42 @@ func TestPublishesInOrderAndOnce(t *testing.T) {
 		t.Errorf("the stream is %+v, %v", stream.CachedInfo().Config, err)
 	}
 }
+
+// People are told of a server that is away and comes back, also while there is nothing to deliver.
+func TestSaysWhenTheServerIsAway(t *testing.T) {
+	dir := t.TempDir()
+	nats := startServer(t, dir, 0)
+	port := portOf(t, nats)
+	stopServer(nats)
+	said := make(chan string, 100)
+	log := slog.New(slog.NewTextHandler(writerFunc(func(line []byte) (int, error) {
+		said <- string(line)
+		return len(line), nil
+	}), nil))
+	newSink(t, Options{URL: fmt.Sprint("nats://127.0.0.1:", port), Log: log})
+	wantNext := func(what ...string) {
+		t.Helper()
+		select {
+		case line := <-said:
+			for _, part := range what {
+				if !strings.Contains(line, part) {
+					t.Fatalf("it says %q, and not %q", line, part)
+				}
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("nothing is said of %q", what)
+		}
+	}
+	wantNext("level=WARN", "cannot be reached; trying on")
+	nats = startServer(t, dir, port)
+	wantNext("level=INFO", "can be reached again")
+	stopServer(nats)
+	wantNext("level=WARN", "cannot be reached; trying on")
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 // A server that is not there, goes away in between and comes back gets all, in order and
 // once.

@@ -53,6 +53,7 @@ func (c *Courier) Deliver(ctx context.Context, records []record.Record) error {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = minPause, maxPause
 	together := len(records) // how many are tried at once
+	failed := 0              // attempts since the last success
 	for len(records) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -60,8 +61,11 @@ func (c *Courier) Deliver(ctx context.Context, records []record.Record) error {
 		n, err := c.Sink.Send(ctx, records[:min(together, len(records))])
 		if n > 0 {
 			c.Metrics.delivered(records[:n])
+			if failed > 0 {
+				c.log().Info("a delivery succeeded", "change", records[0].ID, "failed_before", failed)
+			}
 			pause.Reset()
-			c.deadInARow = 0
+			c.deadInARow, failed = 0, 0
 			together = min(2*together, len(records)) // after a rejection, up to all of them again
 		}
 		records = records[n:]
@@ -76,6 +80,7 @@ func (c *Courier) Deliver(ctx context.Context, records []record.Record) error {
 			}
 			records = records[1:]
 		default:
+			failed++
 			if err := c.wait(ctx, err, pause.NextBackOff(), records[0]); err != nil {
 				return err
 			}

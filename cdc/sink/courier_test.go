@@ -76,8 +76,13 @@ func TestDeliversInOrderUntilAllIsThere(t *testing.T) {
 	c, waits := courier(s)
 	registry := prometheus.NewRegistry()
 	c.Metrics = NewMetrics(registry)
+	var said strings.Builder
+	c.Log = slog.New(slog.NewTextHandler(&said, nil))
 	if err := c.Deliver(t.Context(), records(1, 8)); err != nil {
 		t.Fatal(err)
+	}
+	if text := said.String(); strings.Count(text, "a delivery succeeded") != 2 || !strings.Contains(text, "change=c/1/schema/1 failed_before=2") {
+		t.Errorf("it says %s", text)
 	}
 	if got := strings.Join(s.got, " "); got != "1 2 3 4 5 6 7 8" {
 		t.Fatalf("delivered %s", got)

@@ -368,7 +368,7 @@ func TestExitCodes(t *testing.T) {
 		{"--to stdout --position-file b --description d", exitUsage, "--description"},
 		{"--to stdout --consumer a --kind table", exitUsage, "its own filter"},
 		{"--to file:" + text + "/dir --consumer a", exitError, "not a directory"},
-		{"--to stdout --consumer nobody", exitNotFound, "nobody"},
+		{"--to stdout --consumer nobody", exitNotFound, "with --create"},
 		{"--to stdout --consumer passed", exitConflict, "trimmed"},
 		{"--to stdout --consumer late --create --from 0:0", exitConflict, "trimmed"},
 		{"--to stdout --position-file " + text, exitError, "not the file of a position"},

@@ -97,8 +97,11 @@ func (o *options) run(ctx context.Context, opts client.ConsumeOptions, stdout io
 	} else {
 		err = c.Consume(ctx, o.consumer, opts, handle)
 	}
-	if ctx.Err() != nil && ended(err) {
+	switch {
+	case ctx.Err() != nil && ended(err):
 		return nil // a signal is how one ends it
+	case client.IsNotFound(err) && !opts.Create:
+		return fmt.Errorf("%w; with --create it is created", err)
 	}
 	return err
 }

@@ -32,7 +32,7 @@ func (o *options) open(stdout io.Writer, log *slog.Logger) (to sink.Sink, name s
 		return o.openWebhook(strings.TrimPrefix(o.to, "webhook+"))
 	case "nats", "tls":
 		to, err = jetstream.New(jetstream.Options{
-			URL: o.to, Prefix: o.natsPrefix, Stream: o.natsStream, Create: o.natsCreate, Replicas: o.natsReplicas, Credentials: o.natsCredentials,
+			URL: o.to, Prefix: o.natsPrefix, Stream: o.natsStream, Create: o.natsCreate, Replicas: o.natsReplicas, Credentials: o.natsCredentials, Log: log,
 		})
 		return to, "nats " + o.natsPrefix + ".>", err
 	}
