@@ -121,7 +121,9 @@ func (f *Fill) Answered(from uint64, past []raftlog.Past) error {
 		f.missed()
 		return err
 	}
-	f.misses = 0
+	if f.misses > 0 { // there is somebody who helps again
+		f.misses, f.pause = 0, MinPauseTicks
+	}
 	f.next, f.out.Store, f.phase = left, fits, storing
 	return nil
 }

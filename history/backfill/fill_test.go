@@ -211,6 +211,18 @@ func TestAnInstallInBetween(t *testing.T) {
 	expectPast(t, store, 1, past)
 }
 
+// So is one that is installed in a long pause, after which a part does not fit any more: the next look does
+// not wait for as long again.
+func TestAnInstallInALongPause(t *testing.T) {
+	past := written(20)
+	store := joined(t, past, 8)
+	f := backfill.New(options)
+	drive(t, f, store, nil, 3*backfill.MaxPauseTicks, 0) // nobody helps
+	give(t, store, past, 15)
+	drive(t, f, store, peers{2: from(past)}, backfill.MaxPauseTicks+30, 0)
+	expectPast(t, store, 1, past[:15])
+}
+
 // Nothing below the floor is asked for or kept, and a floor that rises ends the filling.
 func TestStopsAtTheFloor(t *testing.T) {
 	past := written(9)
