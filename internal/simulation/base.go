@@ -40,6 +40,9 @@ func (s *stream[D]) foldBase(revision uint64) {
 		return
 	}
 	_, err = replica.WriteBase(context.Background(), s.m.store, s.group, state)
+	if _, damaged := errors.AsType[*raftlog.DamageError](err); damaged && s.hurtWithin(revision, revision) {
+		return // so is this: the model was there, but not the record that says of which entry it is
+	}
 	s.archived(err)
 }
 
