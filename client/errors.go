@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"connectrpc.com/connect"
@@ -228,6 +229,16 @@ func isLacking(err error) bool {
 func judge(err error) follow.Judgement {
 	wait, again := retryable(err)
 	return follow.Judgement{Reason: Reason(err), Retry: again, Wait: wait}
+}
+
+// asUnavailable says of a connection that broke while it was written to that the endpoint is
+// unavailable: connect-go takes it for a client that went away.
+func asUnavailable(err error) error {
+	said, ok := errors.AsType[*connect.Error](err)
+	if ok && said.Code() == connect.CodeCanceled && (errors.Is(said, syscall.EPIPE) || errors.Is(said, syscall.ECONNRESET)) {
+		return connect.NewError(connect.CodeUnavailable, said.Unwrap())
+	}
+	return err
 }
 
 // mayHaveHappened reports whether a write that failed with a retryable error may

@@ -245,6 +245,7 @@ func (t *tries) try(ctx context.Context, index int, began time.Time) try {
 // once makes one attempt.
 func once[Res any](t *tries, a try, call attempt[Res]) (*Res, error) {
 	res, err := attend(t, a, call)
+	err = asUnavailable(err)
 	switch {
 	case wasAnswered(err):
 		a.at.health.answered()

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"reflect"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -347,6 +350,23 @@ func TestEndpointsAsPeopleWriteThem(t *testing.T) {
 	for _, bad := range []Options{{}, {Endpoints: make([]string, MaxEndpoints+1)}, {Endpoints: []string{"h:1"}, Timeout: -1}} {
 		if _, err := New(bad); err == nil {
 			t.Errorf("%+v is accepted", bad)
+		}
+	}
+}
+
+// A connection that breaks makes an endpoint unavailable, and is nobody's having gone away.
+func TestABrokenConnectionIsNotACancelledCall(t *testing.T) {
+	broken := func(why error) error {
+		return connect.NewError(connect.CodeCanceled, &url.Error{Op: "Post", URL: "http://m1:9000", Err: &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", why)}})
+	}
+	for _, why := range []error{syscall.EPIPE, syscall.ECONNRESET} {
+		if err := asUnavailable(broken(why)); !IsUnavailable(err) || !errors.Is(err, why) {
+			t.Errorf("it is %v", err)
+		}
+	}
+	for _, err := range []error{nil, connect.NewError(connect.CodeCanceled, context.Canceled), broken(context.Canceled), connect.NewError(connect.CodeInternal, syscall.EPIPE)} {
+		if got := asUnavailable(err); got != err {
+			t.Errorf("%v has become %v", err, got)
 		}
 	}
 }
