@@ -365,7 +365,7 @@ func TestABrokenConnectionIsNotACancelledCall(t *testing.T) {
 		}
 	}
 	for _, err := range []error{nil, connect.NewError(connect.CodeCanceled, context.Canceled), broken(context.Canceled), connect.NewError(connect.CodeInternal, syscall.EPIPE)} {
-		if got := asUnavailable(err); got != err {
+		if got := asUnavailable(err); !errors.Is(got, err) || connect.CodeOf(got) != connect.CodeOf(err) {
 			t.Errorf("%v has become %v", err, got)
 		}
 	}
